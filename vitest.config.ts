@@ -1,0 +1,40 @@
+import { defineConfig } from "vitest/config";
+
+const postgres = "test/support/global-postgres.ts";
+const temporal = "test/support/global-temporal.ts";
+
+export default defineConfig({
+  test: {
+    // A process per file: servers, native runtimes and clocks of one file stay its own.
+    pool: "forks",
+    maxWorkers: 2,
+    reporters: ["default", "./test/support/summary-reporter.ts"],
+    projects: [
+      { extends: true, test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      {
+        extends: true,
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          globalSetup: [postgres, temporal],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: { name: "replay", include: ["test/replay/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
+      },
+      {
+        extends: true,
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"],
+          globalSetup: [postgres, temporal],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+});
