@@ -1,0 +1,109 @@
+import type { StepKind } from "./action.ts";
+import type { ApprovalRequirement, DecisionOutcome, RunFacts } from "./decision.ts";
+import type { ApprovalId, Digest, RunId } from "./ids.ts";
+import type { Json } from "./json.ts";
+import type { ReleaseDocument } from "./release.ts";
+import type { RunFailure, RunInput, RunStatus } from "./run.ts";
+
+/**
+ * Everything that is recorded of one run, as one JSON document: what an auditor replays and verifies without trusting who made it.
+ * Times are ISO 8601 in UTC, money is micro-USD, contents are in `payloads` by digest.
+ */
+export type RunRecord = {
+  readonly v: 1;
+  readonly run: {
+    readonly id: RunId;
+    readonly team: string;
+    readonly agent: string;
+    readonly release: Digest;
+    readonly input: Digest;
+    readonly requestedBy: string;
+    readonly status: RunStatus;
+    readonly createdAt: string;
+    readonly closedAt: string | null;
+    readonly failure: RunFailure | null;
+    readonly result: Digest | null;
+    readonly steps: number;
+    readonly spentMicroUsd: number;
+    readonly workflowBundle: Digest | null;
+  };
+  readonly release: ReleaseDocument;
+  readonly input: RunInput;
+  readonly steps: readonly StepRecord[];
+  readonly decisions: readonly DecisionRecord[];
+  readonly approvals: readonly ApprovalRecord[];
+  /** Policy set documents by digest. */
+  readonly policySets: Readonly<Record<Digest, Json>>;
+  readonly payloads: Readonly<Record<Digest, Json>>;
+  /** Temporal's histories in protobuf JSON, one for each execution in the continue-as-new chain, oldest first. */
+  readonly histories: readonly { readonly temporalRunId: string; readonly history: Json }[];
+  readonly ledger: LedgerExcerpt;
+};
+
+export type StepRecord = {
+  readonly seq: number;
+  readonly kind: StepKind;
+  readonly name: string;
+  readonly action: Digest;
+  readonly arguments: Digest;
+  readonly askedBy: number | null;
+  readonly callIndex: number | null;
+  readonly callId: string | null;
+  readonly state: string;
+  readonly result: Digest | null;
+  readonly costMicroUsd: number;
+  readonly decidedAt: string;
+  readonly finishedAt: string | null;
+};
+
+export type DecisionRecord = {
+  readonly seq: number;
+  readonly n: number;
+  readonly activity: string;
+  readonly outcome: DecisionOutcome;
+  readonly code: string | null;
+  readonly policies: readonly string[];
+  readonly policySet: Digest;
+  readonly facts: RunFacts;
+  /** Digest of the request that the engine was asked. */
+  readonly request: Digest;
+  readonly approval: ApprovalId | null;
+  readonly at: string;
+};
+
+export type ApprovalRecord = {
+  readonly id: ApprovalId;
+  readonly seq: number;
+  readonly action: Digest;
+  readonly state: string;
+  readonly requirements: readonly ApprovalRequirement[];
+  readonly openedAt: string;
+  readonly expiresAt: string;
+  readonly decisions: readonly {
+    readonly reviewer: string;
+    readonly decision: "approve" | "deny";
+    /** The exact bytes that were signed, as text. */
+    readonly statement: string;
+    readonly keyId: string;
+    /** Ed25519 signature, base64. */
+    readonly signature: string;
+    /** SPKI in base64. */
+    readonly publicKey: string;
+  }[];
+};
+
+/** The run's ledger entries with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */
+export type LedgerExcerpt = {
+  /** The signed note, or null where nothing has been signed yet. */
+  readonly checkpoint: string | null;
+  readonly verifierKey: string;
+  /** Events of the run that had happened, and were not in the ledger yet. */
+  readonly waiting: number;
+  readonly entries: readonly {
+    readonly index: number;
+    /** The leaf's exact bytes, as text. */
+    readonly leaf: string;
+    /** Absent while no checkpoint covers the entry. */
+    readonly proof?: readonly Digest[];
+  }[];
+};

@@ -1,0 +1,65 @@
+import type { Json } from "./json.ts";
+
+/** A tool call as the model asked for it. `arguments` is the model's text: it may not be JSON at all. */
+export type ModelToolCall = { readonly id: string; readonly name: string; readonly arguments: string };
+
+/** The conversation, in the terms that every chat-completions API shares. */
+export type Message =
+  | { readonly role: "system"; readonly content: string }
+  | { readonly role: "user"; readonly content: string }
+  | { readonly role: "assistant"; readonly content: string; readonly toolCalls: readonly ModelToolCall[] }
+  | { readonly role: "tool"; readonly callId: string; readonly content: string };
+
+/** What a model step leaves in the payload store. */
+export type ModelResult = {
+  readonly content: string;
+  readonly toolCalls: readonly ModelToolCall[];
+  readonly finishReason: "stop" | "tool_calls" | "length" | "content_filter";
+  /** Set where the answer does not fit the output schema: what is wrong, told to the model in the repair turn. */
+  readonly problem?: string;
+};
+
+/** What a tool step leaves in the payload store. */
+export type ToolResult =
+  | { readonly status: "ok"; readonly value: Json }
+  | { readonly status: "error"; readonly message: string }
+  | { readonly status: "denied"; readonly code: string; readonly message: string };
+
+/** A finished step with its contents, in the order of `seq`. */
+export type FinishedStep =
+  | { readonly kind: "model"; readonly result: ModelResult }
+  | { readonly kind: "tool"; readonly callId: string; readonly result: ToolResult };
+
+/**
+ * The conversation after `steps`, which MUST be in the order of their `seq`: that order is the workflow's, so parallel calls
+ * read the same however they finished.
+ */
+export function transcript(prompt: string, input: string, steps: readonly FinishedStep[]): readonly Message[] {
+  const messages: Message[] = [
+    { role: "system", content: prompt },
+    { role: "user", content: input },
+  ];
+  for (const step of steps) {
+    switch (step.kind) {
+      case "model":
+        messages.push({ role: "assistant", content: step.result.content, toolCalls: step.result.toolCalls });
+        if (step.result.problem !== undefined) messages.push({ role: "user", content: step.result.problem });
+        break;
+      case "tool":
+        messages.push({ role: "tool", callId: step.callId, content: toolContent(step.result) });
+        break;
+    }
+  }
+  return messages;
+}
+
+function toolContent(result: ToolResult): string {
+  switch (result.status) {
+    case "ok":
+      return typeof result.value === "string" ? result.value : JSON.stringify(result.value);
+    case "error":
+      return JSON.stringify({ error: result.message });
+    case "denied":
+      return JSON.stringify({ denied: result.code, reason: result.message });
+  }
+}
