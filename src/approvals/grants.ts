@@ -1,0 +1,87 @@
+import type { ApprovalId, Digest } from "../core/ids.ts";
+import type { Tx } from "../store/index.ts";
+import { lockRequest } from "./requests.ts";
+import type { ApprovalRequest } from "./requests.ts";
+import { approvalsFor } from "./state.ts";
+import { approvalHolds, decisionsOf, denialReason } from "./stored-decisions.ts";
+import type { StoredDecision } from "./stored-decisions.ts";
+
+export type GrantClaim = {
+  readonly request: ApprovalId;
+  readonly actionDigest: Digest;
+  readonly run: string;
+  readonly seq: number;
+  readonly now: Date;
+};
+
+export type GrantCheck =
+  | { readonly status: "pending"; readonly expiresAt: Date }
+  | { readonly status: "denied"; readonly reason: string }
+  | { readonly status: "expired" }
+  | { readonly status: "cancelled"; readonly reason: string }
+  | { readonly status: "invalid"; readonly reason: string }
+  | {
+      readonly status: "granted";
+      readonly approvals: readonly { readonly policy: string; readonly group: string; readonly approvals: number }[];
+    };
+
+/**
+ * Whether a grant holds for this very action, now. Nothing is taken on trust: signatures, keys, groups and quorum are checked again
+ * from what the reviewers signed, whatever the request's state says. Locks the request until the transaction ends.
+ */
+export async function checkGrant(tx: Tx, claim: GrantClaim): Promise<GrantCheck> {
+  const request = await lockRequest(tx, claim.request);
+  if (request === undefined) return { status: "invalid", reason: "there is no such approval request" };
+  if (request.action !== claim.actionDigest || request.run !== claim.run || request.seq !== claim.seq) {
+    return { status: "invalid", reason: "the approval is for another action" };
+  }
+  const decisions = await decisionsOf(tx, request.id);
+  switch (request.state) {
+    case "denied":
+      return { status: "denied", reason: denialReason(decisions) };
+    case "cancelled":
+      return { status: "cancelled", reason: "the approval request was cancelled" };
+    case "consumed":
+      return { status: "invalid", reason: "the approval was used before" };
+    case "expired":
+      return { status: "expired" };
+    case "pending":
+      return claim.now >= request.expiresAt
+        ? { status: "expired" }
+        : { status: "pending", expiresAt: request.expiresAt };
+    case "approved":
+      return claim.now >= request.expiresAt ? { status: "expired" } : verified(request, decisions);
+  }
+}
+
+function verified(request: ApprovalRequest, decisions: readonly StoredDecision[]): GrantCheck {
+  if (decisions.some((decision) => decision.decision === "deny")) {
+    return { status: "invalid", reason: "the request is approved although a reviewer declined" };
+  }
+  if (request.requirements.length === 0) return { status: "invalid", reason: "the request asks for nobody" };
+  const valid = decisions.filter((decision) => approvalHolds(request, decision));
+  const requirements = request.requirements.map((requirement) => ({
+    ...requirement,
+    approvals: approvalsFor(requirement, valid),
+  }));
+  const short = requirements.find((requirement) => requirement.approvals < requirement.quorum);
+  if (short !== undefined) {
+    return {
+      status: "invalid",
+      reason: `group \`${short.group}\` has ${short.approvals} approvals that hold, of ${short.quorum}`,
+    };
+  }
+  return {
+    status: "granted",
+    approvals: requirements.map(({ policy, group, approvals }) => ({ policy, group, approvals })),
+  };
+}
+
+/** Uses a grant up. False where it was used, or ended, before: only one caller ever gets true. */
+export async function consumeGrant(tx: Tx, id: ApprovalId, now: Date): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    "update approval_request set state = 'consumed', consumed_at = $2 where id = $1 and state = 'approved' and expires_at > $2",
+    [id, now],
+  );
+  return rowCount === 1;
+}

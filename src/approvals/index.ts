@@ -1,0 +1,25 @@
+export { decideRequest } from "./decisions.ts";
+export type { DecidedRequest } from "./decisions.ts";
+export { ApprovalError } from "./errors.ts";
+export { checkGrant, consumeGrant } from "./grants.ts";
+export type { GrantCheck } from "./grants.ts";
+export { addReviewerKey, reviewerKey, revokeReviewerKey } from "./keys.ts";
+export type { ReviewerKey } from "./keys.ts";
+export { renderAction } from "./render.ts";
+export {
+  cancelRequestsOf,
+  expireDue,
+  expireRequest,
+  listRequests,
+  markSignalled,
+  openRequest,
+  requestById,
+  undelivered,
+} from "./requests.ts";
+export type { ApprovalRequest, NewRequest, RequestFilter } from "./requests.ts";
+export { approvalStates } from "./state.ts";
+export type { ApprovalState } from "./state.ts";
+export { keyIdOf, parseStatement, publicKeyOf, signStatement, statementText, verifyStatement } from "./statement.ts";
+export type { ApprovalStatement } from "./statement.schema.ts";
+export { decisionsOf, statementFacts } from "./stored-decisions.ts";
+export type { SignedStatement, StoredDecision } from "./stored-decisions.ts";

@@ -1,0 +1,143 @@
+import { ulid } from "ulid";
+
+import type { ApprovalRequirement } from "../core/decision.ts";
+import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import type { Tx } from "../store/index.ts";
+import type { ApprovalState } from "./state.ts";
+
+export type NewRequest = {
+  readonly team: string;
+  readonly run: RunId;
+  readonly seq: number;
+  readonly action: Digest;
+  readonly name: string;
+  readonly rendered: Digest;
+  readonly requirements: readonly ApprovalRequirement[];
+  readonly policySet: Digest;
+  readonly openedAt: Date;
+  readonly expiresAt: Date;
+};
+
+export type ApprovalRequest = NewRequest & {
+  readonly id: ApprovalId;
+  readonly state: ApprovalState;
+  readonly requestedBy: string;
+  readonly decidedAt: Date | null;
+  readonly consumedAt: Date | null;
+};
+
+const columns = `request.id, request.team, request.run, request.seq, request.action, request.name, request.rendered,
+  request.requirements, request.policy_set as "policySet", request.state, request.opened_at as "openedAt",
+  request.expires_at as "expiresAt", request.decided_at as "decidedAt", request.consumed_at as "consumedAt",
+  run.requested_by as "requestedBy"`;
+
+/** Opens a request. A step has one live request at most: a second one throws SQLSTATE 23505. */
+export async function openRequest(tx: Tx, request: NewRequest): Promise<ApprovalId> {
+  const id = `apr_${ulid(request.openedAt.getTime())}` as ApprovalId;
+  await tx.query(
+    `insert into approval_request (id, team, run, seq, action, name, rendered, requirements, policy_set, opened_at, expires_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    [
+      id,
+      request.team,
+      request.run,
+      request.seq,
+      request.action,
+      request.name,
+      request.rendered,
+      JSON.stringify(request.requirements),
+      request.policySet,
+      request.openedAt,
+      request.expiresAt,
+    ],
+  );
+  return id;
+}
+
+export async function requestById(tx: Tx, id: ApprovalId): Promise<ApprovalRequest | undefined> {
+  const { rows } = await tx.query<ApprovalRequest>(
+    `select ${columns} from approval_request request join run on run.id = request.run where request.id = $1`,
+    [id],
+  );
+  return rows[0];
+}
+
+/** The same, with its row locked until the transaction ends. */
+export async function lockRequest(tx: Tx, id: ApprovalId): Promise<ApprovalRequest | undefined> {
+  await tx.query("select from approval_request where id = $1 for update", [id]);
+  return requestById(tx, id);
+}
+
+export type RequestFilter = {
+  readonly team?: string | undefined;
+  readonly run?: RunId | undefined;
+  readonly state?: ApprovalState | undefined;
+  /** Only requests older than this one: the cursor of the page before. */
+  readonly before?: ApprovalId | undefined;
+  readonly limit: number;
+};
+
+/** Requests, newest first. */
+export async function listRequests(tx: Tx, filter: RequestFilter): Promise<readonly ApprovalRequest[]> {
+  const { rows } = await tx.query<ApprovalRequest>(
+    `select ${columns} from approval_request request join run on run.id = request.run
+     where ($1::text is null or request.team = $1) and ($2::text is null or request.run = $2)
+       and ($3::text is null or request.state = $3) and ($4::text is null or request.id < $4)
+     order by request.id desc limit $5`,
+    [filter.team ?? null, filter.run ?? null, filter.state ?? null, filter.before ?? null, filter.limit],
+  );
+  return rows;
+}
+
+/** Cancels what is still open for a run that has ended. */
+export async function cancelRequestsOf(
+  tx: Tx,
+  run: RunId,
+): Promise<readonly { readonly id: ApprovalId; readonly seq: number }[]> {
+  const { rows } = await tx.query<{ id: ApprovalId; seq: number }>(
+    "update approval_request set state = 'cancelled' where run = $1 and state in ('pending', 'approved') returning id, seq",
+    [run],
+  );
+  return rows;
+}
+
+/** Marks a request as expired. False where it had ended already, or its time is not up. */
+export async function expireRequest(tx: Tx, id: ApprovalId, now: Date): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    "update approval_request set state = 'expired' where id = $1 and state in ('pending', 'approved') and expires_at <= $2",
+    [id, now],
+  );
+  return rowCount === 1;
+}
+
+/** Marks up to `limit` requests whose time is up as expired, oldest first. Those that somebody is working on are left for later. */
+export async function expireDue(
+  tx: Tx,
+  now: Date,
+  limit: number,
+): Promise<readonly { readonly id: ApprovalId; readonly team: string; readonly run: RunId; readonly seq: number }[]> {
+  const { rows } = await tx.query<{ id: ApprovalId; team: string; run: RunId; seq: number }>(
+    `update approval_request set state = 'expired' where id in (
+       select id from approval_request where state in ('pending', 'approved') and expires_at <= $1
+       order by expires_at limit $2 for update skip locked)
+     returning id, team, run, seq`,
+    [now, limit],
+  );
+  return rows;
+}
+
+export type Undelivered = { readonly id: ApprovalId; readonly run: RunId };
+
+/** Decided requests whose runs may not know it yet, oldest first. */
+export async function undelivered(tx: Tx, limit: number): Promise<readonly Undelivered[]> {
+  const { rows } = await tx.query<Undelivered>(
+    `select id, run from approval_request where signalled_at is null and state in ('approved', 'denied') order by decided_at limit $1`,
+    [limit],
+  );
+  return rows;
+}
+
+/** The run has been told, or can be told no more. */
+export async function markSignalled(tx: Tx, id: ApprovalId, now: Date): Promise<void> {
+  await tx.query("update approval_request set signalled_at = $2 where id = $1 and signalled_at is null", [id, now]);
+}

@@ -1,0 +1,11 @@
+export { LedgerError } from "./errors.ts";
+export { appendToOutbox } from "./outbox.ts";
+export { proveConsistency, proveInclusion } from "./prove.ts";
+export { entryBodies, latestCheckpoint, readEntries, readRunEntries, unsequenced } from "./reads.ts";
+export type { SequencedEntry, SignedCheckpoint } from "./reads.ts";
+export { createSequencer } from "./sequencer.ts";
+export type { Sequencer, SequencerOptions } from "./sequencer.ts";
+export { loadOrCreateSigner, loadOrCreateSigners, loadSigner } from "./signer-file.ts";
+export type { SignerOf } from "./signer-file.ts";
+export { createSigner, verifyLog } from "./proof/index.ts";
+export type { Checkpoint, Hash, LogReport, Signer } from "./proof/index.ts";

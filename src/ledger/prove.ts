@@ -1,0 +1,38 @@
+import type { Tx } from "../store/index.ts";
+import { LedgerError } from "./errors.ts";
+import { readLogState } from "./log-state.ts";
+import { consistencyRanges, inclusionRanges, ProofError } from "./proof/index.ts";
+import type { Hash, LeafRange } from "./proof/index.ts";
+import { readRangeRoots } from "./tiles.ts";
+
+/** The audit path of entry `index` in the log's first `size` entries. Throws `not_in_log`. */
+export async function proveInclusion(tx: Tx, log: string, index: number, size: number): Promise<readonly Hash[]> {
+  return prove(tx, log, size, () => inclusionRanges(index, size));
+}
+
+/** The proof that the log's first `from` entries are a prefix of its first `to`; `from` is at least 1. Throws `not_in_log`. */
+export async function proveConsistency(tx: Tx, log: string, from: number, to: number): Promise<readonly Hash[]> {
+  return prove(tx, log, to, () => consistencyRanges(from, to));
+}
+
+async function prove(
+  tx: Tx,
+  log: string,
+  size: number,
+  rangesOf: () => readonly LeafRange[],
+): Promise<readonly Hash[]> {
+  const ranges = inLog(log, rangesOf);
+  const state = await readLogState(tx, log);
+  if (size > state.size)
+    throw new LedgerError("not_in_log", `log \`${log}\` has ${state.size} entries, fewer than ${size}`);
+  return readRangeRoots(tx, log, ranges);
+}
+
+function inLog(log: string, rangesOf: () => readonly LeafRange[]): readonly LeafRange[] {
+  try {
+    return rangesOf();
+  } catch (cause) {
+    if (!(cause instanceof ProofError)) throw cause;
+    throw new LedgerError("not_in_log", `log \`${log}\` has no such proof: ${cause.message}`, { cause });
+  }
+}

@@ -1,0 +1,81 @@
+import type { Digest, RunId } from "../core/ids.ts";
+import type { LedgerEntry } from "../core/ledger-event.ts";
+import type { Tx } from "../store/index.ts";
+import { hexOf, parseEntry } from "./proof/index.ts";
+
+/** A signed note: verify it with `openCheckpoint`. */
+export type SignedCheckpoint = { readonly size: number; readonly note: string; readonly signedAt: Date };
+
+/** An entry in its place. `body` is the exact bytes that `leafHash` is over. */
+export type SequencedEntry = {
+  readonly log: string;
+  readonly index: number;
+  readonly leafHash: Digest;
+  readonly body: Uint8Array;
+  readonly entry: LedgerEntry;
+};
+
+const pageSize = 1_000;
+
+/** The newest checkpoint, or undefined while nothing was signed. */
+export async function latestCheckpoint(tx: Tx, log: string): Promise<SignedCheckpoint | undefined> {
+  const { rows } = await tx.query<SignedCheckpoint>(
+    `select size, note, signed_at as "signedAt" from ledger_checkpoint where log = $1 order by size desc limit 1`,
+    [log],
+  );
+  return rows[0];
+}
+
+/** Up to `limit` entries of the log from index `from` on. Throws `entry_malformed` for a row that is not an entry. */
+export async function readEntries(
+  tx: Tx,
+  log: string,
+  from: number,
+  limit: number,
+): Promise<readonly SequencedEntry[]> {
+  const { rows } = await tx.query<EntryRow>(
+    "select log, idx, leaf_hash, body from ledger_entry where log = $1 and idx >= $2 order by idx limit $3",
+    [log, from, limit],
+  );
+  return rows.map(sequencedEntry);
+}
+
+/** The entries of a run in the order of their `seq`. */
+export async function readRunEntries(tx: Tx, run: RunId): Promise<readonly SequencedEntry[]> {
+  const { rows } = await tx.query<EntryRow>(
+    "select log, idx, leaf_hash, body from ledger_entry where run = $1 order by seq",
+    [run],
+  );
+  return rows.map(sequencedEntry);
+}
+
+/** How many events of the run wait to be sequenced. */
+export async function unsequenced(tx: Tx, run: RunId): Promise<number> {
+  const { rows } = await tx.query<{ waiting: number }>("select count(*) as waiting from ledger_outbox where run = $1", [
+    run,
+  ]);
+  return rows[0]?.waiting ?? 0;
+}
+
+/** The bytes of the log's first `size` entries, as they are stored: what `verifyLog` takes. Read in pages. */
+export async function* entryBodies(tx: Tx, log: string, size: number): AsyncGenerator<Uint8Array> {
+  for (let from = 0; from < size; from += pageSize) {
+    const { rows } = await tx.query<{ body: Buffer }>(
+      "select body from ledger_entry where log = $1 and idx >= $2 and idx < $3 order by idx",
+      [log, from, Math.min(from + pageSize, size)],
+    );
+    for (const row of rows) yield row.body;
+  }
+}
+
+type EntryRow = { readonly log: string; readonly idx: number; readonly leaf_hash: Buffer; readonly body: Buffer };
+
+function sequencedEntry(row: EntryRow): SequencedEntry {
+  return {
+    log: row.log,
+    index: row.idx,
+    leafHash: hexOf(row.leaf_hash) as Digest,
+    body: row.body,
+    entry: parseEntry(row.body),
+  };
+}

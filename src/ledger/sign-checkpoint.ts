@@ -1,0 +1,71 @@
+import type { Tx } from "../store/index.ts";
+import { LedgerError } from "./errors.ts";
+import { tryLockLog } from "./lock.ts";
+import { readLogState } from "./log-state.ts";
+import type { LogState } from "./log-state.ts";
+import { proveConsistency } from "./prove.ts";
+import { latestCheckpoint } from "./reads.ts";
+import {
+  equalHashes,
+  formatCheckpoint,
+  parseCheckpoint,
+  parseNote,
+  ProofError,
+  signNote,
+  verifyConsistency,
+} from "./proof/index.ts";
+import type { Checkpoint, Signer } from "./proof/index.ts";
+
+/**
+ * Signs the committed head of the log if it grew since the last checkpoint. It MUST be a transaction of its own, after the one
+ * that grew the log: a signed tree can then never roll back. Throws `checkpoint_conflict` rather than sign anything smaller than,
+ * different from, or not grown out of the last signed tree.
+ */
+export async function signCheckpoint(
+  tx: Tx,
+  log: string,
+  origin: string,
+  signer: Signer,
+): Promise<"signed" | "current" | "busy"> {
+  if (signer.name !== origin) {
+    throw new LedgerError(
+      "signer_mismatch",
+      `signer of log \`${log}\` is named \`${signer.name}\`, expected \`${origin}\``,
+    );
+  }
+  const [locked, state, last] = await Promise.all([
+    tryLockLog(tx, log),
+    readLogState(tx, log),
+    latestCheckpoint(tx, log),
+  ]);
+  if (!locked) return "busy";
+  if (last !== undefined) await assertGrownFrom(tx, log, state, origin, parseCheckpoint(parseNote(last.note).text));
+  if (state.size === (last?.size ?? 0)) return "current";
+  const note = signNote(formatCheckpoint({ origin, size: state.size, root: state.root }), [signer]);
+  await tx.query("insert into ledger_checkpoint (log, size, note) values ($1, $2, $3)", [log, state.size, note]);
+  return "signed";
+}
+
+async function assertGrownFrom(tx: Tx, log: string, state: LogState, origin: string, last: Checkpoint): Promise<void> {
+  if (last.origin !== origin)
+    throw conflict(log, `it was signed as \`${last.origin}\`, and would be as \`${origin}\` now`);
+  if (state.size < last.size) throw conflict(log, `it has ${state.size} entries, and ${last.size} were signed`);
+  if (state.size === last.size) {
+    if (!equalHashes(state.root, last.root)) throw conflict(log, `its root at size ${last.size} is not the signed one`);
+    return;
+  }
+  const proof = await proveConsistency(tx, log, last.size, state.size);
+  try {
+    verifyConsistency({ from: last.size, to: state.size, fromRoot: last.root, toRoot: state.root, proof });
+  } catch (cause) {
+    if (!(cause instanceof ProofError)) throw cause;
+    throw conflict(log, `its ${state.size} entries did not grow out of the ${last.size} that were signed`, cause);
+  }
+}
+
+function conflict(log: string, what: string, cause?: unknown): LedgerError {
+  return new LedgerError("checkpoint_conflict", `log \`${log}\` contradicts its last checkpoint: ${what}`, {
+    cause,
+    hint: "the database was changed or restored from an older state: entries are taken in, but nothing is signed until that is resolved",
+  });
+}

@@ -1,0 +1,183 @@
+import { parseDocument } from "yaml";
+import { z } from "zod";
+
+import { effectClasses } from "../core/action.ts";
+import { denialCodes } from "../core/decision.ts";
+import type { Decision, DenialCode } from "../core/decision.ts";
+import { toolNamePattern } from "../core/ids.ts";
+import type { JsonObject } from "../core/json.ts";
+import { riskTiers } from "../core/release.ts";
+import { compilePolicies } from "./compile.ts";
+import { explain } from "./decide.ts";
+import type { Approved } from "./decide.ts";
+import { PolicyError } from "./errors.ts";
+import type { PolicySetDocument } from "./policy-set.ts";
+import type { PolicyRequest } from "./request.ts";
+import { groupNamePattern } from "./schema.ts";
+import type { PolicyTool } from "./schema.ts";
+
+/** One request and the decision that its author expects. */
+export type PolicyCase = {
+  readonly name: string;
+  readonly request: PolicyRequest;
+  readonly approved: readonly Approved[];
+  readonly expect: {
+    readonly outcome: Decision["outcome"];
+    readonly code?: DenialCode;
+    /** The ids that determine it, in any order; absent: any. */
+    readonly policies?: readonly string[];
+  };
+};
+
+/** A parsed `cases.yaml`: the tools its cases call, and the cases. */
+export type CaseTable = { readonly tools: readonly PolicyTool[]; readonly cases: readonly PolicyCase[] };
+
+export type CaseResult = {
+  readonly name: string;
+  readonly passed: boolean;
+  readonly decision: Decision;
+  /** What differs, one line each; empty if it passed. */
+  readonly differences: readonly string[];
+};
+
+export type CaseReport = {
+  readonly results: readonly CaseResult[];
+  /** Policies that determined no case's decision: their cases are missing. */
+  readonly uncovered: readonly string[];
+};
+
+/** Decides every case. Throws PolicyError if the policies or tools cannot be compiled. */
+export function runCases(
+  document: PolicySetDocument,
+  tools: readonly PolicyTool[],
+  cases: readonly PolicyCase[],
+): CaseReport {
+  const compiled = compilePolicies(document, tools);
+  const fired = new Set<string>();
+  const results = cases.map(({ name, request, approved, expect }): CaseResult => {
+    const { decision, detail } = explain(compiled, request, approved);
+    for (const { policy } of decision.policies) fired.add(policy);
+    const found = differences(expect, decision);
+    const why = found.length > 0 && detail !== undefined ? [detail] : [];
+    return { name, passed: found.length === 0, decision, differences: [...found, ...why] };
+  });
+  return { results, uncovered: document.policies.map(({ id }) => id).filter((id) => !fired.has(id)) };
+}
+
+function differences(expected: PolicyCase["expect"], decision: Decision): string[] {
+  const code = decision.outcome === "deny" ? decision.code : undefined;
+  const policies = decision.policies.map(({ policy }) => policy);
+  const compare = (what: string, want: string | undefined, got: string | undefined): string[] =>
+    want === undefined || want === got ? [] : [`expected ${what} ${want}, got ${got ?? "none"}`];
+  return [
+    ...compare("outcome", expected.outcome, decision.outcome),
+    ...compare("code", expected.code, code),
+    ...compare("policies", expected.policies?.toSorted().join(", "), policies.toSorted().join(", ")),
+  ];
+}
+
+const text = z.string().max(10_000);
+const count = z.int().min(0);
+const jsonObject = z.record(z.string(), z.json()) as unknown as z.ZodType<JsonObject>;
+
+const toolSchema = z.strictObject({
+  name: z.string().regex(toolNamePattern),
+  effect: z.enum(effectClasses),
+  groups: z.array(z.string().regex(groupNamePattern)).default([]),
+  parameters: jsonObject.default({ type: "object", properties: {} }),
+});
+
+const circumstances = z.strictObject({
+  agent: z.strictObject({ team: text, name: text, useCase: text, riskTier: z.enum(riskTiers) }).optional(),
+  requestedBy: text.optional(),
+  /** null: on nobody's behalf, although `defaults` names somebody. */
+  subject: z.strictObject({ id: text, email: text.optional() }).nullable().optional(),
+  facts: z.strictObject({ steps: count, spentMicroUsd: count, sameName: count }).optional(),
+});
+type Circumstances = z.infer<typeof circumstances>;
+
+const someAgent = { team: "team", name: "agent", useCase: "cases", riskTier: "limited" } as const;
+const newRun = { steps: 0, spentMicroUsd: 0, sameName: 0 };
+
+const expectation = z.strictObject({
+  outcome: z.enum(["allow", "deny", "require_approval"]),
+  code: z.enum(denialCodes).optional(),
+  policies: z.array(text).optional(),
+});
+
+const caseSchema = z
+  .strictObject({
+    name: text,
+    tool: text.optional(),
+    arguments: jsonObject.default({}),
+    model: text.optional(),
+    maxOutputTokens: z.int().default(1_000),
+    approved: z.array(z.strictObject({ policy: text, group: text, approvals: count })).default([]),
+    expect: expectation,
+    ...circumstances.shape,
+  })
+  .refine((one) => (one.tool === undefined) !== (one.model === undefined), "expected either `tool` or `model`");
+
+const tableSchema = z.strictObject({
+  v: z.literal(1),
+  tools: z.array(toolSchema).max(500).default([]),
+  defaults: circumstances.default({}),
+  cases: z.array(caseSchema).max(10_000),
+});
+
+/** Reads the text of a `cases.yaml` (its format: policies/README.md). Throws PolicyError `cases_invalid`. */
+export function parseCases(yaml: string, file = "cases.yaml"): CaseTable {
+  const parsed = tableSchema.safeParse(plainOf(yaml, file));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new PolicyError(
+      "cases_invalid",
+      `${file}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "unknown shape"}`,
+    );
+  }
+  const { tools, defaults, cases } = parsed.data;
+  return { tools, cases: cases.map((one) => caseOf(one, defaults)) };
+}
+
+function plainOf(yaml: string, file: string): unknown {
+  try {
+    const document = parseDocument(yaml);
+    const [error] = document.errors;
+    if (error === undefined) return document.toJS({ maxAliasCount: 100 }) as unknown;
+    throw error;
+  } catch (cause) {
+    const message = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : "not YAML";
+    throw new PolicyError("cases_invalid", `${file}: ${message}`, { cause });
+  }
+}
+
+function caseOf(given: z.infer<typeof caseSchema>, defaults: Circumstances): PolicyCase {
+  const subject = given.subject === undefined ? defaults.subject : given.subject;
+  const { tool, model } = given;
+  return {
+    name: given.name,
+    request: {
+      agent: given.agent ?? defaults.agent ?? someAgent,
+      run: {
+        id: "run_00000000000000000000000000",
+        requestedBy: given.requestedBy ?? defaults.requestedBy ?? "someone",
+        ...(subject === null || subject === undefined ? {} : { subject: subjectOf(subject) }),
+      },
+      step:
+        tool === undefined
+          ? { kind: "model", model: model ?? "", maxOutputTokens: given.maxOutputTokens }
+          : { kind: "tool", tool, arguments: given.arguments },
+      facts: given.facts ?? defaults.facts ?? newRun,
+    },
+    approved: given.approved,
+    expect: {
+      outcome: given.expect.outcome,
+      ...(given.expect.code === undefined ? {} : { code: given.expect.code }),
+      ...(given.expect.policies === undefined ? {} : { policies: given.expect.policies }),
+    },
+  };
+}
+
+function subjectOf({ id, email }: { id: string; email?: string | undefined }): { id: string; email?: string } {
+  return email === undefined ? { id } : { id, email };
+}

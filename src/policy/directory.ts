@@ -1,0 +1,53 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { parseCases } from "./cases.ts";
+import type { CaseTable } from "./cases.ts";
+import { PolicyError, refuseErrors } from "./errors.ts";
+import { maxFileLength, policySetOf } from "./policy-set.ts";
+import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
+
+/** A pack: the policies of a directory's `*.cedar` files, and its `cases.yaml` (empty if it has none). */
+export type PolicyDirectory = CaseTable & {
+  readonly document: PolicySetDocument;
+  readonly sources: PolicySources;
+};
+
+/**
+ * Reads a pack; subdirectories are not looked at. Throws PolicyError `directory_unreadable`, `policies_invalid` (with
+ * file and line; parsing only, validation needs the team's tools: `checkPolicySet`), or `cases_invalid`.
+ */
+export async function loadPolicyDirectory(directory: string): Promise<PolicyDirectory> {
+  const names = await listed(directory);
+  const cedarNames = names.filter((name) => name.endsWith(".cedar"));
+  if (cedarNames.length === 0) {
+    throw new PolicyError("directory_unreadable", "expected at least one *.cedar file in the policy directory");
+  }
+  const files = await Promise.all(cedarNames.map(async (name) => ({ name, text: await readText(directory, name) })));
+  const { document, sources, problems } = policySetOf(files);
+  refuseErrors(problems);
+  const table = names.includes("cases.yaml")
+    ? parseCases(await readText(directory, "cases.yaml"))
+    : { tools: [], cases: [] };
+  return { document, sources, ...table };
+}
+
+async function listed(directory: string): Promise<string[]> {
+  try {
+    return (await readdir(directory)).sort();
+  } catch (cause) {
+    throw new PolicyError("directory_unreadable", "the policy directory cannot be read", { cause });
+  }
+}
+
+async function readText(directory: string, name: string): Promise<string> {
+  const path = join(directory, name);
+  try {
+    const { size } = await stat(path);
+    if (size > maxFileLength) throw new RangeError(`expected at most ${maxFileLength} bytes, got ${size}`);
+    return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
+  } catch (cause) {
+    const why = cause instanceof RangeError ? cause.message : "not a readable UTF-8 file";
+    throw new PolicyError("directory_unreadable", `${name}: ${why}`, { cause });
+  }
+}

@@ -1,0 +1,18 @@
+export { argumentType } from "./argument-types.ts";
+export type { ArgumentType } from "./argument-types.ts";
+export { parseCases, runCases } from "./cases.ts";
+export type { CaseReport, CaseResult, CaseTable, PolicyCase } from "./cases.ts";
+export { checkPolicySet, compilePolicies } from "./compile.ts";
+export type { ActionSlice, CompiledPolicies } from "./compile.ts";
+export { decide, explain } from "./decide.ts";
+export type { Approved, Explanation } from "./decide.ts";
+export { loadPolicyDirectory } from "./directory.ts";
+export type { PolicyDirectory } from "./directory.ts";
+export { formatProblem, PolicyError } from "./errors.ts";
+export type { PolicyErrorCode, PolicyProblem } from "./errors.ts";
+export { parsePolicySet, policySetOf } from "./policy-set.ts";
+export type { PolicySetDocument, PolicySources } from "./policy-set.ts";
+export { requestJson, requestOf } from "./request.ts";
+export type { Asked, CedarRequest, PolicyRequest } from "./request.ts";
+export { schemaFor, schemaText } from "./schema.ts";
+export type { CedarSchema, PolicyTool } from "./schema.ts";

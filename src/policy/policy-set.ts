@@ -1,0 +1,126 @@
+import { z } from "zod";
+
+import { reader } from "./engine.ts";
+import type { PolicyProblem } from "./errors.ts";
+import { PolicyError } from "./errors.ts";
+import { lineOf, readPolicy } from "./policy.ts";
+
+export const maxPolicies = 5_000;
+export const maxPolicyLength = 65_536;
+export const maxFileLength = 1_048_576;
+
+const documentSchema = z.strictObject({
+  v: z.literal(1),
+  policies: z
+    .array(z.strictObject({ id: z.string().max(128), text: z.string().max(maxPolicyLength) }))
+    .max(maxPolicies),
+});
+
+/** A team's policies as they are stored and named by digest. `text` is one Cedar policy, `id` is its `@id`. */
+export type PolicySetDocument = {
+  readonly v: 1;
+  readonly policies: readonly { readonly id: string; readonly text: string }[];
+};
+
+/** Where each policy of a document was read from: its file and the line it begins at. */
+export type PolicySources = ReadonlyMap<string, { readonly file: string; readonly line: number }>;
+
+/** Checks the shape only, not the Cedar text. Throws PolicyError `policies_invalid`. */
+export function parsePolicySet(value: unknown): PolicySetDocument {
+  const parsed = documentSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const place = issue === undefined ? "" : `${issue.path.join(".")}: `;
+  throw new PolicyError("policies_invalid", `not a policy set: ${place}${issue?.message ?? "unknown shape"}`);
+}
+
+/**
+ * Cuts Cedar files into a document, its policies ordered by id so that moving them between files changes nothing.
+ * Problems carry file and line. Text above a policy's annotations is not kept.
+ */
+export function policySetOf(files: readonly { readonly name: string; readonly text: string }[]): {
+  readonly document: PolicySetDocument;
+  readonly sources: PolicySources;
+  readonly problems: readonly PolicyProblem[];
+} {
+  const problems: PolicyProblem[] = [];
+  const sources = new Map<string, { file: string; line: number }>();
+  const policies: { id: string; text: string }[] = [];
+  for (const file of files) {
+    for (const found of cutFile(file, problems)) {
+      const read = readPolicy(found.text);
+      if ("problems" in read) {
+        problems.push(...read.problems.map((problem) => shift(problem, found)));
+      } else if (sources.has(read.policy.id)) {
+        const other = sources.get(read.policy.id);
+        const message = `@id is already used at ${other?.file}:${other?.line}`;
+        problems.push({ severity: "error", policy: read.policy.id, file: found.file, line: found.line, message });
+      } else {
+        sources.set(read.policy.id, { file: found.file, line: found.line });
+        policies.push({ id: read.policy.id, text: found.text });
+      }
+    }
+  }
+  if (policies.length > maxPolicies) {
+    problems.push({ severity: "error", message: `expected at most ${maxPolicies} policies` });
+  }
+  policies.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return { document: { v: 1, policies }, sources, problems };
+}
+
+/** A problem in a policy's own text, put where its file has it. */
+export function locate(problem: PolicyProblem, sources: PolicySources): PolicyProblem {
+  const source = problem.policy === undefined ? undefined : sources.get(problem.policy);
+  return source === undefined || problem.file !== undefined ? problem : shift(problem, source);
+}
+
+function shift(problem: PolicyProblem, source: { file: string; line: number }): PolicyProblem {
+  return { ...problem, file: source.file, line: source.line + (problem.line ?? 1) - 1 };
+}
+
+type Piece = { readonly file: string; readonly line: number; readonly text: string };
+
+function cutFile(file: { readonly name: string; readonly text: string }, problems: PolicyProblem[]): Piece[] {
+  const refuse = (message: string, line?: number): Piece[] => {
+    problems.push({ severity: "error", file: file.name, ...(line === undefined ? {} : { line }), message });
+    return [];
+  };
+  if (file.text.length > maxFileLength) return refuse(`expected at most ${maxFileLength} characters`);
+  if (!file.text.isWellFormed()) return refuse("expected Unicode text, got a lone surrogate");
+  let answer;
+  try {
+    answer = reader.run((cedar) => cedar.policySetTextToParts(file.text));
+  } catch {
+    return refuse("cedar cannot read this file: it is nested too deeply");
+  }
+  if (answer.type === "failure") {
+    const [error] = answer.errors;
+    return refuse(error?.message ?? "not Cedar", lineOf(file.text, error?.sourceLocations?.[0]?.start));
+  }
+  if (answer.policy_templates.length > 0) return refuse("templates (?principal, ?resource) are not supported");
+  if (answer.policies.length > maxPolicies) return refuse(`expected at most ${maxPolicies} policies`);
+  const pieces = placed(file, inFileOrder(answer.policies));
+  const huge = pieces.find(({ text }) => text.length > maxPolicyLength);
+  return huge === undefined ? pieces : refuse(`expected at most ${maxPolicyLength} characters in a policy`, huge.line);
+}
+
+/** Cedar numbers the parts `policy0`, `policy1`, … and returns them in the order of those texts: 0, 1, 10, 11, 2. */
+function inFileOrder(parts: readonly string[]): string[] {
+  const names = parts.map((_, index) => `policy${index}`).sort();
+  const ordered = new Array<string>(parts.length);
+  names.forEach((name, position) => (ordered[Number(name.slice("policy".length))] = parts[position] ?? ""));
+  return ordered;
+}
+
+function placed(file: { readonly name: string; readonly text: string }, texts: readonly string[]): Piece[] {
+  let cursor = 0;
+  let line = 1;
+  return texts.map((text) => {
+    const start = Math.max(file.text.indexOf(text, cursor), cursor);
+    line += file.text.slice(cursor, start).split("\n").length - 1;
+    const piece = { file: file.name, line, text };
+    line += text.split("\n").length - 1;
+    cursor = start + text.length;
+    return piece;
+  });
+}

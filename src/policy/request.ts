@@ -1,0 +1,111 @@
+import type { StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs";
+
+import type { RunFacts } from "../core/decision.ts";
+import type { Json, JsonObject } from "../core/json.ts";
+import type { RiskTier } from "../core/release.ts";
+import { recordValue, Unrepresentable, unicode } from "./argument-values.ts";
+import type { ActionSlice, CompiledPolicies } from "./compile.ts";
+import { modelAction, toolAction } from "./schema.ts";
+
+/** What the gate asks: who would do what, in which run. */
+export type PolicyRequest = {
+  readonly agent: {
+    readonly team: string;
+    readonly name: string;
+    readonly useCase: string;
+    readonly riskTier: RiskTier;
+  };
+  readonly run: {
+    readonly id: string;
+    readonly requestedBy: string;
+    readonly subject?: { readonly id: string; readonly email?: string };
+  };
+  readonly step:
+    | { readonly kind: "model"; readonly model: string; readonly maxOutputTokens: number }
+    | { readonly kind: "tool"; readonly tool: string; readonly arguments: JsonObject };
+  readonly facts: RunFacts;
+};
+
+/** The same as Cedar sees it. Plain JSON: its RFC 8785 digest names the question that was asked. */
+export type CedarRequest = Pick<
+  StatefulAuthorizationCall,
+  "principal" | "action" | "resource" | "context" | "entities"
+>;
+
+export type Asked =
+  | { readonly status: "ready"; readonly request: CedarRequest; readonly slice: ActionSlice }
+  /** No faithful request can be made. `detail` names the place, never contents. */
+  | { readonly status: "undecidable"; readonly detail: string };
+
+/** The Cedar request for a step, or why there is none: an unknown action, or arguments Cedar cannot hold. */
+export function requestOf(compiled: CompiledPolicies, request: PolicyRequest): Asked {
+  const action = request.step.kind === "model" ? modelAction : toolAction(request.step.tool);
+  const slice = compiled.slices.get(action);
+  if (slice === undefined) return { status: "undecidable", detail: "the release has no such action" };
+  try {
+    return { status: "ready", slice, request: cedarRequest(request, slice) };
+  } catch (error) {
+    if (error instanceof Unrepresentable) return { status: "undecidable", detail: error.message };
+    return { status: "undecidable", detail: "the request is malformed" };
+  }
+}
+
+/** The request as JSON, for its digest. */
+export function requestJson(request: CedarRequest): Json {
+  return request as unknown as Json;
+}
+
+function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionSlice): CedarRequest {
+  const principal = { type: "Agent", id: unicode(`${agent.team}/${agent.name}`, "agent") };
+  const team = { type: "Team", id: unicode(agent.team, "team") };
+  const resource = { type: "Run", id: unicode(run.id, "run") };
+  const { team: teamName, name, useCase, riskTier } = agent;
+  return {
+    principal,
+    action: { type: "Action", id: slice.action },
+    resource,
+    context: { ...contextOf(step, slice), run: factsOf(facts) },
+    entities: [
+      { uid: team, attrs: {}, parents: [] },
+      {
+        uid: principal,
+        attrs: { team: teamName, name, useCase: unicode(useCase, "useCase"), riskTier },
+        parents: [team],
+      },
+      { uid: resource, attrs: runAttributes(run), parents: [] },
+    ],
+  };
+}
+
+function contextOf(step: PolicyRequest["step"], slice: ActionSlice): CedarRequest["context"] {
+  if (step.kind === "tool") return { input: recordValue(step.arguments, slice.input ?? new Map(), "arguments") };
+  return { model: unicode(step.model, "model"), maxOutputTokens: long(step.maxOutputTokens, "maxOutputTokens") };
+}
+
+function factsOf({ steps, spentMicroUsd, sameName }: RunFacts): Record<string, number> {
+  return {
+    steps: long(steps, "facts.steps"),
+    spentMicroUsd: long(spentMicroUsd, "facts.spentMicroUsd"),
+    sameName: long(sameName, "facts.sameName"),
+  };
+}
+
+function runAttributes({ id, requestedBy, subject }: PolicyRequest["run"]): CedarRequest["context"] {
+  return {
+    id,
+    requestedBy: unicode(requestedBy, "run.requestedBy"),
+    ...(subject === undefined ? {} : { subject: subjectAttributes(subject) }),
+  };
+}
+
+function subjectAttributes({ id, email }: { readonly id: string; readonly email?: string }): Record<string, string> {
+  return {
+    id: unicode(id, "run.subject.id"),
+    ...(email === undefined ? {} : { email: unicode(email, "run.subject.email") }),
+  };
+}
+
+function long(value: number, name: string): number {
+  if (!Number.isSafeInteger(value)) throw new Unrepresentable(`${name}: expected an integer within ±(2^53 - 1)`);
+  return value;
+}

@@ -1,0 +1,167 @@
+import type { ActionType, AttributesOrContext, SchemaJson, Type } from "@cedar-policy/cedar-wasm/nodejs";
+
+import { effectClasses } from "../core/action.ts";
+import { toolNamePattern } from "../core/ids.ts";
+import type { ToolDefinition } from "../core/release.ts";
+import { inputAttributes } from "./argument-types.ts";
+import type { ArgumentType, Attribute } from "./argument-types.ts";
+import { reader } from "./engine.ts";
+import { PolicyError } from "./errors.ts";
+
+/** What policies need to know of a tool. Every {@link ToolDefinition} is one. */
+export type PolicyTool = Pick<ToolDefinition, "name" | "parameters" | "effect" | "groups">;
+
+export type CedarSchema = SchemaJson<string>;
+
+export const groupNamePattern = /^[a-z][a-z0-9_-]{0,62}$/;
+export const modelAction = "model";
+export const anyTool = "tool";
+
+export function toolAction(name: string): string {
+  return `tool/${name}`;
+}
+
+/** The action groups that a tool's action is in, so that policies can speak of many tools at once. */
+export function groupsOfTool(tool: PolicyTool): readonly string[] {
+  return [...new Set([anyTool, `effect/${tool.effect}`, ...tool.groups.map((group) => `group/${group}`)])].sort();
+}
+
+const string: Type<string> = { type: "String" };
+const long: Type<string> = { type: "Long" };
+
+const entityTypes = {
+  Team: {},
+  Agent: {
+    memberOfTypes: ["Team"],
+    shape: record({ team: string, name: string, useCase: string, riskTier: string }),
+  },
+  Run: {
+    shape: record({
+      id: string,
+      requestedBy: string,
+      subject: { ...record({ id: string, email: { ...string, required: false } }), required: false },
+    }),
+  },
+};
+
+const runFacts = record({ steps: long, spentMicroUsd: long, sameName: long });
+const modelContext = record({ model: string, maxOutputTokens: long, run: runFacts });
+
+/**
+ * The Cedar schema of a set of tools (no namespace): entity types `Team`, `Agent` and `Run`; the action `model`; an
+ * action `tool/NAME` for each tool, in `tool`, `effect/CLASS` and `group/NAME`, with its arguments typed at
+ * `context.input`. Throws PolicyError `tools_invalid`.
+ */
+export function schemaFor(tools: readonly PolicyTool[]): CedarSchema {
+  return schemaOf(tools, []);
+}
+
+/** The same in Cedar's own notation, for people. */
+export function schemaText(tools: readonly PolicyTool[]): string {
+  const answer = reader.run((cedar) => cedar.schemaToText(schemaFor(tools)));
+  if (answer.type === "success") return answer.text;
+  throw new PolicyError(
+    "tools_invalid",
+    `cedar refuses the tools' schema: ${answer.errors[0]?.message ?? "no reason"}`,
+  );
+}
+
+/**
+ * With `mentioned` added as actions that apply to nothing: a team's policies may name tools and groups that this
+ * release does not have. Only those can be added; a misspelt `effect/…` stays unknown.
+ */
+export function schemaOf(tools: readonly PolicyTool[], mentioned: Iterable<string>): CedarSchema {
+  checkTools(tools);
+  const groups = new Set([
+    anyTool,
+    ...effectClasses.map((effect) => `effect/${effect}`),
+    ...tools.flatMap(groupsOfTool),
+  ]);
+  for (const id of mentioned) if (mayBeAbsent(id)) groups.add(id);
+  const actions = new Map<string, ActionType<string>>([...groups].sort().map((id) => [id, {}]));
+  actions.set(modelAction, applied(modelContext, []));
+  for (const tool of tools) actions.set(toolAction(tool.name), toolActionType(tool));
+  return { "": { entityTypes, actions: Object.fromEntries(actions) } };
+}
+
+/** The schema of one action alone: Cedar copies the schema on every call, so it should be no larger than needed. */
+export function schemaOfAction(tool: PolicyTool | undefined): CedarSchema {
+  const groups = tool === undefined ? [] : groupsOfTool(tool);
+  const actions = new Map<string, ActionType<string>>(groups.map((id) => [id, {}]));
+  if (tool === undefined) actions.set(modelAction, applied(modelContext, []));
+  else actions.set(toolAction(tool.name), toolActionType(tool));
+  return { "": { entityTypes, actions: Object.fromEntries(actions) } };
+}
+
+/** The attributes of a tool's `context.input`. Throws PolicyError `tools_invalid`. */
+export function inputOf(tool: PolicyTool): ReadonlyMap<string, Attribute> {
+  const attributes = inputAttributes(tool.parameters);
+  if (attributes !== undefined) return attributes;
+  throw new PolicyError("tools_invalid", `tool ${tool.name}: expected parameters that describe an object`, {
+    hint: "give a JSON Schema of type object, without properties named __entity, __extn or __expr",
+  });
+}
+
+function mayBeAbsent(action: string): boolean {
+  const [kind, ...rest] = action.split("/");
+  const name = rest.join("/");
+  return (kind === "tool" && toolNamePattern.test(name)) || (kind === "group" && groupNamePattern.test(name));
+}
+
+function toolActionType(tool: PolicyTool): ActionType<string> {
+  return applied(record({ input: recordType(inputOf(tool)), run: runFacts }), groupsOfTool(tool));
+}
+
+function applied(context: AttributesOrContext<string>, groups: readonly string[]): ActionType<string> {
+  return {
+    ...(groups.length === 0 ? {} : { memberOf: groups.map((id) => ({ id })) }),
+    appliesTo: { principalTypes: ["Agent"], resourceTypes: ["Run"], context },
+  };
+}
+
+function cedarType(type: ArgumentType): Type<string> {
+  switch (type.kind) {
+    case "string":
+    case "text":
+      return string;
+    case "long":
+      return long;
+    case "bool":
+      return { type: "Boolean" };
+    case "decimal":
+      return { type: "Extension", name: "decimal" };
+    case "set":
+      return { type: "Set", element: cedarType(type.element) };
+    case "record":
+      return recordType(type.attributes);
+  }
+}
+
+function recordType(attributes: ReadonlyMap<string, Attribute>): Type<string> {
+  const entries = [...attributes].map(
+    ([name, { type, required }]) => [name, { ...cedarType(type), required }] as const,
+  );
+  return record(Object.fromEntries(entries));
+}
+
+function record(attributes: Record<string, Type<string> & { required?: boolean }>): Type<string> {
+  return { type: "Record", attributes };
+}
+
+function checkTools(tools: readonly PolicyTool[]): void {
+  const seen = new Set<string>();
+  for (const tool of tools) {
+    const group = tool.groups.find((name) => !groupNamePattern.test(name));
+    const fault = !toolNamePattern.test(tool.name)
+      ? "expected a name of letters, digits, _ and -"
+      : seen.has(tool.name)
+        ? "there are two tools of this name"
+        : !effectClasses.includes(tool.effect)
+          ? `expected an effect of ${effectClasses.join(", ")}`
+          : group === undefined
+            ? undefined
+            : "expected group names of lower-case letters, digits, _ and -";
+    if (fault !== undefined) throw new PolicyError("tools_invalid", `tool ${JSON.stringify(tool.name)}: ${fault}`);
+    seen.add(tool.name);
+  }
+}

@@ -1,0 +1,15 @@
+export type { ModelAnswer } from "./answer.schema.ts";
+export type { ModelDelta } from "./chat-stream.ts";
+export { ProviderError } from "./errors.ts";
+export type { ProviderErrorCode } from "./errors.ts";
+export { createModelProvider } from "./model-provider.ts";
+export type { CompleteOptions, ModelProvider, ModelProviderOptions } from "./model-provider.ts";
+export type { ModelRequest, OutputLimitField } from "./model-request.ts";
+export { parsePriceOverrides, PriceError, priceOf, scriptedPrice } from "./prices.ts";
+export type { PriceOptions, PriceOverrides } from "./prices.ts";
+export { defineScript, parseScript, ScriptError } from "./script.schema.ts";
+export type { Script, ScriptInput } from "./script.schema.ts";
+export { play } from "./script-play.ts";
+export type { Play } from "./script-play.ts";
+export { scriptSource, startScriptedModel } from "./scripted-model.ts";
+export type { ScriptedModel, ScriptedModelOptions, ScriptSource } from "./scripted-model.ts";

@@ -1,0 +1,18 @@
+export { RegistryError } from "./errors.ts";
+export { defineAgent, parseManifest } from "./manifest.ts";
+export type { AgentInCode, AgentManifest, ManifestTool } from "./manifest.schema.ts";
+export { activatePolicySet, activePolicySet, policySetByDigest } from "./policy-sets.ts";
+export type { StoredPolicySet } from "./policy-sets.ts";
+export { hashToken, newToken, principalByToken, putPrincipal, roles } from "./principals.ts";
+export type { Principal, Role } from "./principals.ts";
+export { releaseOf, releaseOfDocument } from "./release-of.ts";
+export {
+  channelEvents,
+  listAgents,
+  moveChannel,
+  newestReleases,
+  registerRelease,
+  releaseByDigest,
+  resolveChannel,
+} from "./releases.ts";
+export type { AgentPage, AgentRow, ChannelEvent, ChannelMove } from "./releases.ts";

@@ -1,0 +1,6 @@
+export { fits, parseArguments } from "./arguments.ts";
+export type { Parsed } from "./arguments.ts";
+export { defineTool, isTool, ToolError, ToolResultError } from "./define-tool.ts";
+export type { Tool, ToolContext } from "./define-tool.ts";
+export { loadToolModule, ToolLoadError } from "./function-tool.ts";
+export { resolveTool } from "./resolve-tool.ts";
