@@ -1,0 +1,3 @@
+export { lifecycleActivities } from "./lifecycle.ts";
+export { modelActivity } from "./model.ts";
+export { toolActivity } from "./tool.ts";

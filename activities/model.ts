@@ -1,0 +1,121 @@
+import { codeOf } from "../src/core/errors.ts";
+import type { Json, JsonSchema } from "../src/core/json.ts";
+import type { TokenUsage } from "../src/core/money.ts";
+import type { ModelResult } from "../src/core/transcript.ts";
+import { assertGoverned } from "../src/gate/index.ts";
+import type { EffectOutcome, GovernedModelCall } from "../src/gate/index.ts";
+import { ProviderError } from "../src/providers/index.ts";
+import type { ModelProvider } from "../src/providers/index.ts";
+import { canonicalText, maxPayloadBytes } from "../src/store/index.ts";
+import { fits } from "../src/tools/index.ts";
+
+/** Of Postgres' integers. */
+const maxTokens = 2 ** 31 - 1;
+const maxCallIdCharacters = 256;
+/** Room beside an answer, for what is said of it. */
+const problemBytes = 64 * 1024;
+
+type Publish = (call: GovernedModelCall, text: string) => void;
+
+/** Asks the model that the release pins, and checks a final answer against the release's output schema. */
+export function modelActivity(
+  provider: ModelProvider,
+  publish: Publish,
+): (call: GovernedModelCall) => Promise<EffectOutcome> {
+  return async (call) => {
+    assertGoverned(call, "model");
+    const { model, tools, output } = call.run.release.document;
+    try {
+      const { usage, ...answer } = await provider.complete(
+        {
+          model: model.name,
+          messages: call.messages,
+          tools,
+          maxOutputTokens: model.maxOutputTokens,
+          ...(model.temperature === undefined ? {} : { temperature: model.temperature }),
+          ...(output === undefined ? {} : { output }),
+        },
+        {
+          signal: call.signal,
+          ...(call.watched
+            ? {
+                onDelta: (delta) => {
+                  if (delta.kind === "text") publish(call, delta.text);
+                },
+              }
+            : {}),
+        },
+      );
+      return (
+        unkeepable(answer, usage) ?? { status: "result", kind: "model", result: withProblem(answer, output), usage }
+      );
+    } catch (error) {
+      return failureOf(error, call.signal);
+    }
+  };
+}
+
+/**
+ * What a model may say and the record cannot hold. The call was made and is paid for: an answer that cannot be written down must end
+ * the step, not repeat it.
+ */
+function unkeepable(answer: ModelResult, usage: TokenUsage): EffectOutcome | undefined {
+  const failed = (message: string): EffectOutcome => ({ status: "failed", code: "malformed_response", message });
+  if (Object.values(usage).some((tokens) => tokens > maxTokens))
+    return failed("model server counted impossible tokens");
+  if (answer.toolCalls.some((call) => call.id.length > maxCallIdCharacters || call.id.includes("\0")))
+    return failed("model server named a tool call in a way that cannot be kept");
+  try {
+    const bytes = Buffer.byteLength(canonicalText(answer as unknown as Json));
+    return bytes < maxPayloadBytes - problemBytes ? undefined : failed(`answer of ${bytes} bytes is too large to keep`);
+  } catch (error) {
+    if (codeOf(error) !== "not_canonical") throw error;
+    return failed("model server's answer is not well-formed text");
+  }
+}
+
+/** Only an answer is checked: a turn that asks for tools is not final. */
+function withProblem(answer: ModelResult, output: JsonSchema | undefined): ModelResult {
+  if (answer.toolCalls.length > 0 || output === undefined) return answer;
+  const problem = problemOf(answer, output);
+  return problem === undefined ? answer : { ...answer, problem };
+}
+
+function problemOf(answer: ModelResult, output: JsonSchema): string | undefined {
+  const advice = "Answer again, with JSON that fits the output schema and nothing else.";
+  if (answer.finishReason === "length") return `The answer was cut off at the token limit. ${advice}`;
+  let value: unknown;
+  try {
+    value = JSON.parse(answer.content);
+  } catch {
+    return `The answer is not JSON. ${advice}`;
+  }
+  // Numbers may be longer in the canonical form that is kept.
+  if (keptBytes(value as Json) >= maxPayloadBytes - problemBytes) return `The answer is too long. ${advice}`;
+  const parsed = fits(value as never, output);
+  return parsed.ok ? undefined : `The answer does not fit the output schema: ${parsed.problem}. ${advice}`;
+}
+
+function keptBytes(value: Json): number {
+  try {
+    return Buffer.byteLength(canonicalText(value));
+  } catch {
+    // What cannot be hashed does not fit either, and is told so.
+    return 0;
+  }
+}
+
+function failureOf(error: unknown, signal: AbortSignal): EffectOutcome {
+  if (signal.aborted) return { status: "failed", code: "cancelled", message: "the model call was cancelled" };
+  if (!(error instanceof ProviderError)) throw error;
+  const { code } = error;
+  // Who reads why a run failed reads this, and wants to know what to do.
+  const message = error.hint === undefined ? error.message : `${error.message}: ${error.hint}`;
+  if (!error.retryable) return { status: "failed", code, message };
+  return {
+    status: "retry",
+    code,
+    message,
+    ...(error.retryAfterMs === undefined ? {} : { afterMs: error.retryAfterMs }),
+  };
+}

@@ -1,0 +1,93 @@
+import type { LedgerEntry } from "../core/ledger-event.ts";
+import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
+import { sha256 } from "../store/canonical.ts";
+import { differences } from "./differences.ts";
+
+type Signed = ApprovalRecord["decisions"][number];
+
+/**
+ * Approvals as the ledger has them against those of the record, both ways: each request as it was opened, each decision by the key and
+ * signature that were taken then, and the state that they lead to. A signature that verifies proves nothing of whose key it is: the
+ * ledger's entry does.
+ */
+export function approvalProblems(record: RunRecord, entries: readonly LedgerEntry[]): readonly string[] {
+  const known = new Set<string>(record.approvals.map((request) => request.id));
+  const strange = entries.filter((entry) => isOfApproval(entry) && !known.has(String(entry.facts["approval"])));
+  return [
+    ...strange.map(
+      (entry) => `the ledger has \`${entry.kind}\` of \`${String(entry.facts["approval"])}\`, the record does not`,
+    ),
+    ...record.approvals.flatMap((request) =>
+      requestProblems(
+        record,
+        request,
+        entries.filter((entry) => isOfApproval(entry) && entry.facts["approval"] === request.id),
+      ).map((problem) => `approval \`${request.id}\`: ${problem}`),
+    ),
+  ];
+}
+
+function isOfApproval({ kind }: LedgerEntry): boolean {
+  return kind.startsWith("approval.");
+}
+
+function requestProblems(
+  record: RunRecord,
+  request: ApprovalRecord,
+  entries: readonly LedgerEntry[],
+): readonly string[] {
+  const [requested, ...others] = entries.filter(({ kind }) => kind === "approval.requested");
+  if (requested === undefined || others.length > 0)
+    return [`it was requested ${requested === undefined ? 0 : entries.length} times in the ledger`];
+  const groups = request.requirements.map(({ group, quorum }) => `${group}:${quorum}`);
+  const { seq, action, expiresAt } = request;
+  const rendered = String(requested.facts["rendered"]);
+  return [
+    ...differences("the request", requested, { seq, action, expiresAt, groups }),
+    ...(rendered in record.payloads ? [] : ["what its reviewers were shown is missing"]),
+    ...signedProblems(request, entries),
+    ...stateProblems(request, entries),
+  ];
+}
+
+function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
+  const taken = new Map(
+    entries
+      .filter(({ kind }) => kind === "approval.approved" || kind === "approval.denied")
+      .map((entry) => [`${entry.kind} ${String(entry.facts["reviewer"])}`, entry]),
+  );
+  const problems = request.decisions.flatMap((signed) => {
+    const key = `${kindOf(signed)} ${signed.reviewer}`;
+    const entry = taken.get(key);
+    taken.delete(key);
+    if (entry === undefined) return [`${signed.reviewer}'s decision is not in the ledger`];
+    const { keyId, signature, statement } = signed;
+    const { seq, action } = request;
+    return differences(`${signed.reviewer}'s decision`, entry, {
+      keyId,
+      signature,
+      statement: sha256(statement),
+      seq,
+      action,
+    });
+  });
+  return [...problems, ...[...taken.keys()].map((key) => `the ledger has \`${key}\`, the record does not`)];
+}
+
+function kindOf({ decision }: Signed): string {
+  return decision === "approve" ? "approval.approved" : "approval.denied";
+}
+
+/** The state that the last entry left. */
+function stateProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
+  const last = entries.at(-1);
+  const state = stateAfter(last);
+  return state === request.state ? [] : [`it is \`${state}\` in the ledger, \`${request.state}\` in the record`];
+}
+
+function stateAfter(entry: LedgerEntry | undefined): string {
+  const kind = entry?.kind;
+  if (kind === "approval.consumed" || kind === "approval.expired" || kind === "approval.cancelled")
+    return kind.slice("approval.".length);
+  return kind === "approval.approved" || kind === "approval.denied" ? String(entry?.facts["state"]) : "pending";
+}

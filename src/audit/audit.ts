@@ -1,0 +1,34 @@
+import type { RunRecord } from "../core/run-record.ts";
+import { checkApprovals } from "./approvals.ts";
+import { checkContents } from "./contents.ts";
+import { checkHistory } from "./history.ts";
+import { checkLedger } from "./ledger.ts";
+import { checkDecisions } from "./redecide.ts";
+import { check, reportOf } from "./report.ts";
+import type { AuditCheck, AuditReport } from "./report.ts";
+
+/** Replays a run: its code on its history, its decisions on their policy set, its approvals' signatures, its costs. */
+export async function replayRun(record: RunRecord, bundleCode: string | undefined): Promise<AuditReport> {
+  return reportOf([
+    checkContents(record),
+    await checkHistory(record, bundleCode),
+    checkDecisions(record),
+    checkApprovals(record),
+    checkCosts(record),
+  ]);
+}
+
+/** Verifies a run's evidence in the ledger, with a verifier key that the auditor brings. */
+export function verifyRun(record: RunRecord, verifierKey: string): AuditReport {
+  return reportOf([checkContents(record), ...checkLedger(record, verifierKey), checkApprovals(record)]);
+}
+
+function checkCosts(record: RunRecord): AuditCheck {
+  const sum = record.steps.reduce((total, step) => total + step.costMicroUsd, 0);
+  const { spentMicroUsd } = record.run;
+  return check(
+    "costs",
+    `${sum} micro-USD over ${record.steps.length} steps`,
+    sum === spentMicroUsd ? [] : [`steps cost ${sum} micro-USD, the run says ${spentMicroUsd}`],
+  );
+}

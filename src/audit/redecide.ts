@@ -1,0 +1,193 @@
+import type { ApprovalRequirement, DenialCode } from "../core/decision.ts";
+import type { Digest } from "../core/ids.ts";
+import type { Json } from "../core/json.ts";
+import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
+import { transcript } from "../core/transcript.ts";
+import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
+import { emptyHead, extendHead, policyRequestOf, resolveModelStep, resolveToolStep } from "../gate/index.ts";
+import type { ResolvedStep, RunContext } from "../gate/index.ts";
+import { compilePolicies, explain, parsePolicySet, PolicyError, requestJson } from "../policy/index.ts";
+import type { Approved, CompiledPolicies } from "../policy/index.ts";
+import { digestOf } from "../store/canonical.ts";
+import { grantedApprovals } from "./approvals.ts";
+import { check } from "./report.ts";
+import type { AuditCheck } from "./report.ts";
+
+/** Denials that the engine had no part in, and that the record itself must bear out. */
+const gateDenials: ReadonlySet<string> = new Set<DenialCode>([
+  "declined",
+  "approval_expired",
+  "invalid_grant",
+  "no_price",
+]);
+
+/**
+ * Decides every recorded decision again: the action from the recorded contents, the policy set that is recorded, the facts that
+ * are recorded, and the approvals whose signatures hold. Differences name the step and both sides.
+ */
+export function checkDecisions(record: RunRecord): AuditCheck {
+  const run = runContextOf(record);
+  const problems = record.decisions.flatMap((decision) => {
+    const step = record.steps.find((candidate) => candidate.seq === decision.seq);
+    if (step === undefined) return [`step ${decision.seq}: decided on, but not recorded`];
+    try {
+      return redecide(record, run, step, decision).map((problem) => `step ${step.seq} (${step.name}): ${problem}`);
+    } catch (error) {
+      return [
+        `step ${step.seq} (${step.name}): cannot be decided again: ${error instanceof Error ? error.message : "unknown error"}`,
+      ];
+    }
+  });
+  const undecided = record.steps.filter((step) => !record.decisions.some((decision) => decision.seq === step.seq));
+  return check("decisions", `${record.decisions.length} decided again`, [
+    ...problems,
+    ...undecided.map((step) => `step ${step.seq} (${step.name}): recorded without a decision`),
+  ]);
+}
+
+export function runContextOf(record: RunRecord): RunContext {
+  const { id, team, agent, requestedBy, release, input: inputDigest } = record.run;
+  return {
+    id,
+    team,
+    agent,
+    requestedBy,
+    release: { digest: release, document: record.release },
+    input: record.input,
+    inputDigest,
+  };
+}
+
+function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): readonly string[] {
+  const resolved = resolve(record, run, step);
+  const problems: string[] = [];
+  expect(problems, "action", recorded, step.action, resolved.actionDigest);
+  expect(problems, "name", recorded, step.name, resolved.name);
+  expect(problems, "arguments", recorded, step.arguments, resolved.arguments);
+  if (recorded.outcome === "deny" && gateDenials.has(recorded.code ?? ""))
+    return [...problems, ...unfounded(record, recorded)];
+  if (resolved.refusal !== undefined) {
+    expect(problems, "code", recorded, recorded.code, resolved.refusal.code);
+    return problems;
+  }
+  const document = record.policySets[recorded.policySet];
+  if (document === undefined) return [...problems, `policy set \`${recorded.policySet}\` is missing`];
+  const compiled = compiledFor(document, record);
+  if (compiled === undefined || recorded.policies.includes("gate:undecidable")) {
+    expect(problems, "code", recorded, recorded.code, compiled === undefined ? "undecidable" : null);
+    return problems;
+  }
+  const { decision, request } = explain(
+    compiled,
+    policyRequestOf(run, resolved, recorded.facts),
+    approvedFor(record, recorded),
+  );
+  expect(problems, "outcome", recorded, recorded.outcome, decision.outcome);
+  expect(problems, "code", recorded, recorded.code, decision.outcome === "deny" ? decision.code : null);
+  expect(
+    problems,
+    "policies",
+    recorded,
+    list(recorded.policies),
+    list(decision.policies.map((reason) => reason.policy)),
+  );
+  expect(
+    problems,
+    "request",
+    recorded,
+    recorded.request,
+    request === undefined ? resolved.actionDigest : digestOf(requestJson(request)),
+  );
+  if (decision.outcome === "require_approval") {
+    const opened = record.approvals.find((candidate) => candidate.id === recorded.approval);
+    expect(problems, "requirements", recorded, requirements(opened?.requirements), requirements(decision.requirements));
+  }
+  return problems;
+}
+
+/** Undefined where the set does not fit the release: the gate denies everything then. */
+function compiledFor(document: Json, record: RunRecord): CompiledPolicies | undefined {
+  try {
+    return compilePolicies(parsePolicySet(document), record.release.tools);
+  } catch (error) {
+    if (error instanceof PolicyError) return undefined;
+    throw error;
+  }
+}
+
+function requirements(wanted: readonly ApprovalRequirement[] | undefined): string | null {
+  if (wanted === undefined) return null;
+  return list(
+    wanted.map(({ policy, group, quorum, expiresMs }) => `${quorum} of ${group} in ${expiresMs} ms for ${policy}`),
+  );
+}
+
+function expect(
+  problems: string[],
+  what: string,
+  { n }: DecisionRecord,
+  recorded: string | null,
+  again: string | null,
+): void {
+  if (recorded !== again)
+    problems.push(`decision ${n}: ${what} recorded \`${recorded ?? "none"}\`, decided again \`${again ?? "none"}\``);
+}
+
+function list(values: readonly string[]): string {
+  return values.toSorted().join(",");
+}
+
+/** A decision that consumed a grant had its approvals; one that opened a request had none. */
+function approvedFor(record: RunRecord, recorded: DecisionRecord): readonly Approved[] {
+  if (recorded.outcome !== "allow" || recorded.approval === null) return [];
+  const approval = record.approvals.find((candidate) => candidate.id === recorded.approval);
+  return approval === undefined ? [] : grantedApprovals(record, approval);
+}
+
+/** Whether the record shows what a denial of the gate's own says. */
+function unfounded(record: RunRecord, { n, code, approval }: DecisionRecord): readonly string[] {
+  const request = record.approvals.find((candidate) => candidate.id === approval);
+  if (code === "declined" && !request?.decisions.some((one) => one.decision === "deny"))
+    return [`decision ${n}: declined, but nobody did`];
+  if (code === "approval_expired" && request?.state !== "expired")
+    return [`decision ${n}: expired, but the request is ${request?.state ?? "missing"}`];
+  return [];
+}
+
+/** The step's action, worked out again from the recorded contents alone. */
+function resolve(record: RunRecord, run: RunContext, step: StepRecord): ResolvedStep {
+  if (step.kind === "model") {
+    const messages = transcript(record.release.prompt, record.input.prompt, finishedBefore(record, step.seq));
+    // The price decides what was held, which is no part of the decision.
+    const free = { inputPerMillion: 0, cachedInputPerMillion: 0, outputPerMillion: 0 };
+    return resolveModelStep(
+      run,
+      { run: run.id, seq: step.seq },
+      { messages, head: extendHead(emptyHead, messages) },
+      free,
+    );
+  }
+  const model = step.askedBy ?? -1;
+  const asking = record.steps.find((candidate) => candidate.seq === model && candidate.kind === "model");
+  const asked =
+    asking === undefined || asking.result === null
+      ? undefined
+      : (record.payloads[asking.result] as unknown as ModelResult);
+  const call = step.callIndex ?? -1;
+  const resolved =
+    asked === undefined ? undefined : resolveToolStep(run, { run: run.id, seq: step.seq, model, call }, asked);
+  if (resolved === undefined) throw new Error(`no recorded model step asked for it`);
+  return resolved;
+}
+
+function finishedBefore(record: RunRecord, seq: number): readonly FinishedStep[] {
+  return record.steps
+    .filter((step) => step.seq < seq)
+    .map((step): FinishedStep => {
+      const result: Json | undefined = step.result === null ? undefined : record.payloads[step.result as Digest];
+      if (result === undefined) throw new Error(`step ${step.seq} before it has no result`);
+      return step.kind === "model"
+        ? { kind: "model", result: result as unknown as ModelResult }
+        : { kind: "tool", callId: step.callId ?? "", result: result as unknown as ToolResult };
+    });
+}

@@ -1,0 +1,93 @@
+import { formatUsd } from "../core/money.ts";
+import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
+import type { ModelResult, ToolResult } from "../core/transcript.ts";
+
+export type TimelineEntry = { readonly at: string; readonly title: string; readonly lines: readonly string[] };
+
+/** A run as a person reads it: what was asked, decided, by whom, done, and what it cost. Contents are shown, so mind who reads. */
+export function timelineOf(record: RunRecord): readonly TimelineEntry[] {
+  const { run } = record;
+  return [
+    {
+      at: run.createdAt,
+      title: `run of ${run.team}/${run.agent}, asked for by ${run.requestedBy}`,
+      lines: [`input: ${record.input.prompt}`],
+    },
+    ...record.steps.map((step) => stepEntry(record, step)),
+    ...(run.closedAt === null
+      ? []
+      : [
+          {
+            at: run.closedAt,
+            title: `${run.status} after ${run.steps} steps, ${formatUsd(run.spentMicroUsd)}`,
+            lines: closing(record),
+          },
+        ]),
+  ];
+}
+
+function stepEntry(record: RunRecord, step: StepRecord): TimelineEntry {
+  const decisions = record.decisions.filter((decision) => decision.seq === step.seq);
+  return {
+    at: step.decidedAt,
+    title: `step ${step.seq} ${step.kind} ${step.name}: ${step.state}${step.costMicroUsd === 0 ? "" : `, ${formatUsd(step.costMicroUsd)}`}`,
+    lines: [
+      ...callLine(record, step),
+      ...decisions.flatMap((decision) => decisionLines(record, decision)),
+      ...resultLines(record, step),
+    ],
+  };
+}
+
+function callLine(record: RunRecord, step: StepRecord): readonly string[] {
+  if (step.askedBy === null || step.callIndex === null) return [];
+  const asking = record.steps.find((candidate) => candidate.seq === step.askedBy);
+  const asked =
+    asking === undefined || asking.result === null
+      ? undefined
+      : (record.payloads[asking.result] as unknown as ModelResult);
+  const call = asked?.toolCalls[step.callIndex];
+  return call === undefined ? [] : [`asked: ${call.name}(${call.arguments})`];
+}
+
+function decisionLines(record: RunRecord, decision: DecisionRecord): readonly string[] {
+  const why = decision.policies.length === 0 ? "" : ` by ${decision.policies.join(", ")}`;
+  const code = decision.code === null ? "" : ` (${decision.code})`;
+  const request = record.approvals.find((candidate) => candidate.id === decision.approval);
+  const people = decision.outcome === "require_approval" ? [] : (request?.decisions ?? []);
+  return [
+    ...people.map(
+      (signed) => `${signed.reviewer}: ${signed.decision === "approve" ? "approved" : "denied"} ${request?.id ?? ""}`,
+    ),
+    `policy: ${decision.outcome}${code}${why}`,
+  ];
+}
+
+function resultLines(record: RunRecord, step: StepRecord): readonly string[] {
+  if (step.result === null) return [];
+  const payload = record.payloads[step.result];
+  if (payload === undefined) return ["result: not here"];
+  // A model step that was denied left a denial, as a tool step does.
+  const result = payload as unknown as ModelResult | ToolResult;
+  if ("content" in result) {
+    const { content, toolCalls } = result;
+    return [
+      ...(content === "" ? [] : [`answered: ${content}`]),
+      ...toolCalls.map((call) => `wants: ${call.name}(${call.arguments})`),
+    ];
+  }
+  switch (result.status) {
+    case "ok":
+      return [`result: ${typeof result.value === "string" ? result.value : JSON.stringify(result.value)}`];
+    case "error":
+      return [`failed: ${result.message}`];
+    case "denied":
+      return [`${step.kind === "model" ? "denied" : "told the agent"}: ${result.message}`];
+  }
+}
+
+function closing(record: RunRecord): readonly string[] {
+  const { failure, result } = record.run;
+  if (failure !== null) return [`${failure.code}: ${failure.message}`];
+  return result === null ? [] : [`output: ${JSON.stringify(record.payloads[result])}`];
+}

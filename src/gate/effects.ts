@@ -1,0 +1,151 @@
+import type { Digest } from "../core/ids.ts";
+import type { Json } from "../core/json.ts";
+import { costOf } from "../core/money.ts";
+import type { TokenUsage } from "../core/money.ts";
+import type { RunFailureCode } from "../core/run.ts";
+import type { ModelResult, ToolResult } from "../core/transcript.ts";
+import { appendToOutbox } from "../ledger/index.ts";
+import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
+import type { GateOptions } from "./decide.ts";
+import { issue } from "./governed-call.ts";
+import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
+import { beginAgain, idempotencyKeyOf, outcomeEvent, writeOutcome } from "./record.ts";
+import type { OutcomeToRecord } from "./record.ts";
+import type { ResolvedStep, ResolvedToolStep } from "./resolve.ts";
+import type { StepContext } from "./steps.ts";
+
+/** How often an effect is begun before its failure is final. Attempts in which the gate itself failed do not count. */
+const maxEffectAttempts = 5;
+
+type EffectRequest = {
+  readonly run: RunContext;
+  readonly step: ResolvedStep;
+  readonly context: StepContext;
+  /** An earlier attempt wrote the intent, and no end. */
+  readonly resumed: boolean;
+  readonly watched: boolean;
+};
+
+type Performed =
+  | { readonly status: "recorded"; readonly result?: { readonly digest: Digest; readonly value: Json } }
+  | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string }
+  | { readonly status: "superseded" }
+  | { readonly status: "again"; readonly code: string; readonly message: string; readonly afterMs?: number };
+
+/** The second half of a step: the effect, between the intent that is committed and the end that is about to be. */
+export function createEffects(options: GateOptions) {
+  async function perform(
+    request: EffectRequest,
+    act: (call: GovernedCall) => Promise<EffectOutcome>,
+  ): Promise<Performed> {
+    const { run, step } = request;
+    const attempts = request.resumed ? await beginAgain(options.pool, run.id, step.seq) : 1;
+    if (attempts === 0) return { status: "superseded" };
+    if (request.resumed && !mayRepeat(step)) return conclude(request, interrupted, attempts);
+    // Earlier ones began it, and none of them could record an end.
+    if (attempts > maxEffectAttempts) return exhausted(request, `no end was recorded in ${maxEffectAttempts} attempts`);
+    return conclude(request, await act(issue(callOf(request))), attempts);
+  }
+
+  async function conclude(request: EffectRequest, outcome: EffectOutcome, attempts: number): Promise<Performed> {
+    switch (outcome.status) {
+      case "result":
+        return record(request, "done", outcome.result, outcome.kind === "model" ? outcome.usage : undefined);
+      case "retry":
+        if (attempts < maxEffectAttempts && !request.context.signal.aborted) {
+          const { code, message, afterMs } = outcome;
+          return { status: "again", code, message, ...(afterMs === undefined ? {} : { afterMs }) };
+        }
+        return exhausted(request, `${outcome.message} (${attempts} attempts)`);
+      case "failed":
+        return fail(request, outcome.message);
+      case "unknown":
+        return unknown(request, outcome.message);
+    }
+  }
+
+  /** That a write could be repeated safely does not tell whether it happened. */
+  async function exhausted(request: EffectRequest, message: string): Promise<Performed> {
+    const { step } = request;
+    return step.kind === "model" || step.tool?.effect === "read" ? fail(request, message) : unknown(request, message);
+  }
+
+  async function unknown(request: EffectRequest, message: string): Promise<Performed> {
+    const recorded = await record(request, "unknown", undefined, undefined);
+    return recorded.status === "recorded" ? { status: "halted", code: "outcome_unknown", message } : recorded;
+  }
+
+  /** A tool's failure is told to the model; a model's ends the run. */
+  async function fail(request: EffectRequest, message: string): Promise<Performed> {
+    if (request.step.kind === "tool") return record(request, "failed", { status: "error", message }, undefined);
+    const recorded = await record(request, "failed", undefined, undefined);
+    return recorded.status === "recorded" ? { status: "halted", code: "model_unavailable", message } : recorded;
+  }
+
+  async function record(
+    { run, step }: EffectRequest,
+    state: OutcomeToRecord["state"],
+    result: ModelResult | ToolResult | undefined,
+    usage: TokenUsage | undefined,
+  ): Promise<Performed> {
+    const value = result as unknown as Json | undefined;
+    const sealed = value === undefined ? undefined : sealPayload(options.keys, value);
+    const price = step.kind === "model" ? options.priceOf(step.name) : undefined;
+    const outcome: OutcomeToRecord = {
+      run,
+      seq: step.seq,
+      state: toolFailed(result) ? "failed" : state,
+      result: sealed?.digest,
+      usage,
+      costMicroUsd: usage === undefined || price === undefined ? 0 : costOf(usage, price),
+      now: options.now(),
+    };
+    const [ended] = await inOneTrip<[boolean, ...unknown[]]>(options.pool, (tx) => {
+      const stored = sealed === undefined ? [] : [writeSealed(tx, [sealed])];
+      // The same event twice is one entry, so an attempt that comes late adds nothing.
+      return [writeOutcome(tx, outcome), appendToOutbox(tx, [outcomeEvent(outcome)]), ...stored];
+    });
+    if (!ended) return { status: "superseded" };
+    return sealed === undefined
+      ? { status: "recorded" }
+      : { status: "recorded", result: { digest: sealed.digest, value: sealed.value } };
+  }
+
+  return { perform };
+}
+
+const interrupted: EffectOutcome = {
+  status: "unknown",
+  message: "the call was interrupted, and the tool takes no idempotency key and cannot be asked whether it happened",
+};
+
+function toolFailed(result: ModelResult | ToolResult | undefined): boolean {
+  return result !== undefined && "status" in result && result.status === "error";
+}
+
+function mayRepeat(step: ResolvedStep): boolean {
+  return step.kind === "model" || step.tool?.effect === "read" || step.tool?.idempotency !== "none";
+}
+
+function callOf({ run, step, context, resumed, watched }: EffectRequest): GovernedCall {
+  if (step.kind === "model") {
+    return { kind: "model", run, seq: step.seq, messages: step.conversation.messages, watched, signal: context.signal };
+  }
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(toolOf(step).timeoutMs)]);
+  return {
+    kind: "tool",
+    run,
+    seq: step.seq,
+    tool: toolOf(step),
+    args: step.args,
+    idempotencyKey: idempotencyKeyOf(run.id, step.seq),
+    resumed,
+    signal,
+  };
+}
+
+function toolOf(step: ResolvedToolStep) {
+  // An unknown tool is denied long before it comes to an effect.
+  if (step.tool === undefined) throw new TypeError("an unknown tool has no effect to perform");
+  return step.tool;
+}

@@ -1,0 +1,70 @@
+import type { StepKind } from "../core/action.ts";
+import type { Digest, RunId } from "../core/ids.ts";
+import type { JsonObject } from "../core/json.ts";
+import type { TokenUsage } from "../core/money.ts";
+import type { Release, ToolDefinition } from "../core/release.ts";
+import type { RunInput } from "../core/run.ts";
+import type { Message, ModelResult, ToolResult } from "../core/transcript.ts";
+
+/** What never changes in a run. */
+export type RunContext = {
+  readonly id: RunId;
+  readonly team: string;
+  readonly agent: string;
+  readonly requestedBy: string;
+  readonly release: Release;
+  readonly input: RunInput;
+  readonly inputDigest: Digest;
+};
+
+/** A model call that the gate has allowed, with everything it needs. */
+export type GovernedModelCall = {
+  readonly kind: "model";
+  readonly run: RunContext;
+  readonly seq: number;
+  readonly messages: readonly Message[];
+  /** Somebody watches: pieces of the answer are published as they come. */
+  readonly watched: boolean;
+  readonly signal: AbortSignal;
+};
+
+/** A tool call that the gate has allowed. */
+export type GovernedToolCall = {
+  readonly kind: "tool";
+  readonly run: RunContext;
+  readonly seq: number;
+  readonly tool: ToolDefinition;
+  readonly args: JsonObject;
+  readonly idempotencyKey: string;
+  /** The effect was begun before, and its end is not known. */
+  readonly resumed: boolean;
+  readonly signal: AbortSignal;
+};
+
+export type GovernedCall = GovernedModelCall | GovernedToolCall;
+
+/** How an effect ended, as its activity tells the gate. Messages hold no contents. */
+export type EffectOutcome =
+  | { readonly status: "result"; readonly kind: "model"; readonly result: ModelResult; readonly usage: TokenUsage }
+  | { readonly status: "result"; readonly kind: "tool"; readonly result: ToolResult }
+  /** Known to have had no effect; trying again would not help. */
+  | { readonly status: "failed"; readonly code: string; readonly message: string }
+  /** Safe to try again. */
+  | { readonly status: "retry"; readonly code: string; readonly message: string; readonly afterMs?: number }
+  /** It may or may not have happened, and there is no way to find out. */
+  | { readonly status: "unknown"; readonly message: string };
+
+// Only the gate adds to it, so an activity that is called around the gate finds its call missing here.
+const issued = new WeakSet<object>();
+
+export function issue<Call extends GovernedCall>(call: Call): Call {
+  issued.add(call);
+  return call;
+}
+
+/** Throws where `call` did not come from the gate. Every governed activity begins with it. */
+export function assertGoverned(call: unknown, kind: StepKind): void {
+  if (typeof call !== "object" || call === null || !issued.has(call)) {
+    throw new Error(`activity \`${kind}\` was called around the gate`);
+  }
+}

@@ -1,0 +1,12 @@
+export type { GateOptions } from "./decide.ts";
+export { GateError } from "./errors.ts";
+export { createGate, isGate } from "./gate.ts";
+export { assertGoverned } from "./governed-call.ts";
+export type { EffectOutcome, GovernedCall, GovernedModelCall, GovernedToolCall, RunContext } from "./governed-call.ts";
+export { closeLostRun, closeRun, openRun } from "./lifecycle.ts";
+export { emptyHead, extendHead } from "./conversation.ts";
+export { policyRequestOf } from "./decide.ts";
+export { resolveModelStep, resolveToolStep } from "./resolve.ts";
+export type { ResolvedStep } from "./resolve.ts";
+export { createRunCache } from "./run-cache.ts";
+export type { RunCache } from "./run-cache.ts";

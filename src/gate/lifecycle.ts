@@ -1,0 +1,184 @@
+import { cancelRequestsOf } from "../approvals/index.ts";
+import type { CloseRunInput, CloseRunResult, OpenRunResult } from "../core/contract.ts";
+import { codeOf } from "../core/errors.ts";
+import type { Digest, RunId } from "../core/ids.ts";
+import type { Json, JsonObject } from "../core/json.ts";
+import type { RunFailure, RunOutput, RunStatus } from "../core/run.ts";
+import type { ModelResult } from "../core/transcript.ts";
+import { appendToOutbox } from "../ledger/index.ts";
+import { inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
+import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
+import { GateError } from "./errors.ts";
+import type { RunContext } from "./governed-call.ts";
+import { divisionByZero, runEvent } from "./record.ts";
+import type { RunCache } from "./run-cache.ts";
+
+export type LifecycleOptions = {
+  readonly pool: Pool;
+  readonly keys: PayloadKeys;
+  /** Shared with the gate: the run's first step needs the same. */
+  readonly cache: RunCache;
+  /** Digest of the workflow code that this worker runs. */
+  readonly bundle: Digest;
+  readonly now: () => Date;
+};
+
+/**
+ * Marks a registered run as running and records its start. Idempotent: after continue-as-new, and in every further attempt, it only
+ * answers. Throws `unknown_run` or `run_not_open`.
+ */
+export async function openRun(options: LifecycleOptions, id: RunId, temporalRunId: string): Promise<OpenRunResult> {
+  const run = await options.cache.context(id);
+  const now = options.now();
+  const started = runEvent(run, "run.started", "started", now, {
+    agent: run.agent,
+    release: run.release.digest,
+    input: run.inputDigest,
+    requestedBy: run.requestedBy,
+    temporalRunId,
+    workflowBundle: options.bundle,
+  });
+  await inOneTrip(options.pool, (tx) => [
+    markRunning(tx, id, temporalRunId, options.bundle, now),
+    // Dropped where it is there already.
+    appendToOutbox(tx, [started]),
+  ]).catch((error: unknown) => {
+    throw codeOf(error) === divisionByZero ? new GateError("run_not_open", "the run is closed") : error;
+  });
+  return { maxWallClockMs: run.release.document.limits.maxWallClockMs };
+}
+
+/** Divides by zero where the run is closed, so that the whole transaction fails. */
+async function markRunning(tx: Tx, id: RunId, temporalRunId: string, bundle: Digest, now: Date): Promise<void> {
+  await tx.query(
+    `with opened as (
+       update run set status = 'running', started_at = coalesce(started_at, $2), temporal_run_id = coalesce(temporal_run_id, $3),
+         workflow_bundle = coalesce(workflow_bundle, $4)
+       where id = $1 and closed_at is null returning id)
+     select 1 / count(*) from opened`,
+    [id, now, temporalRunId, bundle],
+  );
+}
+
+/**
+ * Ends a run: its answer is taken from its last model step, intents without an end become `unknown`, open requests are cancelled, and
+ * what was held is given back. Idempotent. Throws `invalid_step` where a workflow calls a run completed that has no answer.
+ */
+export async function closeRun(options: LifecycleOptions, input: CloseRunInput): Promise<CloseRunResult> {
+  // Only an answer needs more of the run than its row: one whose contents were erased or cannot be read has to end too.
+  const context = input.status === "completed" ? await options.cache.context(input.run) : undefined;
+  return inTransaction(options.pool, async (tx) => {
+    // The lock comes first; the rest is sent behind it without waiting.
+    const [row, last] = await Promise.all([lockedRun(tx, input.run), lastAnswer(tx, input.run)]);
+    if (row.closedAt !== null) return row.result === null ? {} : { result: row.result };
+    const answer = context === undefined ? undefined : await answerOf(options, context, last);
+    await endRun(tx, { id: input.run, team: row.team }, row, input, answer, options.now());
+    return answer === undefined ? {} : { result: answer.digest };
+  });
+}
+
+/**
+ * Ends a running run whose workflow is closed and so cannot do it: it was terminated, or died. The caller MUST know that. False where it
+ * is not running.
+ */
+export async function closeLostRun(tx: Tx, id: RunId, now: Date): Promise<boolean> {
+  const row = await lockedRun(tx, id);
+  if (row.status !== "running") return false;
+  await endRun(tx, { id, team: row.team }, row, { status: "cancelled" }, undefined, now);
+  return true;
+}
+
+async function endRun(
+  tx: Tx,
+  run: { readonly id: RunId; readonly team: string },
+  row: LockedRun,
+  { status, failure }: Pick<CloseRunInput, "status" | "failure">,
+  answer: SealedPayload | undefined,
+  now: Date,
+): Promise<void> {
+  const [unended, cancelled] = await Promise.all([
+    endOpenSteps(tx, run.id, now),
+    cancelRequestsOf(tx, run.id),
+    ...(answer === undefined ? [] : [writeSealed(tx, [answer])]),
+  ]);
+  await Promise.all([
+    tx.query(
+      "update run set status = $2, closed_at = $3, failure = $4, result = $5, held_micro_usd = 0 where id = $1",
+      [run.id, status, now, failure === undefined ? null : keepable(failure), answer?.digest ?? null],
+    ),
+    appendToOutbox(tx, [
+      ...unended.map((seq) =>
+        runEvent(run, "step.unknown", `${seq}/result`, now, { seq, state: "unknown", costMicroUsd: 0 }),
+      ),
+      ...cancelled.map(({ id, seq }) =>
+        runEvent(run, "approval.cancelled", `approval/${id}/cancelled`, now, { approval: id, seq }),
+      ),
+      runEvent(run, "run.closed", "closed", now, {
+        status,
+        steps: row.steps,
+        spentMicroUsd: row.spentMicroUsd,
+        ...(answer === undefined ? {} : { result: answer.digest }),
+        ...(failure === undefined ? {} : { failure: failure.code }),
+      }),
+    ]),
+  ]);
+}
+
+/** Postgres keeps neither NUL nor half a character in JSON. */
+function keepable({ code, message }: RunFailure): RunFailure {
+  return { code, message: message.toWellFormed().replaceAll("\0", "\uFFFD") };
+}
+
+type LockedRun = {
+  readonly team: string;
+  readonly status: RunStatus;
+  readonly closedAt: Date | null;
+  readonly result: Digest | null;
+  readonly steps: number;
+  readonly spentMicroUsd: number;
+};
+
+async function lockedRun(tx: Tx, run: RunId): Promise<LockedRun> {
+  const { rows } = await tx.query<LockedRun>(
+    `select team, status, closed_at as "closedAt", result, steps, spent_micro_usd as "spentMicroUsd" from run where id = $1 for update`,
+    [run],
+  );
+  if (rows[0] === undefined) throw new GateError("unknown_run", `run \`${run}\` is not registered`);
+  return rows[0];
+}
+
+async function lastAnswer(tx: Tx, run: RunId): Promise<Digest | undefined> {
+  const { rows } = await tx.query<{ result: Digest }>(
+    "select result from step where run = $1 and kind = 'model' and state = 'done' order by seq desc limit 1",
+    [run],
+  );
+  return rows[0]?.result;
+}
+
+async function answerOf(
+  { cache, keys }: LifecycleOptions,
+  run: RunContext,
+  last: Digest | undefined,
+): Promise<SealedPayload> {
+  const result = last === undefined ? undefined : ((await cache.payload(last)) as unknown as ModelResult);
+  if (result === undefined || result.problem !== undefined || result.toolCalls.length > 0) {
+    throw new GateError("invalid_step", "the run has no answer to complete with");
+  }
+  const { content } = result;
+  const output: RunOutput =
+    run.release.document.output === undefined ? { text: content } : { value: JSON.parse(content) as JsonObject };
+  return sealPayload(keys, output as unknown as Json);
+}
+
+/** The steps whose intents had no end. */
+async function endOpenSteps(tx: Tx, run: RunId, now: Date): Promise<readonly number[]> {
+  const { rows } = await tx.query<{ seq: number }>(
+    `with ended as (
+       update step set state = case state when 'waiting' then 'cancelled' else 'unknown' end, finished_at = $2
+       where run = $1 and state in ('waiting', 'intended') returning run, seq)
+     update effect set state = 'unknown', ended_at = $2 from ended
+     where effect.run = ended.run and effect.seq = ended.seq and effect.state = 'intended' returning effect.seq`,
+    [run, now],
+  );
+  return rows.map((row) => row.seq);
+}

@@ -1,0 +1,128 @@
+import type { Action } from "../core/action.ts";
+import type { ModelStepInput, ToolStepInput } from "../core/contract.ts";
+import type { DenialCode } from "../core/decision.ts";
+import type { Digest } from "../core/ids.ts";
+import type { Json, JsonObject } from "../core/json.ts";
+import { ceilingOf } from "../core/money.ts";
+import type { TokenPrice } from "../core/money.ts";
+import type { ToolDefinition } from "../core/release.ts";
+import type { ModelResult, ModelToolCall } from "../core/transcript.ts";
+import { digestOf } from "../store/index.ts";
+import { parseArguments } from "../tools/index.ts";
+import type { Conversation } from "./conversation.ts";
+import type { RunContext } from "./governed-call.ts";
+
+/** What a step asks for, worked out from the record: nothing of it comes from the workflow but which step it is. */
+export type ResolvedStep = ResolvedModelStep | ResolvedToolStep;
+
+type Resolved = {
+  readonly seq: number;
+  readonly name: string;
+  readonly arguments: Digest;
+  readonly action: Action;
+  readonly actionDigest: Digest;
+  /** The most it can cost, in micro-USD. */
+  readonly hold: number;
+  /** Set where it is denied whatever the policy says. */
+  readonly refusal?: { readonly code: DenialCode; readonly text: string };
+};
+
+export type ResolvedModelStep = Resolved & { readonly kind: "model"; readonly conversation: Conversation };
+
+export type ResolvedToolStep = Resolved & {
+  readonly kind: "tool";
+  readonly askedBy: number;
+  readonly callIndex: number;
+  readonly callId: string;
+  readonly tool: ToolDefinition | undefined;
+  readonly args: JsonObject;
+};
+
+export function resolveModelStep(
+  run: RunContext,
+  input: ModelStepInput,
+  conversation: Conversation,
+  price: TokenPrice | undefined,
+): ResolvedModelStep {
+  const { model, tools } = run.release.document;
+  const args = {
+    messages: conversation.messages.length,
+    transcript: conversation.head,
+    maxOutputTokens: model.maxOutputTokens,
+  };
+  return {
+    kind: "model",
+    conversation,
+    hold: price === undefined ? 0 : ceilingOf(inputTokenBound(conversation, tools), model.maxOutputTokens, price),
+    ...bound(run, input.seq, "model", model.name, args),
+    ...(price === undefined
+      ? {
+          refusal: {
+            code: "no_price" as const,
+            text: `no price is known for model \`${model.name}\`, so its cost cannot be bounded`,
+          },
+        }
+      : {}),
+  };
+}
+
+/**
+ * More tokens than the request can have: a token of a byte-level tokenizer is at least one byte, and every message and tool adds a
+ * few of its own. Strict rather than close: what is held and not spent is given back with the result.
+ */
+function inputTokenBound(conversation: Conversation, tools: readonly ToolDefinition[]): number {
+  const perItem = 16;
+  const messageBytes = conversation.messages.reduce(
+    (sum, message) => sum + perItem + Buffer.byteLength(JSON.stringify(message)),
+    0,
+  );
+  return tools.reduce((sum, tool) => {
+    return sum + perItem + Buffer.byteLength(JSON.stringify([tool.name, tool.description, tool.parameters]));
+  }, messageBytes);
+}
+
+export function resolveToolStep(
+  run: RunContext,
+  input: ToolStepInput,
+  asked: ModelResult,
+): ResolvedToolStep | undefined {
+  const call = asked.toolCalls[input.call];
+  if (call === undefined) return undefined;
+  const tool = run.release.document.tools.find((candidate) => candidate.name === call.name);
+  const common = { kind: "tool", askedBy: input.model, callIndex: input.call, callId: call.id, tool, hold: 0 } as const;
+  if (tool === undefined) {
+    const refusal = { code: "unknown_tool", text: `there is no tool \`${shown(call.name)}\`` } as const;
+    return { ...common, args: {}, refusal, ...boundText(run, input.seq, call) };
+  }
+  const parsed = parseArguments(call.arguments, tool.parameters);
+  if (!parsed.ok) {
+    const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
+    return { ...common, args: {}, refusal, ...boundText(run, input.seq, call) };
+  }
+  return { ...common, args: parsed.value, ...bound(run, input.seq, "tool", tool.name, parsed.value) };
+}
+
+function bound(run: RunContext, seq: number, kind: "model" | "tool", name: string, args: JsonObject) {
+  const action: Action = {
+    v: 1,
+    team: run.team,
+    agent: run.agent,
+    release: run.release.digest,
+    run: run.id,
+    seq,
+    kind,
+    name,
+    arguments: args,
+  };
+  return { seq, name, arguments: digestOf(args), action, actionDigest: digestOf(action as unknown as Json) };
+}
+
+/** For calls that are not even JSON: the action holds the model's text as it is. */
+function boundText(run: RunContext, seq: number, call: ModelToolCall) {
+  return bound(run, seq, "tool", shown(call.name), { text: call.arguments.toWellFormed() });
+}
+
+/** A model may invent any name, of any length; Postgres keeps no NUL in a text. */
+function shown(name: string): string {
+  return name.toWellFormed().replaceAll("\0", "\uFFFD").slice(0, 64).toWellFormed();
+}

@@ -1,0 +1,228 @@
+import { ApplicationFailure } from "@temporalio/common";
+
+import type {
+  Halted,
+  Lane,
+  ModelStepInput,
+  ModelStepResult,
+  ToolStepInput,
+  ToolStepResult,
+  Waiting,
+} from "../core/contract.ts";
+import { codeOf } from "../core/errors.ts";
+import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import { maxShortToolTimeoutMs } from "../core/release.ts";
+import type { RunFailureCode } from "../core/run.ts";
+import type { ModelResult } from "../core/transcript.ts";
+import { createConversations } from "./conversation.ts";
+import type { createDecider, GateOptions } from "./decide.ts";
+import type { createEffects } from "./effects.ts";
+import { GateError } from "./errors.ts";
+import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
+import { readStanding } from "./record.ts";
+import type { Standing } from "./record.ts";
+import { resolveModelStep, resolveToolStep } from "./resolve.ts";
+import type { ResolvedStep } from "./resolve.ts";
+import type { EndedStep } from "./run-cache.ts";
+
+export type StepContext = {
+  /** Names the Temporal activity, the same for all its attempts. */
+  readonly activity: string;
+  readonly signal: AbortSignal;
+};
+
+type StepRequest =
+  | { readonly kind: "model"; readonly input: ModelStepInput }
+  | { readonly kind: "tool"; readonly input: ToolStepInput };
+type StepResult = ModelStepResult | ToolStepResult;
+
+/** How often a step that found the record changed under it is looked at again before Temporal takes over. */
+const rereads = 10;
+
+/**
+ * One governed step, from the reference in the workflow to the reference that goes back. What happens follows from the record:
+ * a finished step is answered from it, an interrupted effect is resumed, a new step is decided on.
+ */
+export function createSteps(
+  options: GateOptions,
+  decide: ReturnType<typeof createDecider>,
+  effects: ReturnType<typeof createEffects>,
+) {
+  const { cache } = options;
+  const conversationOf = createConversations(options.pool, cache);
+  const inTurn = createTurns();
+
+  async function resolve(run: RunContext, step: StepRequest): Promise<ResolvedStep> {
+    if (step.kind === "model") {
+      const conversation = await conversationOf(run, step.input.seq);
+      return resolveModelStep(run, step.input, conversation, options.priceOf(run.release.document.model.name));
+    }
+    const asked = await askedFor(run.id, step.input.model);
+    const resolved = resolveToolStep(run, step.input, asked);
+    if (resolved === undefined)
+      throw new GateError("invalid_step", `step ${step.input.model} asked for no call ${step.input.call}`);
+    return resolved;
+  }
+
+  async function askedFor(run: RunId, seq: number): Promise<ModelResult> {
+    const seen = cache.ended(run, seq);
+    if (seen?.kind === "model") return (await cache.payload(seen.result)) as unknown as ModelResult;
+    const { rows } = await options.pool.query<{ result: Digest }>(
+      "select result from step where run = $1 and seq = $2 and kind = 'model' and state = 'done'",
+      [run, seq],
+    );
+    if (rows[0] === undefined) throw new GateError("invalid_step", `step ${seq} is no finished model step`);
+    return (await cache.payload(rows[0].result)) as unknown as ModelResult;
+  }
+
+  /** The reference for what is finished, from the record. */
+  async function finished(run: RunContext, standing: Standing): Promise<StepResult> {
+    if (standing.state === "unknown") return outcomeUnknown;
+    if (standing.kind !== "model") return { status: "done" };
+    if (standing.state !== "done") return halted(standing.state === "denied" ? "model_denied" : "model_unavailable");
+    if (standing.result === null) throw new GateError("transcript_incomplete", "a finished model step has no result");
+    return modelReference(run, (await cache.payload(standing.result)) as unknown as ModelResult);
+  }
+
+  function modelReference(run: RunContext, result: ModelResult): ModelStepResult {
+    if (result.finishReason === "content_filter") return halted("model_refused");
+    if (result.problem !== undefined) return { status: "invalid" };
+    if (result.toolCalls.length === 0) return { status: "answer" };
+    return { status: "calls", lanes: result.toolCalls.map((call) => laneOf(run, call.name)) };
+  }
+
+  function laneOf(run: RunContext, name: string): Lane {
+    const tool = run.release.document.tools.find((candidate) => candidate.name === name);
+    // What will be denied at once is short too. A tool that could not be rerun safely is never local.
+    const short =
+      tool === undefined || (tool.short && tool.idempotency !== "none" && tool.timeoutMs <= maxShortToolTimeoutMs);
+    return options.fastLane && short ? "local" : "ordinary";
+  }
+
+  async function act(
+    run: RunContext,
+    resolved: ResolvedStep,
+    context: StepContext,
+    perform: (call: GovernedCall) => Promise<EffectOutcome>,
+    resumed: boolean,
+    watched: boolean,
+  ): Promise<StepResult> {
+    const outcome = await effects.perform({ run, step: resolved, context, resumed, watched }, perform);
+    switch (outcome.status) {
+      case "recorded":
+        if (outcome.result === undefined) return { status: "done" };
+        cache.remember(outcome.result.digest, outcome.result.value);
+        cache.rememberEnd(run.id, resolved.seq, endOf(resolved, outcome.result.digest));
+        return resolved.kind === "model"
+          ? modelReference(run, outcome.result.value as unknown as ModelResult)
+          : { status: "done" };
+      case "halted":
+        return halted(outcome.code, outcome.message);
+      case "superseded":
+        // Another attempt recorded an end first: that one stands.
+        throw new GateError("already_recorded", `step ${resolved.seq} was ended by another attempt`);
+      case "again":
+        throw ApplicationFailure.create({
+          type: outcome.code,
+          message: outcome.message,
+          ...(outcome.afterMs === undefined ? {} : { nextRetryDelay: outcome.afterMs }),
+        });
+    }
+  }
+
+  async function once(
+    step: StepRequest,
+    context: StepContext,
+    perform: (call: GovernedCall) => Promise<EffectOutcome>,
+  ): Promise<StepResult> {
+    const run = await cache.context(step.input.run);
+    const resolved = await resolve(run, step);
+    // One after the other: what a decision goes by (steps, spend, earlier steps of a name) is what those before it have written.
+    const { standing, decided } = await inTurn(run.id, () => decideOn(run, resolved, step.input.grant, context));
+    if (decided === undefined) {
+      return standing.state === "intended"
+        ? act(run, resolved, context, perform, true, standing.watched)
+        : finished(run, standing);
+    }
+    switch (decided.status) {
+      case "allowed":
+        return act(run, resolved, context, perform, false, standing.watched);
+      case "waiting":
+        return { status: "waiting", request: decided.request, expiresAt: decided.expiresAt } satisfies Waiting;
+      case "denied":
+        return resolved.kind === "model" ? halted("model_denied", decided.text) : { status: "done" };
+      case "halted":
+        return halted(decided.code, decided.message);
+    }
+  }
+
+  /** Decides on a step that is new or waits; of one that was decided before, only where it stands. */
+  async function decideOn(
+    run: RunContext,
+    step: ResolvedStep,
+    grant: ApprovalId | undefined,
+    { activity }: StepContext,
+  ): Promise<{ readonly standing: Standing; readonly decided?: Awaited<ReturnType<typeof decide>> }> {
+    const standing = await readStanding(options.pool, run, step.seq, step.name, options.now());
+    if (standing.state !== null && standing.action !== step.actionDigest) {
+      throw new GateError("invalid_step", `step ${step.seq} is recorded with another action`);
+    }
+    if (standing.state === "cancelled") throw new GateError("run_not_open", "the run is closed");
+    if (standing.state !== null && standing.state !== "waiting") return { standing };
+    return { standing, decided: await decide({ run, step, standing, activity, grant }) };
+  }
+
+  return async (
+    step: StepRequest,
+    context: StepContext,
+    perform: (call: GovernedCall) => Promise<EffectOutcome>,
+  ): Promise<StepResult> => {
+    for (let reread = 1; ; reread += 1) {
+      try {
+        return await once(step, context, perform);
+      } catch (error) {
+        const changed = codeOf(error) === "already_recorded" || codeOf(error) === uniqueViolation;
+        if (!changed || reread === rereads) throw error;
+      }
+    }
+  };
+}
+
+/** Does the work of one run in the order in which it was asked for; other workers are kept apart by the database. */
+function createTurns(): <Result>(run: RunId, work: () => Promise<Result>) => Promise<Result> {
+  const last = new Map<RunId, Promise<unknown>>();
+  return async (run, work) => {
+    const before = last.get(run);
+    const mine = before === undefined ? work() : before.then(work);
+    const settled = mine.catch(() => undefined);
+    last.set(run, settled);
+    try {
+      return await mine;
+    } finally {
+      if (last.get(run) === settled) last.delete(run);
+    }
+  };
+}
+
+function endOf(step: ResolvedStep, result: Digest): EndedStep {
+  return { kind: step.kind, callId: step.kind === "tool" ? step.callId : "", result };
+}
+
+/** SQLSTATE of an insert that another attempt was faster with. */
+const uniqueViolation = "23505";
+
+const outcomeUnknown: Halted = {
+  status: "halted",
+  code: "outcome_unknown",
+  message: "a tool call was interrupted, and whether it took effect cannot be found out",
+};
+
+function halted(code: RunFailureCode, message?: string): Halted {
+  return { status: "halted", code, message: (message ?? haltTexts[code] ?? code).slice(0, 500) };
+}
+
+const haltTexts: Partial<Record<RunFailureCode, string>> = {
+  model_denied: "the policy denied the model call",
+  model_unavailable: "the model could not be reached, or did not answer properly",
+  model_refused: "the model's provider filtered the answer",
+};

@@ -1,0 +1,23 @@
+import type { Client } from "@temporalio/client";
+import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
+
+import type { RunId } from "../core/ids.ts";
+import type { Json } from "../core/json.ts";
+
+export type RecordedHistory = { readonly temporalRunId: string; readonly history: Json };
+
+/** The histories of a run, one for each execution of its continue-as-new chain, oldest first, as protobuf JSON. */
+export async function fetchHistories(
+  client: Client,
+  run: RunId,
+  firstTemporalRunId: string,
+): Promise<readonly RecordedHistory[]> {
+  const histories: RecordedHistory[] = [];
+  let next: string | undefined = firstTemporalRunId;
+  while (next !== undefined && next !== "") {
+    const history = await client.workflow.getHandle(run, next).fetchHistory();
+    histories.push({ temporalRunId: next, history: JSON.parse(historyToJSON(history)) as Json });
+    next = history.events?.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? undefined;
+  }
+  return histories;
+}

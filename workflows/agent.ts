@@ -1,0 +1,240 @@
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  defineQuery,
+  defineSignal,
+  isCancellation,
+  CancellationScope,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from "@temporalio/workflow";
+
+import { elapsed, enter, leave, startClock } from "../src/core/active-clock.ts";
+import { approvalDecidedSignal, runStateQuery } from "../src/core/contract.ts";
+import type {
+  AgentWorkflowInput,
+  AgentWorkflowResult,
+  CarriedState,
+  Lane,
+  ModelStepResult,
+  RunState,
+  ToolStepResult,
+  Waiting,
+} from "../src/core/contract.ts";
+import { approvalIdPattern } from "../src/core/ids.ts";
+import type { ApprovalId } from "../src/core/ids.ts";
+import type { RunFailure } from "../src/core/run.ts";
+import { lifecycle, steps } from "./activities.ts";
+
+const approvalDecided = defineSignal<[ApprovalId]>(approvalDecidedSignal);
+const runState = defineQuery<RunState>(runStateQuery);
+
+/** How often the model may answer again when its answer does not fit the output schema. */
+const maxRepairs = 1;
+/** A wait ends this long after the request's expiry, so that the gate's clock, not the workflow's, says that it has expired. */
+const expiryMarginMs = 1_000;
+/** Well before the server's hint at 4,096 events, since one turn with many parallel calls may add hundreds. */
+const maxHistoryEvents = 3_000;
+
+const maxNotedSignals = 1_000;
+
+/** Between looks at a request that is still pending though the run was woken. */
+const longestPauseMs = 60_000;
+
+type Ending =
+  | { readonly status: "completed" | "cancelled" }
+  | { readonly status: "failed"; readonly failure: RunFailure };
+type StepResult = ModelStepResult | ToolStepResult;
+
+/**
+ * One run of an agent: ask the model, make the tool calls it asks for, until it answers. All it holds are references and counts:
+ * what is asked, answered and allowed is in the record, where only the gate writes.
+ */
+export async function agent(input: AgentWorkflowInput): Promise<AgentWorkflowResult> {
+  const run = new AgentRun(input);
+  const ending = await run.untilDone();
+  // The end is recorded even when the run is cancelled, and then above all.
+  return CancellationScope.nonCancellable(async () => {
+    const { result } = await lifecycle.closeRun({ run: input.run, ...ending });
+    await condition(allHandlersFinished);
+    switch (ending.status) {
+      case "completed":
+        return result === undefined ? {} : { result };
+      case "failed":
+        throw ApplicationFailure.nonRetryable(ending.failure.message, ending.failure.code);
+      case "cancelled":
+        throw new CancelledFailure("the run was cancelled");
+    }
+  });
+}
+
+class AgentRun {
+  readonly #run: AgentWorkflowInput["run"];
+  readonly #waiting = new Set<ApprovalId>();
+  readonly #woken = new Set<ApprovalId>();
+  #nextSeq: number;
+  #turns: number;
+  #repairs: number;
+  #clock: ReturnType<typeof startClock>;
+  #phase: RunState["phase"] = "opening";
+  #maxWallClockMs = 0;
+
+  constructor({ run, carried }: AgentWorkflowInput) {
+    this.#run = run;
+    this.#nextSeq = carried?.nextSeq ?? 0;
+    this.#turns = carried?.turns ?? 0;
+    this.#repairs = carried?.repairs ?? 0;
+    this.#clock = startClock(carried?.activeMs ?? 0);
+    setHandler(approvalDecided, (request) => {
+      // Anybody who reaches Temporal can send anything, of any size.
+      if (typeof request !== "string" || !approvalIdPattern.test(request)) return;
+      // It may come before the step's own result does, so it is noted in any case; a flood of signals must not fill the memory.
+      const [oldest] = this.#woken;
+      if (oldest !== undefined && this.#woken.size >= maxNotedSignals) this.#woken.delete(oldest);
+      this.#woken.add(request);
+    });
+    setHandler(runState, () => this.#state());
+  }
+
+  async untilDone(): Promise<Ending> {
+    try {
+      const { maxWallClockMs } = await lifecycle.openRun({ run: this.#run });
+      this.#maxWallClockMs = maxWallClockMs;
+      for (;;) {
+        const ending = await this.#turn();
+        if (ending !== undefined) return ending;
+        if (this.#historyIsLong())
+          await continueAsNew<(input: AgentWorkflowInput) => Promise<AgentWorkflowResult>>(this.#carried());
+      }
+    } catch (error) {
+      if (isCancellation(error)) return { status: "cancelled" };
+      if (error instanceof ActivityFailure)
+        return failed("internal", "a step could not be carried out; the worker's log says why");
+      throw error;
+    } finally {
+      this.#phase = "closing";
+    }
+  }
+
+  async #turn(): Promise<Ending | undefined> {
+    if (elapsed(this.#clock, Date.now()) >= this.#maxWallClockMs) {
+      return failed(
+        "limit_wall_clock",
+        `the agent has worked for ${Math.round(this.#maxWallClockMs / 1_000)} s, its limit`,
+      );
+    }
+    this.#phase = "thinking";
+    this.#turns += 1;
+    const model = this.#takeSeq();
+    const asked = await this.#step((grant) => steps.model({ run: this.#run, seq: model, ...grant }));
+    switch (asked.status) {
+      case "answer":
+        return { status: "completed" };
+      case "invalid":
+        this.#repairs += 1;
+        return this.#repairs > maxRepairs
+          ? failed("invalid_output", "the answer does not fit the output schema, and neither did the repaired one")
+          : undefined;
+      case "calls":
+        return this.#act(model, asked.lanes);
+      case "halted":
+        return failed(asked.code, asked.message);
+    }
+  }
+
+  async #act(model: number, lanes: readonly Lane[]): Promise<Ending | undefined> {
+    this.#phase = "acting";
+    const calls = lanes.map((lane, call) => {
+      const seq = this.#takeSeq();
+      const tool = lane === "local" ? steps.localTool : steps.tool;
+      return this.#step((grant) => tool({ run: this.#run, seq, model, call, ...grant }));
+    });
+    // All are waited for, whatever becomes of one: an effect under way is let come to its recorded end.
+    const settled = await Promise.allSettled(calls);
+    for (const outcome of settled) {
+      if (outcome.status === "rejected") throw outcome.reason;
+    }
+    const halted = settled.find((outcome) => outcome.status === "fulfilled" && outcome.value.status === "halted");
+    if (halted?.status !== "fulfilled" || halted.value.status !== "halted") return undefined;
+    return failed(halted.value.code, halted.value.message);
+  }
+
+  /** Schedules a step, and again after each wait: whether the wait is over is the gate's to say. */
+  async #step<Result extends StepResult>(
+    schedule: (grant: { readonly grant?: ApprovalId }) => Promise<Result>,
+  ): Promise<Exclude<Result, Waiting>> {
+    let grant: { readonly grant?: ApprovalId } = {};
+    for (let waits = 0; ; waits += 1) {
+      const result = await this.#timed(() => schedule(grant));
+      if (result.status !== "waiting") return result as Exclude<Result, Waiting>;
+      // Woken for nothing: a flood of signals must not become a flood of steps.
+      if (waits > 0) await sleep(Math.min(2 ** (waits - 1) * 1_000, longestPauseMs));
+      await this.#untilDecided(result);
+      grant = { grant: result.request };
+    }
+  }
+
+  async #timed<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#clock = enter(this.#clock, Date.now());
+    try {
+      return await work();
+    } finally {
+      this.#clock = leave(this.#clock, Date.now());
+    }
+  }
+
+  /** A durable wait: no worker is held, for weeks if need be. */
+  async #untilDecided({ request, expiresAt }: Waiting): Promise<void> {
+    const phase = this.#phase;
+    this.#phase = "waiting";
+    this.#waiting.add(request);
+    try {
+      await condition(() => this.#woken.has(request), Math.max(0, expiresAt - Date.now()) + expiryMarginMs);
+    } finally {
+      this.#waiting.delete(request);
+      this.#woken.delete(request);
+      if (this.#waiting.size === 0) this.#phase = phase;
+    }
+  }
+
+  #takeSeq(): number {
+    const seq = this.#nextSeq;
+    this.#nextSeq += 1;
+    return seq;
+  }
+
+  #historyIsLong(): boolean {
+    const info = workflowInfo();
+    return info.continueAsNewSuggested || info.historyLength > maxHistoryEvents;
+  }
+
+  #carried(): AgentWorkflowInput {
+    const carried: CarriedState = {
+      v: 1,
+      nextSeq: this.#nextSeq,
+      turns: this.#turns,
+      activeMs: elapsed(this.#clock, Date.now()),
+      repairs: this.#repairs,
+    };
+    return { run: this.#run, carried };
+  }
+
+  #state(): RunState {
+    return {
+      phase: this.#phase,
+      nextSeq: this.#nextSeq,
+      turns: this.#turns,
+      activeMs: elapsed(this.#clock, Date.now()),
+      waitingFor: [...this.#waiting],
+    };
+  }
+}
+
+function failed(code: RunFailure["code"], message: string): Ending {
+  return { status: "failed", failure: { code, message } };
+}
