@@ -1,0 +1,172 @@
+import { maxBodyBytes } from "./common.schema.ts";
+import { ApiError, errorBody } from "./errors.ts";
+import { isErrorCode } from "./error-codes.ts";
+import { readEvents } from "./event-stream.ts";
+import { routes } from "./routes.ts";
+import type { CallOf, ResponseOf, Route, RouteName } from "./routes.ts";
+import { watchEvent } from "./runs.schema.ts";
+import type { WatchEvent } from "./runs.schema.ts";
+
+export type ClientOptions = {
+  readonly baseUrl: string;
+  readonly token: string | undefined;
+  /** For a whole answer; default 30 seconds. Streams have none, but must be heard of every 45 seconds. */
+  readonly timeoutMs?: number;
+};
+
+type Calls = { readonly [Name in Exclude<RouteName, "watchRun">]: (call: CallOf<Name>) => Promise<ResponseOf<Name>> };
+
+/** A function for each route, which throws `ApiError`, and the stream of a run's events. */
+export type ApiClient = Calls & { watch(run: string, signal?: AbortSignal): AsyncGenerator<WatchEvent, void> };
+
+type Parts = {
+  readonly params?: Readonly<Record<string, string>>;
+  readonly query?: Readonly<Record<string, string | number | undefined>>;
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  readonly body?: unknown;
+};
+
+const defaultTimeoutMs = 30_000;
+/** The server sends at least a comment every 15 seconds. */
+const silenceMs = 45_000;
+
+/** A client of the HTTP API at `baseUrl`. Nothing is sent before the first call. */
+export function createClient(options: ClientOptions): ApiClient {
+  const names = Object.keys(routes) as RouteName[];
+  const calls = names.map((name) => [name, (parts: Parts = {}) => callRoute(options, routes[name], parts)] as const);
+  const watch = (run: string, signal?: AbortSignal) => watchRun(options, run, signal);
+  return { ...Object.fromEntries(calls), watch } as unknown as ApiClient;
+}
+
+async function callRoute(options: ClientOptions, route: Route, parts: Parts): Promise<unknown> {
+  const signal = AbortSignal.timeout(options.timeoutMs ?? defaultTimeoutMs);
+  const answer = await send(options, route, parts, signal);
+  const body = await readJson(options, answer, signal);
+  if (!answer.ok && answer.status !== route.unwell) throw refusal(answer, body);
+  const parsed = route.response.safeParse(body);
+  if (parsed.success) return parsed.data;
+  throw malformed(options, `${route.method} ${route.path}`, parsed.error);
+}
+
+async function* watchRun(options: ClientOptions, run: string, signal?: AbortSignal): AsyncGenerator<WatchEvent, void> {
+  const silence = new AbortController();
+  const stop = AbortSignal.any([silence.signal, ...(signal === undefined ? [] : [signal])]);
+  let timer = setTimeout(() => silence.abort(), silenceMs);
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), silenceMs);
+  };
+  try {
+    const answer = await send(options, routes.watchRun, { params: { run } }, stop);
+    if (!answer.ok) throw refusal(answer, await readJson(options, answer, stop));
+    for await (const data of readEvents(answer, heard)) {
+      const value = parseJson(data);
+      if (errorBody.safeParse(value).success) throw refusal(answer, value);
+      const parsed = watchEvent.safeParse(value);
+      if (!parsed.success) throw malformed(options, "the event stream", parsed.error);
+      yield parsed.data;
+      if (parsed.data.type === "closed") return;
+    }
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    if (signal?.aborted === true) return;
+    throw new ApiError("stream_broken", "the server stopped sending before the run closed", {
+      cause: error,
+      hint: `watch again: countersign run watch ${run}`,
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function send(options: ClientOptions, route: Route, parts: Parts, signal: AbortSignal): Promise<Response> {
+  const headers = new Headers({ accept: route.stream === true ? "text/event-stream" : "application/json" });
+  if (options.token !== undefined) headers.set("authorization", `Bearer ${options.token}`);
+  for (const [name, value] of Object.entries(parts.headers ?? {})) if (value !== undefined) headers.set(name, value);
+  const init: RequestInit = { method: route.method, headers, signal, redirect: "error" };
+  if (parts.body !== undefined) {
+    headers.set("content-type", "application/json");
+    init.body = boundedBody(parts.body);
+  }
+  try {
+    return await fetch(addressOf(options, route, parts), init);
+  } catch (cause) {
+    throw connectionError(options, cause, signal);
+  }
+}
+
+/** A server that refuses a body before it has come whole closes the connection, and what arrives may be that alone. */
+function boundedBody(body: unknown): string {
+  const text = JSON.stringify(body);
+  const length = Buffer.byteLength(text);
+  if (length <= maxBodyBytes) return text;
+  throw new ApiError("payload_too_large", `the request has ${length} bytes, at most ${maxBodyBytes} are taken`);
+}
+
+function addressOf(options: ClientOptions, route: Route, parts: Parts): URL {
+  const path = route.path.replaceAll(/:([a-z]+)/g, (_, name: string) => encodeURIComponent(parts.params?.[name] ?? ""));
+  let url: URL;
+  try {
+    url = new URL(`${options.baseUrl.replace(/\/+$/, "")}${path}`);
+  } catch (cause) {
+    throw new ApiError("server_unreachable", `\`${options.baseUrl}\` is not a URL`, {
+      cause,
+      hint: "give one like http://127.0.0.1:7171",
+    });
+  }
+  for (const [name, value] of Object.entries(parts.query ?? {}))
+    if (value !== undefined) url.searchParams.set(name, `${value}`);
+  return url;
+}
+
+function connectionError(options: ClientOptions, cause: unknown, signal: AbortSignal): ApiError {
+  if (cause instanceof ApiError) return cause;
+  if (signal.aborted) {
+    return new ApiError(
+      "timeout",
+      `no answer from ${options.baseUrl} in ${(options.timeoutMs ?? defaultTimeoutMs) / 1000} s`,
+      {
+        cause,
+        hint: "try again; `countersign doctor` looks at the server",
+      },
+    );
+  }
+  return new ApiError("server_unreachable", `no Countersign server answers at ${options.baseUrl}`, {
+    cause,
+    hint: "is `npm start` running? Another address goes into --url or COUNTERSIGN_URL",
+  });
+}
+
+async function readJson(options: ClientOptions, answer: Response, signal: AbortSignal): Promise<unknown> {
+  try {
+    return parseJson(await answer.text());
+  } catch (cause) {
+    throw connectionError(options, cause, signal);
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function refusal(answer: Response, body: unknown): ApiError {
+  const parsed = errorBody.safeParse(body);
+  if (!parsed.success || !isErrorCode(parsed.data.error.code)) {
+    return new ApiError("answer_malformed", `status ${answer.status} without an error that this version knows`, {
+      hint: "is this a Countersign server, of the same version?",
+    });
+  }
+  const { code, message, hint } = parsed.data.error;
+  return new ApiError(code, message, hint === undefined ? {} : { hint });
+}
+
+function malformed(options: ClientOptions, what: string, cause: unknown): ApiError {
+  return new ApiError("answer_malformed", `the answer to ${what} is not what this version expects`, {
+    cause,
+    hint: `is ${options.baseUrl} a Countersign server of the same version?`,
+  });
+}

@@ -1,0 +1,52 @@
+type Row = { readonly status: number; readonly retryable: boolean };
+
+/**
+ * Every code that the API answers with. `retryable`: the same request may go well later, without the caller changing anything.
+ * Codes are never given another meaning.
+ */
+export const errorCodes = {
+  invalid_request: { status: 400, retryable: false },
+  invalid_cursor: { status: 400, retryable: false },
+  unauthenticated: { status: 401, retryable: false },
+  forbidden: { status: 403, retryable: false },
+  host_not_allowed: { status: 403, retryable: false },
+  not_found: { status: 404, retryable: false },
+  agent_not_found: { status: 404, retryable: false },
+  release_not_found: { status: 404, retryable: false },
+  run_not_found: { status: 404, retryable: false },
+  approval_not_found: { status: 404, retryable: false },
+  policy_not_found: { status: 404, retryable: false },
+  bundle_not_found: { status: 404, retryable: false },
+  entry_not_found: { status: 404, retryable: false },
+  method_not_allowed: { status: 405, retryable: false },
+  run_closed: { status: 409, retryable: false },
+  /** The key was used before, for another request. */
+  idempotency_conflict: { status: 409, retryable: false },
+  /** The request was decided, expired, cancelled or used in the meantime. */
+  approval_closed: { status: 409, retryable: false },
+  /** This reviewer has decided on the request before. */
+  already_decided: { status: 409, retryable: false },
+  payload_too_large: { status: 413, retryable: false },
+  unsupported_media_type: { status: 415, retryable: false },
+  /** The manifest or its tools do not make a release. */
+  release_invalid: { status: 422, retryable: false },
+  policies_invalid: { status: 422, retryable: false },
+  /** The team's active policies do not fit the tools of the release. */
+  policies_do_not_fit: { status: 422, retryable: false },
+  statement_invalid: { status: 422, retryable: false },
+  signature_invalid: { status: 422, retryable: false },
+  key_unknown: { status: 422, retryable: false },
+  /** The reviewer may not decide on this request: not in a group it asks for, or the one who started the run. */
+  not_eligible: { status: 403, retryable: false },
+  internal: { status: 500, retryable: false },
+  temporal_unavailable: { status: 503, retryable: true },
+  database_unavailable: { status: 503, retryable: true },
+  /** No checkpoint has been signed yet. */
+  not_signed_yet: { status: 503, retryable: true },
+} as const satisfies Record<string, Row>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorCodes, code);
+}

@@ -1,0 +1,291 @@
+import { z } from "zod";
+
+import { agentDetail, agentSummary, registerAgentBody, registeredAgent } from "./agents.schema.ts";
+import { approvalDetail, approvalPage, decideBody, decidedApproval, listApprovalsQuery } from "./approvals.schema.ts";
+import { approvalId, digest, name, runId } from "./common.schema.ts";
+import type { Role } from "./common.schema.ts";
+import { health, whoAmI } from "./health.schema.ts";
+import {
+  checkpointView,
+  consistencyQuery,
+  entriesQuery,
+  entryPage,
+  inclusionQuery,
+  proofView,
+  verifierKeyView,
+} from "./ledger.schema.ts";
+import { activatePolicyBody, activatedPolicy, activePolicy } from "./policies.schema.ts";
+import { bundleView, runRecord } from "./record.schema.ts";
+import {
+  listRunsQuery,
+  runDetail,
+  runPage,
+  runView,
+  startRunBody,
+  startRunHeaders,
+  watchEvent,
+} from "./runs.schema.ts";
+
+/** One route: server, client and OpenAPI document are all made from it. */
+export type Route = {
+  readonly method: "GET" | "POST";
+  /** Parameters as `:name`. */
+  readonly path: string;
+  readonly summary: string;
+  /** Who may call it, beside `admin`. `public` needs no token. */
+  readonly access: "public" | readonly Exclude<Role, "admin">[];
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodType;
+  readonly headers?: z.ZodType;
+  readonly body?: z.ZodType;
+  /** The status of success. */
+  readonly status: 200 | 201 | 202;
+  /** The status of the same response where it says that something is wrong. */
+  readonly unwell?: 503;
+  readonly response: z.ZodType;
+  /** The response is a stream of server-sent events, each with one `response` as its data. */
+  readonly stream?: true;
+};
+
+const everyone = ["operator", "reviewer", "auditor"] as const;
+const readers = ["operator", "auditor"] as const;
+const agentParams = z.object({ team: name, agent: name });
+const runParams = z.object({ run: runId });
+const logParams = z.object({ log: name });
+
+export const routes = {
+  health: {
+    method: "GET",
+    path: "/v1/health",
+    summary: "Whether Postgres and Temporal can be reached",
+    access: "public",
+    status: 200,
+    unwell: 503,
+    response: health,
+  },
+  whoAmI: {
+    method: "GET",
+    path: "/v1/me",
+    summary: "The caller's principal",
+    access: everyone,
+    status: 200,
+    response: whoAmI,
+  },
+
+  registerAgent: {
+    method: "POST",
+    path: "/v1/agents",
+    summary: "Register a release of an agent, and put it into production",
+    access: ["operator"],
+    body: registerAgentBody,
+    status: 201,
+    response: registeredAgent,
+  },
+  listAgents: {
+    method: "GET",
+    path: "/v1/agents",
+    summary: "Every agent",
+    access: everyone,
+    status: 200,
+    response: z.object({ agents: z.array(agentSummary) }),
+  },
+  showAgent: {
+    method: "GET",
+    path: "/v1/agents/:team/:agent",
+    summary: "An agent, its production release and how its channels moved",
+    access: everyone,
+    params: agentParams,
+    status: 200,
+    response: agentDetail,
+  },
+
+  startRun: {
+    method: "POST",
+    path: "/v1/runs",
+    summary: "Start a run of an agent",
+    access: ["operator"],
+    headers: startRunHeaders,
+    body: startRunBody,
+    status: 201,
+    response: z.object({ run: runView }),
+  },
+  listRuns: {
+    method: "GET",
+    path: "/v1/runs",
+    summary: "Runs, newest first",
+    access: everyone,
+    query: listRunsQuery,
+    status: 200,
+    response: runPage,
+  },
+  showRun: {
+    method: "GET",
+    path: "/v1/runs/:run",
+    summary: "A run with its steps, decisions and approvals",
+    access: everyone,
+    params: runParams,
+    status: 200,
+    response: runDetail,
+  },
+  cancelRun: {
+    method: "POST",
+    path: "/v1/runs/:run/cancel",
+    summary: "Ask a run to stop",
+    access: ["operator"],
+    params: runParams,
+    status: 202,
+    response: z.object({ run: runView }),
+  },
+  watchRun: {
+    method: "GET",
+    path: "/v1/runs/:run/events",
+    summary: "What happens in a run, as server-sent events until it closes",
+    access: everyone,
+    params: runParams,
+    status: 200,
+    response: watchEvent,
+    stream: true,
+  },
+  runRecord: {
+    method: "GET",
+    path: "/v1/runs/:run/record",
+    summary: "Everything that is recorded of a run, to replay and verify offline",
+    access: ["auditor"],
+    params: runParams,
+    status: 200,
+    response: runRecord,
+  },
+  bundle: {
+    method: "GET",
+    path: "/v1/bundles/:digest",
+    summary: "The workflow code that runs were executed with",
+    access: ["auditor"],
+    params: z.object({ digest }),
+    status: 200,
+    response: bundleView,
+  },
+
+  listApprovals: {
+    method: "GET",
+    path: "/v1/approvals",
+    summary: "Approval requests, newest first",
+    access: everyone,
+    query: listApprovalsQuery,
+    status: 200,
+    response: approvalPage,
+  },
+  showApproval: {
+    method: "GET",
+    path: "/v1/approvals/:approval",
+    summary: "An approval request, with what a reviewer reads and signs",
+    access: everyone,
+    params: z.object({ approval: approvalId }),
+    status: 200,
+    response: approvalDetail,
+  },
+  decideApproval: {
+    method: "POST",
+    path: "/v1/approvals/:approval/decisions",
+    summary: "Decide on a request with a signed statement",
+    access: ["reviewer"],
+    params: z.object({ approval: approvalId }),
+    body: decideBody,
+    status: 201,
+    response: decidedApproval,
+  },
+
+  activatePolicies: {
+    method: "POST",
+    path: "/v1/policies/:team/activate",
+    summary: "Put a policy set in force for a team",
+    access: ["operator"],
+    params: z.object({ team: name }),
+    body: activatePolicyBody,
+    status: 201,
+    response: activatedPolicy,
+  },
+  showPolicies: {
+    method: "GET",
+    path: "/v1/policies/:team",
+    summary: "The policy set in force",
+    access: everyone,
+    params: z.object({ team: name }),
+    status: 200,
+    response: activePolicy,
+  },
+
+  checkpoint: {
+    method: "GET",
+    path: "/v1/ledger/:log/checkpoint",
+    summary: "The latest signed checkpoint of a team's log",
+    access: readers,
+    params: logParams,
+    status: 200,
+    response: checkpointView,
+  },
+  entries: {
+    method: "GET",
+    path: "/v1/ledger/:log/entries",
+    summary: "Entries of a log in their order",
+    access: ["auditor"],
+    params: logParams,
+    query: entriesQuery,
+    status: 200,
+    response: entryPage,
+  },
+  inclusionProof: {
+    method: "GET",
+    path: "/v1/ledger/:log/proof/inclusion",
+    summary: "That the tree of `size` has the entry at `index` (RFC 6962 §2.1.1)",
+    access: ["auditor"],
+    params: logParams,
+    query: inclusionQuery,
+    status: 200,
+    response: proofView,
+  },
+  consistencyProof: {
+    method: "GET",
+    path: "/v1/ledger/:log/proof/consistency",
+    summary: "That the tree of size `to` begins with the tree of size `from` (RFC 6962 §2.1.2)",
+    access: ["auditor"],
+    params: logParams,
+    query: consistencyQuery,
+    status: 200,
+    response: proofView,
+  },
+  verifierKey: {
+    method: "GET",
+    path: "/v1/ledger/:log/verifier-key",
+    summary: "The key that checkpoints of a log are verified with",
+    access: readers,
+    params: logParams,
+    status: 200,
+    response: verifierKeyView,
+  },
+} as const satisfies Record<string, Route>;
+
+export type RouteName = keyof typeof routes;
+export type RouteOf<Name extends RouteName> = (typeof routes)[Name];
+
+type Part<R, Key extends string> = R extends { readonly [K in Key]: z.ZodType } ? R[Key] : never;
+type Given<R, Key extends string, Direction extends "input" | "output"> = [Part<R, Key>] extends [never]
+  ? unknown
+  : { readonly [K in Key]: Direction extends "input" ? z.input<Part<R, Key>> : z.output<Part<R, Key>> };
+
+/** What a caller gives: the parts that the route has, `query` being optional where all of it is. */
+export type CallOf<Name extends RouteName> = Given<RouteOf<Name>, "params", "input"> &
+  Given<RouteOf<Name>, "body", "input"> &
+  ([Part<RouteOf<Name>, "query">] extends [never]
+    ? unknown
+    : { readonly query?: z.input<Part<RouteOf<Name>, "query">> }) &
+  ([Part<RouteOf<Name>, "headers">] extends [never]
+    ? unknown
+    : { readonly headers?: z.input<Part<RouteOf<Name>, "headers">> });
+
+/** What a handler gets: the same, parsed. */
+export type RequestOf<Name extends RouteName> = Given<RouteOf<Name>, "params", "output"> &
+  Given<RouteOf<Name>, "body", "output"> &
+  Given<RouteOf<Name>, "query", "output"> &
+  Given<RouteOf<Name>, "headers", "output">;
+
+export type ResponseOf<Name extends RouteName> = z.output<RouteOf<Name>["response"]>;

@@ -1,0 +1,47 @@
+import { ApiError } from "../api/index.ts";
+import { CodedError, codeOf } from "../core/errors.ts";
+
+/** What the commands themselves refuse. `usage` and `environment` end in 2, the others in 1. */
+export class CliError extends CodedError<
+  | "usage"
+  | "environment"
+  | "file_unreadable"
+  | "key_unusable"
+  | "manifest_unusable"
+  | "not_confirmed"
+  | "run_failed"
+  | "refuted"
+  | "incomplete"
+> {}
+
+const refusals: ReadonlySet<string> = new Set([
+  "not_confirmed",
+  "run_failed",
+  "refuted",
+  "incomplete",
+  "policies_invalid",
+]);
+
+/** 1: it was refused, or refuted. 2: it could not be asked for: usage or environment. */
+export function exitCodeOf(error: unknown): 1 | 2 {
+  if (error instanceof ApiError) {
+    const { status } = error;
+    return status === undefined || status === 400 || status === 401 || status >= 500 ? 2 : 1;
+  }
+  return refusals.has(codeOf(error) ?? "") ? 1 : 2;
+}
+
+export type ReportedError = { readonly code: string; readonly message: string; readonly hint?: string };
+
+/** An error as people and programs are told of it. Unexpected ones keep their message: this is the person's own machine. */
+export function reportOf(error: unknown): ReportedError {
+  if (error instanceof CodedError) {
+    return { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    code: codeOf(error) ?? "internal",
+    message: message.split("\n")[0] ?? message,
+    hint: "this is not supposed to happen; COUNTERSIGN_DEBUG=1 shows where it did",
+  };
+}

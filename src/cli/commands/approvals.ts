@@ -1,0 +1,111 @@
+import { Option } from "commander";
+import type { Command } from "commander";
+
+import type { ApprovalDetail } from "../../api/index.ts";
+import type { ApprovalId } from "../../core/ids.ts";
+import { cliOf } from "../cli.ts";
+import type { Cli } from "../cli.ts";
+import { CliError } from "../cli-error.ts";
+import { brief, localTime, safe } from "../terminal.ts";
+import { positive } from "./run.ts";
+
+const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
+type State = (typeof states)[number];
+
+type DecideFlags = { readonly key?: string; readonly reason: string; readonly yes?: true };
+type ListFlags = {
+  readonly team?: string;
+  readonly state: State | "all";
+  readonly limit: number;
+  readonly cursor?: string;
+};
+
+export function addApprovalCommands(program: Command): void {
+  const approvals = program.command("approvals").description("what policies hold back for people to decide");
+  approvals
+    .command("list")
+    .description("approval requests, newest first")
+    .option("--team <team>")
+    .addOption(new Option("--state <state>").choices([...states, "all"]).default("pending"))
+    .option("--limit <n>", "how many", positive, 20)
+    .option("--cursor <cursor>", "`next` of the page before")
+    .action((flags: ListFlags, command: Command) => list(cliOf(command), flags));
+  approvals
+    .command("show <approval>")
+    .description("what would be done, and who must agree")
+    .action((id: ApprovalId, _flags, command: Command) => show(cliOf(command), id));
+  for (const decision of ["approve", "deny"] as const) {
+    approvals
+      .command(`${decision} <approval>`)
+      .description(decision === "approve" ? "agree, signed with your key" : "refuse, signed with your key")
+      .option("--key <file>", "your Ed25519 key, PEM (COUNTERSIGN_KEY_FILE)")
+      .option("--reason <text>", decision === "approve" ? "why" : "why; it is told to the agent", "")
+      .option("--yes", "do not ask")
+      .action((id: ApprovalId, flags: DecideFlags, command: Command) => decide(cliOf(command), id, decision, flags));
+  }
+}
+
+async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void> {
+  const { state, ...rest } = flags;
+  const page = await reviewer.listApprovals({ query: { ...rest, ...(state === "all" ? {} : { state }) } });
+  if (page.approvals.length === 0) {
+    terminal.say(
+      state === "pending"
+        ? "nothing waits for approval; decided ones: countersign approvals list --state all"
+        : "no such requests",
+    );
+  } else {
+    terminal.table(
+      ["approval", "team", "action", "state", "needs", "expires", "asked for by"],
+      page.approvals.map((approval) => [
+        approval.id,
+        approval.team,
+        brief(approval.name, 40),
+        approval.state,
+        approval.requirements.map((one) => `${one.quorum} of ${one.group}`).join(", "),
+        localTime(approval.expiresAt),
+        approval.requestedBy,
+      ]),
+    );
+    if (page.next !== null) terminal.say(`more: countersign approvals list --cursor ${page.next}`);
+    terminal.say("read one: countersign approvals show ID");
+  }
+  terminal.result(page);
+}
+
+async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> {
+  const detail = await reviewer.showApproval({ params: { approval: id } });
+  describe(terminal.say, detail);
+  if (detail.state === "pending") {
+    terminal.say(`decide: countersign approvals approve ${id}`);
+    terminal.say(`    or: countersign approvals deny ${id} --reason "…"`);
+  }
+  terminal.result(detail);
+}
+
+function describe(say: (line: string) => void, detail: ApprovalDetail): void {
+  say(`${detail.id}  ${detail.state}, opened ${localTime(detail.openedAt)}, expires ${localTime(detail.expiresAt)}`);
+  for (const line of safe(detail.rendered).trimEnd().split("\n")) say(`  ${line}`);
+  for (const one of detail.requirements) say(`needs ${one.quorum} of ${one.group} (policy ${one.policy})`);
+  for (const one of detail.decidedBy)
+    say(`${one.decision === "approve" ? "approved" : "denied"} by ${one.reviewer} at ${localTime(one.at)}`);
+}
+
+async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", flags: DecideFlags): Promise<void> {
+  const { reviewer, terminal } = cli;
+  const { readPrivateKey, signDecision } = await import("../sign-decision.ts");
+  const detail = await reviewer.showApproval({ params: { approval: id } });
+  describe(terminal.json ? terminal.note : terminal.say, detail);
+  const privateKey = readPrivateKey(flags.key ?? cli.connection.keyFile);
+  if (flags.yes !== true && !(await terminal.confirm(decision === "approve" ? "Approve this?" : "Deny this?"))) {
+    throw new CliError("not_confirmed", "nothing was decided", {
+      hint: terminal.interactive ? "answer y to decide" : "read it above, then add --yes",
+    });
+  }
+  const answer = await signDecision(reviewer, detail, decision, flags.reason, privateKey);
+  const word = decision === "approve" ? "approved" : "denied";
+  terminal.say(answer.recorded ? `${word} as ${answer.reviewer}` : `you had ${word} it before`);
+  if (answer.approval.state === "pending") terminal.say("more people must agree before it happens");
+  else if (!answer.woken) terminal.say("the run could not be told yet; the server tells it within seconds");
+  terminal.result(answer);
+}

@@ -1,0 +1,122 @@
+import { InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+
+import { cliOf } from "../cli.ts";
+import type { Cli } from "../cli.ts";
+import { CliError } from "../cli-error.ts";
+import { trustIn } from "../known-logs.ts";
+
+type LogFlags = { readonly log?: string; readonly verifierKey?: string };
+type ProofFlags = LogFlags & { readonly size?: number; readonly from?: number };
+
+export function addLedgerCommands(program: Command): void {
+  const ledger = program.command("ledger").description("the signed, append-only log of a team");
+  ledger
+    .command("checkpoint")
+    .description("the latest checkpoint, its signature verified")
+    .option("--log <team>", "whose log")
+    .option("--verifier-key <key>", "the log's key, as its operator published it")
+    .action((flags: LogFlags, command: Command) => checkpoint(cliOf(command), flags));
+  ledger
+    .command("proof [index]")
+    .description("prove that the entry at INDEX is in the log, or with --from that the log only grew")
+    .option("--log <team>", "whose log")
+    .option("--verifier-key <key>", "the log's key, as its operator published it")
+    .option("--from <size>", "an older size: prove that it is a prefix", size)
+    .option("--size <size>", "of which tree; default: that of the latest checkpoint", size)
+    .action((index: string | undefined, flags: ProofFlags, command: Command) => proof(cliOf(command), index, flags));
+}
+
+async function checkpoint(cli: Cli, flags: LogFlags): Promise<void> {
+  const log = await logOf(cli, flags.log);
+  const { note, head } = await openLatest(cli, log, flags.verifierKey);
+  cli.terminal.say(note.trimEnd());
+  cli.terminal.say();
+  cli.terminal.say(`signature verified: log ${head.origin} has ${head.size} entries`);
+  cli.terminal.result({
+    log,
+    checkpoint: note,
+    size: head.size,
+    root: Buffer.from(head.root).toString("hex"),
+    verified: true,
+  });
+}
+
+async function proof(cli: Cli, index: string | undefined, flags: ProofFlags): Promise<void> {
+  const log = await logOf(cli, flags.log);
+  if ((index === undefined) === (flags.from === undefined)) {
+    throw new CliError("usage", "proof of what? Give an entry's INDEX, or --from SIZE", {
+      hint: "countersign ledger proof 0 --log TEAM",
+    });
+  }
+  return index === undefined ? consistency(cli, log, flags) : inclusion(cli, log, indexOf(index), flags);
+}
+
+async function inclusion(cli: Cli, log: string, index: number, flags: ProofFlags): Promise<void> {
+  const { hexOf, leafHash, verifyInclusion } = await import("../../ledger/proof/index.ts");
+  const { head } = await openLatest(cli, log, flags.verifierKey);
+  const of = flags.size ?? head.size;
+  const [{ entries }, answer] = await Promise.all([
+    cli.client.entries({ params: { log }, query: { from: index, limit: 1 } }),
+    cli.client.inclusionProof({ params: { log }, query: { index, size: of } }),
+  ]);
+  const leaf = Buffer.from(entries[0]?.leaf ?? "", "utf8");
+  const hashes = answer.proof.map((hash) => Buffer.from(hash, "hex"));
+  // Only the checkpoint's own root is signed: a proof to another size is shown, and not judged.
+  const verified = of === head.size;
+  if (verified) verifyInclusion({ index, size: of, leafHash: leafHash(leaf), proof: hashes, root: head.root });
+  for (const hash of answer.proof) cli.terminal.say(hash);
+  cli.terminal.say(
+    verified
+      ? `entry ${index} is in the signed tree of ${of} entries`
+      : `proof to size ${of}; the checkpoint has ${head.size}: not verified`,
+  );
+  cli.terminal.result({ log, index, size: of, leafHash: hexOf(leafHash(leaf)), proof: answer.proof, verified });
+}
+
+async function consistency(cli: Cli, log: string, flags: ProofFlags): Promise<void> {
+  const { head } = await openLatest(cli, log, flags.verifierKey);
+  const from = flags.from ?? 1;
+  const to = flags.size ?? head.size;
+  const answer = await cli.client.consistencyProof({ params: { log }, query: { from, to } });
+  for (const hash of answer.proof) cli.terminal.say(hash);
+  cli.terminal.say(`proof from size ${from} to ${to}; verify it with the checkpoint that you kept of size ${from}`);
+  cli.terminal.result({ log, from, to, proof: answer.proof });
+}
+
+async function openLatest(cli: Cli, log: string, key: string | undefined) {
+  const { openCheckpoint, parseVerifierKey } = await import("../../ledger/proof/index.ts");
+  const { checkpoint: note } = await cli.client.checkpoint({ params: { log } });
+  const { verifierKey } = await trustIn(cli, log, key);
+  try {
+    return { note, head: openCheckpoint(note, parseVerifierKey(verifierKey)) };
+  } catch (cause) {
+    throw new CliError("refuted", `the checkpoint of log \`${log}\` is not signed by its key`, {
+      cause,
+      hint: "either the key you pinned is not this log's, or somebody else signs for it",
+    });
+  }
+}
+
+async function logOf({ client }: Cli, log: string | undefined): Promise<string> {
+  if (log !== undefined) return log;
+  const { agents } = await client.listAgents({});
+  const teams = [...new Set(agents.map((agent) => agent.team))];
+  const [team] = teams;
+  if (team !== undefined && teams.length === 1) return team;
+  throw new CliError("usage", "whose log? Give --log TEAM", {
+    hint: teams.length === 0 ? "there are no agents yet" : `teams: ${teams.join(", ")}`,
+  });
+}
+
+function size(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError("expected a whole number from 1");
+  return value;
+}
+
+function indexOf(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) throw new CliError("usage", `\`${text}\` is not an index`);
+  return value;
+}

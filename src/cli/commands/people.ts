@@ -1,0 +1,66 @@
+import { InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+
+import type { Role } from "../../registry/index.ts";
+import { cliOf } from "../cli.ts";
+import type { Cli } from "../cli.ts";
+import { databaseUrlOf } from "../server-settings.ts";
+
+const roles = ["operator", "reviewer", "auditor", "admin"] as const satisfies readonly Role[];
+
+type AddFlags = {
+  readonly role: readonly Role[];
+  readonly group: readonly string[];
+  readonly name?: string;
+  readonly key?: string;
+};
+
+export function addPeopleCommands(program: Command): void {
+  const people = program
+    .command("people")
+    .description("who may call the API, on DATABASE_URL; `dev` sets up two by itself");
+  people
+    .command("add <id>")
+    .description("add a person or service, or give one a new token and other roles; prints the token once")
+    .requiredOption("--role <role>", `${roles.join(", ")}; may be repeated`, addRole, [])
+    .option(
+      "--group <group>",
+      "may decide what policies ask this group for; may be repeated",
+      (group, all: string[]) => [...all, group],
+      [],
+    )
+    .option("--name <text>", "for people to read; default: the id")
+    .option("--key <file>", "the key they sign decisions with (Ed25519, PEM); made if it is not there")
+    .action((id: string, flags: AddFlags, command: Command) => add(cliOf(command), id, flags));
+}
+
+/** Whoever has the database's URL has its owner's rights: this is how the first administrator comes to be. */
+async function add({ env, terminal }: Cli, id: string, { role, group, name, key }: AddFlags): Promise<void> {
+  const [{ createPool, migrate }, { addPerson, privateKeyIn, userName }, { publicKeyOf }] = await Promise.all([
+    import("../../store/index.ts"),
+    import("../people.ts"),
+    import("../../approvals/index.ts"),
+  ]);
+  const pool = createPool({ url: databaseUrlOf(env) });
+  try {
+    await migrate(pool);
+    const publicKey = key === undefined ? undefined : publicKeyOf(privateKeyIn(key));
+    const token = await addPerson(
+      pool,
+      { id, displayName: name ?? id, roles: role, groups: group, publicKey },
+      userName(),
+    );
+    terminal.say(`${id} is ${role.join(", ")}${group.length === 0 ? "" : `, in ${group.join(", ")}`}`);
+    terminal.say(`token, shown this once: ${token}`);
+    if (key !== undefined) terminal.say(`decisions are signed with ${key}: COUNTERSIGN_KEY_FILE=${key}`);
+    terminal.result({ id, roles: role, groups: group, token, keyFile: key ?? null });
+  } finally {
+    await pool.end();
+  }
+}
+
+function addRole(text: string, all: readonly Role[]): readonly Role[] {
+  const role = roles.find((known) => known === text);
+  if (role === undefined) throw new InvalidArgumentError(`expected one of ${roles.join(", ")}`);
+  return [...new Set([...all, role])];
+}

@@ -1,0 +1,47 @@
+import { Command } from "commander";
+
+import { addAgentCommands } from "./commands/agent.ts";
+import { addApprovalCommands } from "./commands/approvals.ts";
+import { addAuditCommands } from "./commands/audit.ts";
+import { addDemoCommand } from "./commands/demo.ts";
+import { addDevCommand } from "./commands/dev.ts";
+import { addDoctorCommand } from "./commands/doctor.ts";
+import { addLedgerCommands } from "./commands/ledger.ts";
+import { addMigrateCommand } from "./commands/migrate.ts";
+import { addPeopleCommands } from "./commands/people.ts";
+import { addPolicyCommands } from "./commands/policy.ts";
+import { addRunCommands } from "./commands/run.ts";
+import { addServerCommand } from "./commands/server.ts";
+import type { AddCommands } from "./cli.ts";
+
+const groups: readonly AddCommands[] = [
+  addAgentCommands,
+  addRunCommands,
+  addApprovalCommands,
+  addPolicyCommands,
+  addLedgerCommands,
+  addAuditCommands,
+  addDevCommand,
+  addDemoCommand,
+  addPeopleCommands,
+  addDoctorCommand,
+  addMigrateCommand,
+  addServerCommand,
+];
+
+/** Every command. Rooms are loaded by the actions that need them, so that `--help` is quick. */
+export function buildProgram(): Command {
+  const program = new Command("countersign")
+    .description(
+      "Runs AI agents as durable workflows, under policy, with signed approvals and a history that can be proved.",
+    )
+    .option("--json", "print one JSON document")
+    .option("--url <url>", "the server (COUNTERSIGN_URL)")
+    .option("--token <token>", "who you are (COUNTERSIGN_TOKEN; visible to other users of this machine)")
+    .option("--no-color", "no colours")
+    .showSuggestionAfterError(true)
+    .showHelpAfterError("(see --help)")
+    .addHelpText("after", "\nExit codes: 0 done, 1 refused or refuted, 2 usage or environment.");
+  for (const add of groups) add(program);
+  return program;
+}

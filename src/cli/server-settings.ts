@@ -1,0 +1,57 @@
+import { CliError } from "./cli-error.ts";
+import { defaultApiPort } from "./settings.ts";
+
+/** The oldest major version that is tried at all; `dev` asks for the same. */
+export const oldestPostgres = 15;
+
+/** Where the parts are, for processes that are started one by one. `countersign dev` needs none of it. */
+export type ServerSettings = {
+  readonly databaseUrl: string;
+  readonly temporal: { readonly address: string; readonly namespace: string };
+  readonly taskQueue: string;
+  readonly host: string;
+  readonly port: number;
+  readonly allowedHosts: readonly string[];
+  /** The first part of every log's origin: the name under which the ledger is known. */
+  readonly ledgerHost: string;
+  readonly logLevel: string;
+};
+
+export function serverSettingsOf(env: NodeJS.ProcessEnv): ServerSettings {
+  return {
+    databaseUrl: databaseUrlOf(env),
+    temporal: {
+      address: needed(env, "TEMPORAL_ADDRESS", "host:port of a Temporal server"),
+      namespace: given(env, "TEMPORAL_NAMESPACE") ?? "default",
+    },
+    taskQueue: given(env, "COUNTERSIGN_TASK_QUEUE") ?? "countersign",
+    host: given(env, "COUNTERSIGN_HOST") ?? "127.0.0.1",
+    port: portOf(given(env, "COUNTERSIGN_PORT") ?? String(defaultApiPort)),
+    allowedHosts: (given(env, "COUNTERSIGN_ALLOWED_HOSTS") ?? "").split(",").filter((name) => name !== ""),
+    ledgerHost: given(env, "COUNTERSIGN_LEDGER_HOST") ?? "localhost",
+    logLevel: given(env, "COUNTERSIGN_LOG_LEVEL") ?? "info",
+  };
+}
+
+export function databaseUrlOf(env: NodeJS.ProcessEnv): string {
+  return needed(env, "DATABASE_URL", "the URL of a Postgres database");
+}
+
+export function portOf(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port;
+  throw new CliError("usage", `\`${text}\` is not a port`);
+}
+
+function needed(env: NodeJS.ProcessEnv, name: string, what: string): string {
+  const value = given(env, name);
+  if (value !== undefined) return value;
+  throw new CliError("environment", `${name} is not set: ${what}`, {
+    hint: "to have everything on this machine without setting anything: npm start",
+  });
+}
+
+function given(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  const value = env[name];
+  return value === undefined || value === "" ? undefined : value;
+}

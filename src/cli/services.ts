@@ -1,0 +1,147 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { Logger } from "pino";
+
+import { dojoScripts } from "../../examples/agentdojo/dojo.ts";
+import { checkPostgres } from "../dev/index.ts";
+import type { ShutdownStack } from "../dev/index.ts";
+import { createSequencer, loadOrCreateSigners } from "../ledger/index.ts";
+import {
+  createModelProvider,
+  parsePriceOverrides,
+  parseScript,
+  priceOf,
+  scriptSource,
+  startScriptedModel,
+} from "../providers/index.ts";
+import type { ModelProvider } from "../providers/index.ts";
+import { createServer } from "../server/index.ts";
+import { createPool, loadOrCreatePayloadKeys, migrate } from "../store/index.ts";
+import type { Pool } from "../store/index.ts";
+import { connectTemporal, startWorker } from "../temporal/index.ts";
+import type { AgentWorker } from "../temporal/index.ts";
+import { CliError } from "./cli-error.ts";
+import { ownScripts } from "./own-scripts.ts";
+import { oldestPostgres } from "./server-settings.ts";
+import type { ServerSettings } from "./server-settings.ts";
+import { toolRootsOf } from "./settings.ts";
+
+export type ServiceOptions = {
+  /** What is started is added to it. */
+  readonly stack: ShutdownStack;
+  /** Keys are files here: every process of one deployment needs the same. */
+  readonly secrets: string;
+  readonly settings: Pick<ServerSettings, "databaseUrl" | "temporal" | "taskQueue">;
+  readonly logger: Logger;
+};
+
+/** The database's pool, migrated. Throws `postgres_unreachable` or `postgres_too_old`. */
+export async function openDatabase(
+  { stack, settings }: ServiceOptions,
+  onProgress: (line: string) => void,
+): Promise<Pool> {
+  await checkPostgres(settings.databaseUrl, oldestPostgres);
+  const pool = createPool({ url: settings.databaseUrl });
+  stack.add("database connections", () => pool.end(), 5_000);
+  const { applied } = await migrate(pool);
+  if (applied.length > 0) onProgress(`migrated the database: ${applied.join(", ")}`);
+  return pool;
+}
+
+/** The HTTP API, and the sequencer that brings what happened into the ledger. Returns the API's URL. */
+export async function startApi(
+  options: ServiceOptions & { readonly settings: ServerSettings },
+  pool: Pool,
+): Promise<string> {
+  const { stack, secrets, settings, logger } = options;
+  const signers = await loadOrCreateSigners(join(secrets, "ledger.pem"));
+  const originOf = (log: string): string => `${settings.ledgerHost}/ledger/${log}`;
+  const signerOf = (log: string) => signers(originOf(log));
+  const sequencer = createSequencer({
+    pool,
+    signers: signerOf,
+    originOf,
+    onError: (error, log) => logger.error({ err: error, log }, "ledger"),
+  });
+  sequencer.start();
+  stack.add("ledger", () => sequencer.stop(), 10_000);
+  const connection = await connectTemporal(settings.temporal);
+  stack.add("Temporal connection", () => connection.close(), 5_000);
+  const server = createServer({
+    pool,
+    databaseUrl: settings.databaseUrl,
+    keys: await loadOrCreatePayloadKeys(join(secrets, "payload.key")),
+    temporal: connection.client,
+    taskQueue: settings.taskQueue,
+    ledger: { originOf, signerOf, flush: (log) => sequencer.flush(log) },
+    logger,
+    allowedHosts: settings.allowedHosts,
+  });
+  const { url } = await server.start(settings.port, settings.host);
+  stack.add("API", () => server.stop(), 10_000);
+  return url;
+}
+
+/** A worker that runs agents, with the model that the environment names. */
+export async function startAgentWorker(
+  { stack, secrets, settings, logger }: ServiceOptions,
+  env: NodeJS.ProcessEnv,
+): Promise<{ readonly worker: AgentWorker; readonly model: string }> {
+  const model = await modelOf(env, stack);
+  const worker = await startWorker({
+    temporal: settings.temporal,
+    taskQueue: settings.taskQueue,
+    databaseUrl: settings.databaseUrl,
+    keys: await loadOrCreatePayloadKeys(join(secrets, "payload.key")),
+    provider: model.provider,
+    priceOf: await pricesOf(env, model.baseUrl),
+    toolRoots: toolRootsOf(env),
+    logger,
+  });
+  stack.add("worker", () => worker.stop(), 20_000);
+  return { worker, model: model.name };
+}
+
+type Model = { readonly name: string; readonly provider: ModelProvider; readonly baseUrl?: string };
+
+/** Any OpenAI-compatible server where a key or an address is set; else the scripted model, over the same protocol. */
+async function modelOf(env: NodeJS.ProcessEnv, stack: ShutdownStack): Promise<Model> {
+  // Set to nothing is not set.
+  const apiKey = env["OPENAI_API_KEY"] || undefined;
+  const address = env["OPENAI_BASE_URL"] || undefined;
+  const timeoutMs = 300_000;
+  if (apiKey !== undefined || address !== undefined) {
+    const baseUrl = address ?? "https://api.openai.com/v1";
+    return { name: baseUrl, baseUrl, provider: createModelProvider({ baseUrl, apiKey: apiKey ?? "none", timeoutMs }) };
+  }
+  const own = await ownScripts(env);
+  const file = new URL("../../examples/support/script.yaml", import.meta.url);
+  const support = parseScript(await readFile(file, "utf8"), "examples/support/script.yaml");
+  const scripted = await startScriptedModel({
+    scripts: [scriptSource(own), scriptSource([support]), await dojoScripts()],
+  });
+  stack.add("scripted model", () => scripted.close(), 5_000);
+  const names = own.map(({ model }) => model).join(", ");
+  const name = `scripted, no key needed${names === "" ? "" : `; with your own ${names}`}`;
+  return { name, provider: createModelProvider({ baseUrl: scripted.url, apiKey: "scripted", timeoutMs }) };
+}
+
+/** The shipped table, under the operator's own prices in the JSON file that COUNTERSIGN_PRICES names. */
+async function pricesOf(
+  env: NodeJS.ProcessEnv,
+  baseUrl: string | undefined,
+): Promise<(model: string) => ReturnType<typeof priceOf>> {
+  const file = env["COUNTERSIGN_PRICES"];
+  const overrides =
+    file === undefined || file === "" ? {} : { overrides: parsePriceOverrides(await readJson(file), file) };
+  return (model) => priceOf(model, { ...overrides, ...(baseUrl === undefined ? {} : { baseUrl }) });
+}
+
+async function readJson(file: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, "utf8"));
+  } catch (cause) {
+    throw new CliError("environment", `COUNTERSIGN_PRICES: \`${file}\` is not a readable JSON file`, { cause });
+  }
+}

@@ -1,0 +1,14 @@
+export type { ChildExit } from "./child.ts";
+export { DevError } from "./errors.ts";
+export type { DevErrorCode } from "./errors.ts";
+export { createHome, lockHome, resolveHome, secretOf } from "./home.ts";
+export type { Home } from "./home.ts";
+export { assertPortFree, freePort } from "./ports.ts";
+export { startPostgres } from "./postgres.ts";
+export type { PostgresOptions, RunningPostgres } from "./postgres.ts";
+export { checkPostgres, provisionDatabase } from "./provision.ts";
+export type { DatabaseRole } from "./provision.ts";
+export { createShutdownStack, untilInterrupted } from "./shutdown.ts";
+export type { ShutdownFailure, ShutdownStack } from "./shutdown.ts";
+export { startTemporal } from "./temporal-server.ts";
+export type { RunningTemporal, SearchAttributeType, TemporalOptions } from "./temporal-server.ts";

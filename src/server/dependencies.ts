@@ -1,0 +1,44 @@
+import type { Client } from "@temporalio/client";
+import type { Logger } from "pino";
+
+import type { Signer } from "../ledger/index.ts";
+import type { PayloadKeys, Pool } from "../store/index.ts";
+import type { DeltaHub } from "./delta-hub.ts";
+import type { RunEngine } from "./run-engine.ts";
+
+export type LedgerAccess = {
+  /** The log's name to the world, which its checkpoints begin with. */
+  originOf(log: string): string;
+  /** The signer of a team's log: its verifier key is what the server hands out. */
+  signerOf(log: string): Pick<Signer, "verifierKey">;
+  /** Where a sequencer runs in this process: brings all that is committed into the log, and signs. */
+  flush?(log: string): Promise<void>;
+};
+
+/** All that the server works with. Nothing is read from the environment. */
+export type ServerOptions = {
+  readonly pool: Pool;
+  /** For the connection that listens to tokens: a pool cannot. */
+  readonly databaseUrl: string;
+  readonly keys: PayloadKeys;
+  readonly temporal: Client;
+  /** The queue that the workers listen to. */
+  readonly taskQueue: string;
+  readonly ledger: LedgerAccess;
+  readonly logger: Logger;
+  /** Names that requests may address the server by, beside the loopback ones. Without port. */
+  readonly allowedHosts?: readonly string[];
+  readonly now?: () => Date;
+};
+
+/** What handlers work with. */
+export type Services = Pick<ServerOptions, "pool" | "keys" | "ledger"> & {
+  readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
+  readonly runs: RunEngine;
+  readonly now: () => Date;
+  readonly deltas: DeltaHub;
+  /** Aborted when the server stops. */
+  readonly stopping: AbortSignal;
+  /** Streams under way: each settles when its last byte is out. */
+  readonly streams: Set<Promise<void>>;
+};

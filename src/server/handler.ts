@@ -1,0 +1,19 @@
+import type { FastifyReply } from "fastify";
+
+import type { RequestOf, ResponseOf, RouteName } from "../api/index.ts";
+import type { Caller } from "./auth.ts";
+import type { Services } from "./dependencies.ts";
+
+export type Context = {
+  readonly services: Services;
+  /** Throws `unauthenticated` on a public route. */
+  readonly caller: () => Caller;
+  readonly reply: FastifyReply;
+};
+
+/** Answers one route, whose input is parsed and whose caller may call it. */
+export type Handler<Name extends RouteName> = (request: RequestOf<Name>, context: Context) => Promise<ResponseOf<Name>>;
+
+/** The routes that answer with one document: all but the streams. */
+export type DocumentRoute = Exclude<RouteName, "watchRun">;
+export type Handlers<Names extends DocumentRoute> = { readonly [Name in Names]: Handler<Name> };

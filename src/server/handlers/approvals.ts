@@ -1,0 +1,75 @@
+import { randomBytes } from "node:crypto";
+
+import { ApiError } from "../../api/index.ts";
+import { decideRequest, decisionsOf, listRequests, requestById, statementFacts } from "../../approvals/index.ts";
+import type { ApprovalRequest } from "../../approvals/index.ts";
+import { approvalIdPattern } from "../../core/ids.ts";
+import type { ApprovalId } from "../../core/ids.ts";
+import { appendToOutbox } from "../../ledger/index.ts";
+import { getPayload, inTransaction } from "../../store/index.ts";
+import type { Tx } from "../../store/index.ts";
+import { viewOfApproval, viewsOfApprovals } from "../approval-views.ts";
+import { wake } from "../deliver-decisions.ts";
+import type { Handlers } from "../handler.ts";
+import { approvalDecided } from "../ledger-events.ts";
+
+export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
+  async listApprovals({ query }, { services }) {
+    const { cursor, limit, ...filter } = query;
+    if (cursor !== undefined && !approvalIdPattern.test(cursor))
+      throw new ApiError("invalid_cursor", "the cursor is not one of this list");
+    const rows = await listRequests(services.pool, {
+      ...filter,
+      before: cursor as ApprovalId | undefined,
+      limit: limit + 1,
+    });
+    const page = rows.slice(0, limit);
+    const approvals = await viewsOfApprovals(services.pool, page, services.now());
+    return { approvals: [...approvals], next: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
+  },
+
+  async showApproval({ params: { approval } }, { services }) {
+    const { pool, keys } = services;
+    const request = await existingRequest(pool, approval);
+    const [decisions, rendered] = await Promise.all([
+      decisionsOf(pool, request.id),
+      getPayload(pool, keys, request.rendered),
+    ]);
+    return {
+      ...viewOfApproval(request, decisions, services.now()),
+      rendered: rendered as string,
+      statement: templateOf(request),
+    };
+  },
+
+  async decideApproval({ params: { approval }, body }, { services, caller }) {
+    const { id: reviewer } = caller();
+    const now = services.now();
+    const decided = await inTransaction(services.pool, async (tx) => {
+      const outcome = await decideRequest(tx, body, reviewer, now);
+      if (outcome.request.id !== approval)
+        throw new ApiError("statement_invalid", "the statement is about another request");
+      if (outcome.recorded) await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, now)]);
+      return outcome;
+    });
+    const open = decided.state === "pending";
+    const woken = open ? false : await wake(services, decided.request.run, approval);
+    const request = await existingRequest(services.pool, approval);
+    const decisions = await decisionsOf(services.pool, approval);
+    return { approval: viewOfApproval(request, decisions, services.now()), recorded: decided.recorded, woken };
+  },
+};
+
+async function existingRequest(tx: Tx, id: ApprovalId): Promise<ApprovalRequest> {
+  const request = await requestById(tx, id);
+  if (request === undefined) {
+    throw new ApiError("approval_not_found", `no approval request \`${id}\``, {
+      hint: "see `countersign approvals list`",
+    });
+  }
+  return request;
+}
+
+function templateOf(request: ApprovalRequest) {
+  return { ...statementFacts(request), nonce: randomBytes(18).toString("base64url") };
+}

@@ -1,0 +1,24 @@
+import type { Handlers } from "../handler.ts";
+
+export const healthHandlers: Handlers<"health" | "whoAmI"> = {
+  async health(_request, { services, reply }) {
+    const [postgres, temporal] = await Promise.all([
+      services.pool.query("select 1").then(
+        () => true,
+        () => false,
+      ),
+      services.runs.isReachable(),
+    ]);
+    if (!postgres || !temporal) reply.code(503);
+    return {
+      status: postgres && temporal ? "ok" : "degraded",
+      postgres: postgres ? "ok" : "unreachable",
+      temporal: temporal ? "ok" : "unreachable",
+    };
+  },
+
+  async whoAmI(_request, { caller }) {
+    const { id, displayName, roles, groups } = caller();
+    return { id, displayName, roles: [...roles], groups: [...groups] };
+  },
+};

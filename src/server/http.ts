@@ -1,0 +1,163 @@
+import swagger from "@fastify/swagger";
+import fastify, { LogController } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import {
+  jsonSchemaTransform,
+  jsonSchemaTransformObject,
+  serializerCompiler,
+  validatorCompiler,
+} from "fastify-type-provider-zod";
+
+import { ApiError, bodyOf, errorBody, errorCodes, isErrorCode, maxBodyBytes, routes } from "../api/index.ts";
+import type { Route } from "../api/index.ts";
+import type { RunId } from "../core/ids.ts";
+import { callerIn, createGuard } from "./auth.ts";
+import type { Services, ServerOptions } from "./dependencies.ts";
+import { asApiError } from "./errors.ts";
+import { streamRunEvents } from "./event-stream.ts";
+import type { Context, DocumentRoute, Handlers } from "./handler.ts";
+import { agentHandlers } from "./handlers/agents.ts";
+import { approvalHandlers } from "./handlers/approvals.ts";
+import { healthHandlers } from "./handlers/health.ts";
+import { ledgerHandlers } from "./handlers/ledger.ts";
+import { policyHandlers } from "./handlers/policies.ts";
+import { recordHandlers } from "./handlers/records.ts";
+import { runHandlers } from "./handlers/runs.ts";
+import { createHostCheck } from "./host-check.ts";
+
+const requestTimeoutMs = 60_000;
+
+const handlers: Handlers<DocumentRoute> = {
+  ...healthHandlers,
+  ...agentHandlers,
+  ...runHandlers,
+  ...recordHandlers,
+  ...approvalHandlers,
+  ...policyHandlers,
+  ...ledgerHandlers,
+};
+
+/** The HTTP application: every route of the table, behind one guard. */
+export async function buildHttp(
+  services: Services,
+  options: Pick<ServerOptions, "logger" | "allowedHosts">,
+): Promise<FastifyInstance> {
+  const http = fastify({
+    loggerInstance: options.logger.child(
+      {},
+      { redact: ["req.headers.authorization", "req.headers.cookie", "*.token"] },
+    ),
+    bodyLimit: maxBodyBytes,
+    requestTimeout: requestTimeoutMs,
+    forceCloseConnections: true,
+    // Each request would be two lines; refusals and failures are logged where they are answered.
+    logController: new LogController({ disableRequestLogging: true }),
+    routerOptions: { maxParamLength: 200 },
+  }) as unknown as FastifyInstance;
+  http.decorateRequest("caller", undefined);
+  http.setValidatorCompiler(validatorCompiler);
+  http.setSerializerCompiler(serializerCompiler);
+  http.setErrorHandler((error, request, reply) => answerError(error, request, reply));
+  http.setNotFoundHandler((request) => {
+    throw new ApiError("not_found", `no route ${request.method} ${request.url.split("?")[0]}`, {
+      hint: "see /openapi.json",
+    });
+  });
+  http.addHook("onRequest", createHostCheck(options.allowedHosts ?? []));
+  http.addHook("onRequest", createGuard(services.pool));
+  http.addHook("onSend", async (_request, reply) => {
+    reply.header("cache-control", "no-store").header("x-content-type-options", "nosniff");
+  });
+  await describe(http);
+  await http.register(async (scope) => {
+    for (const name of Object.keys(handlers) as DocumentRoute[]) addRoute(scope, services, name);
+    addStream(scope, services);
+  });
+  http.get("/openapi.json", { config: { access: "public" }, schema: { hide: true } as object }, async () =>
+    http.swagger(),
+  );
+  return http;
+}
+
+async function describe(http: FastifyInstance): Promise<void> {
+  await http.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: {
+        title: "Countersign",
+        version: "1",
+        description: "Durable agents under policy. Errors are listed by code in `Error`.",
+      },
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+    },
+    transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
+  });
+}
+
+function addRoute(http: FastifyInstance, services: Services, name: DocumentRoute): void {
+  const route: Route = routes[name];
+  const handle = handlers[name] as (request: unknown, context: Context) => Promise<unknown>;
+  http.route({
+    method: route.method,
+    url: route.path,
+    config: { access: route.access },
+    schema: schemaOf(name, route),
+    handler: async (request, reply) => {
+      const { params, query, body, headers } = request;
+      reply.code(route.status);
+      return handle({ params, query, body, headers }, { services, caller: () => callerIn(request), reply });
+    },
+  });
+}
+
+function addStream(http: FastifyInstance, services: Services): void {
+  const route: Route = routes.watchRun;
+  const { response, ...schema } = schemaOf("watchRun", route);
+  http.route({
+    method: route.method,
+    url: route.path,
+    config: { access: route.access },
+    schema: { ...schema, produces: ["text/event-stream"], response } as object,
+    handler: (request, reply) => streamRunEvents(services, (request.params as { run: RunId }).run, request, reply),
+  });
+}
+
+function schemaOf(name: string, route: Route) {
+  return {
+    operationId: name,
+    summary: route.summary,
+    tags: [route.path.split("/")[2] ?? ""],
+    security: route.access === "public" ? [] : [{ token: [] }],
+    ...(route.params === undefined ? {} : { params: route.params }),
+    ...(route.query === undefined ? {} : { querystring: route.query }),
+    ...(route.headers === undefined ? {} : { headers: route.headers }),
+    ...(route.body === undefined ? {} : { body: route.body }),
+    response: {
+      [route.status]: route.response,
+      ...(route.unwell === undefined ? {} : { [route.unwell]: route.response }),
+      "4xx": errorBody,
+      "5xx": errorBody,
+    },
+  };
+}
+
+/** Errors go out as they are, without the route's schema: it may know another shape for the status. */
+function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const refusal = asApiError(error, request.id);
+  const status = isErrorCode(refusal.code) ? errorCodes[refusal.code].status : 500;
+  const facts = {
+    code: refusal.code,
+    method: request.method,
+    route: request.routeOptions.url,
+    caller: request.caller?.id,
+  };
+  if (status >= 500) request.log.error({ err: error, ...facts }, refusal.message);
+  else request.log.info(facts, refusal.message);
+  if (status === 401) reply.header("www-authenticate", "Bearer");
+  return reply
+    .code(status)
+    .type("application/json; charset=utf-8")
+    .serializer((body: unknown) => JSON.stringify(body))
+    .send(bodyOf(refusal));
+}

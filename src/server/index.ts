@@ -1,0 +1,3 @@
+export type { LedgerAccess, ServerOptions } from "./dependencies.ts";
+export { createServer } from "./server.ts";
+export type { Server, ServerAddress } from "./server.ts";

@@ -1,0 +1,89 @@
+/** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
+import type { DecidedRequest, SignedStatement } from "../approvals/index.ts";
+import type { Digest, RunId } from "../core/ids.ts";
+import type { LedgerEvent } from "../core/ledger-event.ts";
+import type { Channel, Release } from "../core/release.ts";
+import { sha256 } from "../store/index.ts";
+
+export function releaseRegistered(release: Release, by: string, now: Date): LedgerEvent {
+  const { digest, document } = release;
+  return {
+    log: document.team,
+    kind: "release.registered",
+    dedupKey: `release/${digest}`,
+    at: now.toISOString(),
+    facts: {
+      agent: document.agent,
+      release: digest,
+      by,
+      model: document.model.name,
+      tools: document.tools.map((tool) => tool.name),
+    },
+  };
+}
+
+export function channelMoved(release: Release, channel: Channel, event: number, by: string, now: Date): LedgerEvent {
+  const { digest, document } = release;
+  return {
+    log: document.team,
+    kind: "channel.moved",
+    dedupKey: `channel/${event}`,
+    at: now.toISOString(),
+    facts: { agent: document.agent, channel, release: digest, by },
+  };
+}
+
+export function policyActivated(
+  team: string,
+  policySet: Digest,
+  activation: number,
+  by: string,
+  now: Date,
+): LedgerEvent {
+  return {
+    log: team,
+    kind: "policy.activated",
+    dedupKey: `policy/${activation}`,
+    at: now.toISOString(),
+    facts: { policySet, by },
+  };
+}
+
+export function approvalDecided(
+  decided: DecidedRequest,
+  signed: SignedStatement,
+  reviewer: string,
+  now: Date,
+): LedgerEvent {
+  const { request, statement, state } = decided;
+  return {
+    log: request.team,
+    kind: statement.decision === "approve" ? "approval.approved" : "approval.denied",
+    dedupKey: `${request.run}/approval/${request.id}/decided/${reviewer}`,
+    run: request.run,
+    at: now.toISOString(),
+    facts: {
+      approval: request.id,
+      seq: request.seq,
+      action: request.action,
+      reviewer,
+      keyId: signed.keyId,
+      statement: sha256(signed.statement),
+      signature: signed.signature,
+      // What the request is with this decision: `pending` while its quorum is not met.
+      state,
+    },
+  };
+}
+
+/** The same entry as for any run that ends: here nothing was done. */
+export function unstartedRunClosed(run: { readonly id: RunId; readonly team: string }, now: Date): LedgerEvent {
+  return {
+    log: run.team,
+    kind: "run.closed",
+    dedupKey: `${run.id}/closed`,
+    run: run.id,
+    at: now.toISOString(),
+    facts: { status: "cancelled", steps: 0, spentMicroUsd: 0 },
+  };
+}

@@ -1,0 +1,151 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { ApiError } from "../api/index.ts";
+import type { Digest } from "../core/ids.ts";
+import type { Json } from "../core/json.ts";
+import type { RunInput } from "../core/run.ts";
+import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
+import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
+import { decisionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
+import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
+import { approvalRecords } from "./approval-views.ts";
+import type { Services } from "./dependencies.ts";
+import { ledgerExcerpt } from "./ledger-excerpt.ts";
+
+/** What has not been signed by then has no proof in the record, which says so. */
+const flushWithinMs = 5_000;
+/** How often a run that is at work is looked at again until all it has recorded is in the ledger too. */
+const looks = 5;
+
+/**
+ * Everything that is recorded of a run, from Postgres, the ledger and Temporal, as it was at one moment: rows and ledger entries agree also
+ * while the run is at work. Throws `temporal_unavailable`.
+ */
+export async function buildRunRecord(services: Services, run: RunRow): Promise<RunRecord> {
+  for (let look = 1; ; look += 1) {
+    await flushed(services, run.team);
+    const { row, stored } = await inSnapshot(services.pool, (tx) => readStored(services, tx, run));
+    if (stored.ledger.waiting > 0 && look < looks) continue;
+    // Read last: what is in the history beyond the snapshot is a step that is under way.
+    const histories = await historiesOf(services, row);
+    // Unless the run was closed in between: then the history may have its end, and the snapshot must have it too.
+    if (row.closedAt === null && (await runById(services.pool, row.id))?.closedAt !== null) continue;
+    return { ...stored, histories };
+  }
+}
+
+async function flushed({ ledger, logger }: Services, log: string): Promise<void> {
+  const flush = ledger.flush?.(log).catch((error: unknown) => {
+    logger.warn({ err: error, log }, "the ledger could not be brought up to date");
+  });
+  await Promise.race([flush, sleep(flushWithinMs, undefined, { ref: false })]);
+}
+
+type Stored = {
+  readonly row: RunRow;
+  readonly stored: Omit<RunRecord, "histories">;
+};
+
+async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunRow): Promise<Stored> {
+  const run = await runById(tx, id);
+  if (run === undefined) throw new ApiError("run_not_found", `no run \`${id}\``);
+  const [release, steps, decisions, approvals, excerpt, input] = await Promise.all([
+    releaseByDigest(tx, run.release),
+    stepsOf(tx, id),
+    decisionsOf(tx, id),
+    approvalRecords(tx, run),
+    ledgerExcerpt(tx, run, ledger.signerOf(team).verifierKey),
+    getPayload(tx, keys, run.input),
+  ]);
+  const contents = [run.input, run.result, ...steps.map((step) => step.result), ...approvals.rendered];
+  const digests = contents.filter((digest): digest is Digest => digest !== null);
+  const stored = {
+    v: 1 as const,
+    run: headOf(run),
+    release: release.document,
+    input: input as unknown as RunInput,
+    steps: steps.map(recordOfStep),
+    decisions: decisions.map(recordOfDecision),
+    approvals: approvals.records,
+    policySets: await policySetsOf(tx, decisions),
+    payloads: Object.fromEntries(await getPayloads(tx, keys, digests)),
+    ledger: excerpt,
+  };
+  return { row: run, stored };
+}
+
+function headOf(run: RunRow): RunRecord["run"] {
+  const {
+    id,
+    team,
+    agent,
+    release,
+    input,
+    requestedBy,
+    status,
+    failure,
+    result,
+    steps,
+    spentMicroUsd,
+    workflowBundle,
+  } = run;
+  const createdAt = run.createdAt.toISOString();
+  const closedAt = run.closedAt?.toISOString() ?? null;
+  return {
+    id,
+    team,
+    agent,
+    release,
+    input,
+    requestedBy,
+    status,
+    createdAt,
+    closedAt,
+    failure,
+    result,
+    steps,
+    spentMicroUsd,
+    workflowBundle,
+  };
+}
+
+function recordOfStep(step: StepRow): StepRecord {
+  const { seq, kind, name, action, arguments: args, askedBy, callIndex, callId, state, result, costMicroUsd } = step;
+  return {
+    seq,
+    kind,
+    name,
+    action,
+    arguments: args,
+    askedBy,
+    callIndex,
+    callId,
+    state,
+    result,
+    costMicroUsd,
+    decidedAt: step.decidedAt.toISOString(),
+    finishedAt: step.finishedAt?.toISOString() ?? null,
+  };
+}
+
+function recordOfDecision({ at, ...decision }: DecisionRow): DecisionRecord {
+  return { ...decision, at: at.toISOString() };
+}
+
+async function policySetsOf(tx: Tx, decisions: readonly DecisionRow[]): Promise<Readonly<Record<Digest, Json>>> {
+  const digests = [...new Set(decisions.map((decision) => decision.policySet))];
+  const sets = await Promise.all(digests.map((digest) => policySetByDigest(tx, digest)));
+  return Object.fromEntries(sets.map((set) => [set.digest, set.document]));
+}
+
+async function historiesOf(services: Services, run: RunRow): Promise<RunRecord["histories"]> {
+  if (run.temporalRunId === null) return [];
+  try {
+    return await services.runs.histories(run.id, run.temporalRunId);
+  } catch (cause) {
+    throw new ApiError("temporal_unavailable", "the run's history could not be read from Temporal", {
+      cause,
+      hint: "try again; histories are kept for the namespace's retention time only",
+    });
+  }
+}
