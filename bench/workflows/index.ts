@@ -1,0 +1,1 @@
+export { bareAgent, conversationAgent } from "./bare.ts";

@@ -1,0 +1,94 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+import { parse } from "yaml";
+import { z } from "zod";
+
+import { effectClasses } from "../../src/core/action.ts";
+import type { JsonObject } from "../../src/core/json.ts";
+import { toolNamePattern } from "../../src/core/ids.ts";
+
+const jsonObject = z.record(z.string(), z.json()) as z.ZodType<JsonObject>;
+const call = z.object({ function: z.string(), args: jsonObject });
+
+/** The exported form of an AgentDojo suite; fields that only the benchmark's own scoring needs are left out. */
+const suiteSchema = z.object({
+  suite: z.string(),
+  version: z.string(),
+  tools: z.array(
+    z.object({ name: z.string().regex(toolNamePattern), description: z.string(), parameters: jsonObject }),
+  ),
+  /** The text that stands at each place which an attacker can write to. */
+  injection_vectors: z.record(z.string(), z.string()),
+  user_tasks: z.array(
+    z
+      .object({
+        id: z.string(),
+        prompt: z.string(),
+        ground_truth_output: z.string(),
+        calls: z.array(call),
+        results: z.array(z.object({ text: z.string(), error: z.string().nullable() })),
+        /** Which of those places the task sees, and in the result of which call (from 0) first. */
+        vectors_seen_at_call: z.record(z.string(), z.int().nonnegative()),
+      })
+      .refine((task) => task.calls.length === task.results.length, "a task needs one result for each call"),
+  ),
+  injection_tasks: z.array(z.object({ id: z.string(), goal: z.string(), calls: z.array(call) })),
+  pairs: z.array(
+    z.object({
+      user: z.string(),
+      injection: z.string(),
+      exposed: z.boolean(),
+      /** The user's call (from 0) whose result carries the attacker's text first. */
+      inject_after_call: z.int().nonnegative().nullable(),
+      trace: z.array(call.extend({ origin: z.enum(["user", "injection"]) })),
+    }),
+  ),
+});
+
+const metadataSchema = z.strictObject({
+  v: z.literal(1),
+  suite: z.string(),
+  tools: z.record(
+    z.string(),
+    z.strictObject({
+      effect: z.enum(effectClasses),
+      groups: z.array(z.string()).default([]),
+      idempotency: z.enum(["key", "lookup", "none"]).default("key"),
+    }),
+  ),
+});
+
+export type Suite = z.output<typeof suiteSchema>;
+export type SuiteMetadata = z.output<typeof metadataSchema>;
+export type UserTask = Suite["user_tasks"][number];
+export type DojoPair = Suite["pairs"][number];
+
+/** Reads a suite, such as `data/banking.json`. Rejects where the file is missing or has another form. */
+export async function loadSuite(path: string): Promise<Suite> {
+  return suiteSchema.parse(JSON.parse(await readFile(path, "utf8")));
+}
+
+/** Reads what the suite's tools do. Every tool must be there, and no other. */
+export async function loadMetadata(suite: Suite, path: string): Promise<SuiteMetadata> {
+  const metadata = metadataSchema.parse(parse(await readFile(path, "utf8")));
+  const names = suite.tools.map((tool) => tool.name);
+  const missing = names.filter((name) => !Object.hasOwn(metadata.tools, name));
+  const extra = Object.keys(metadata.tools).filter((name) => !names.includes(name));
+  if (metadata.suite !== suite.suite || missing.length + extra.length > 0) {
+    throw new Error(
+      `${path}: expected the tools of suite \`${suite.suite}\`; missing: ${missing.join(", ") || "none"}; unknown: ${extra.join(", ") || "none"}`,
+    );
+  }
+  return metadata;
+}
+
+/** The suite in use: the file that DOJO_SUITE names, else `data/banking.json`. */
+export function suitePath(): string {
+  return process.env["DOJO_SUITE"] ?? fileURLToPath(new URL("./data/banking.json", import.meta.url));
+}
+
+/** `NAME.tools.yaml` beside `NAME.json`. */
+export function metadataPathOf(path: string): string {
+  return path.replace(/\.json$/, ".tools.yaml");
+}
