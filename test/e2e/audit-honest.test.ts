@@ -1,0 +1,186 @@
+import { expect, test } from "vitest";
+
+import type { RunId } from "../../src/core/ids.ts";
+import type { RunStatus } from "../../src/core/run.ts";
+import { createSequencer, createSigner } from "../../src/ledger/index.ts";
+import { buildRunRecord } from "../../src/server/run-record.ts";
+import { runById } from "../../src/store/index.ts";
+import { cancelRun, fetchHistories, readBundle } from "../../src/temporal/index.ts";
+import { hasEnded } from "../../src/audit/index.ts";
+import { createWorld, until } from "../support/world.ts";
+import type { World } from "../support/world.ts";
+import { auditOf, problemsOf } from "./running-stack.ts";
+import type { Evidence } from "./running-stack.ts";
+
+/** A run's evidence, put together as the server does it. */
+async function evidenceIn(world: World, run: RunId): Promise<Evidence> {
+  const { pool, keys, client } = world;
+  const originOf = (log: string): string => `localhost/ledger/${log}`;
+  // The same key each time: a log whose key changes is another log.
+  const seed = Buffer.alloc(32, 3);
+  const signerOf = (log: string) => createSigner(originOf(log), seed);
+  const fail = (error: unknown): never => {
+    throw error;
+  };
+  const sequencer = createSequencer({ pool, signers: signerOf, originOf, onError: fail });
+  await sequencer.flush("testers");
+  const services = {
+    pool,
+    keys,
+    ledger: { signerOf, flush: (log: string) => sequencer.flush(log) },
+    runs: { histories: fetchHistories.bind(undefined, client) },
+  };
+  const record = await until(async () => {
+    const row = await runById(pool, run);
+    const found = row === undefined ? undefined : await buildRunRecord(services as never, row);
+    return found === undefined || (found.run.closedAt !== null && !hasEnded(found)) ? undefined : found;
+  });
+  const code = await readBundle(pool, record.run.workflowBundle ?? ("" as never));
+  return { record, code: code ?? "", verifierKey: signerOf("testers").verifierKey };
+}
+
+type Options = Parameters<typeof createWorld>[0];
+type Case = {
+  readonly what: string;
+  readonly options: Options;
+  readonly status: RunStatus;
+  /** What must be in the ledger for the case to be one. */
+  readonly shows: string;
+  readonly act?: (world: World, run: RunId) => Promise<unknown>;
+};
+
+/** How far the gate's clock is ahead. */
+let ahead = 0;
+
+const pay = (cents: number) => ({ tool: "pay", arguments: { to: "ada", amount_cents: cents } });
+const look = { tool: "look", arguments: { thing: "box" } };
+const done = { text: "done" };
+const output = {
+  type: "object",
+  properties: { ok: { type: "boolean" } },
+  required: ["ok"],
+  additionalProperties: false,
+} as const;
+
+const cases: readonly Case[] = [
+  {
+    what: "parallel calls, one of them denied",
+    options: { turns: [{ calls: [look, pay(60_000), pay(100), look] }, done] },
+    status: "completed",
+    shows: '"code":"forbidden"',
+  },
+  {
+    what: "an invented tool and arguments that do not fit",
+    options: {
+      turns: [
+        {
+          calls: [
+            { tool: "fly", arguments: {} },
+            { tool: "pay", arguments: { to: 7 } },
+          ],
+        },
+        done,
+      ],
+    },
+    status: "completed",
+    shows: '"code":"unknown_tool"',
+  },
+  {
+    what: "an outcome that nobody knows",
+    options: { turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } }] }, done] },
+    status: "failed",
+    shows: "step.unknown",
+  },
+  {
+    what: "no steps left",
+    options: { turns: [{ calls: [look] }, { calls: [look] }, done], limits: { maxSteps: 3 } },
+    status: "failed",
+    shows: '"failure":"limit_steps"',
+  },
+  {
+    what: "an answer that was repaired",
+    options: { output, turns: [{ text: "not json" }, { json: { ok: true } }] },
+    status: "completed",
+    shows: '"steps":2',
+  },
+  {
+    what: "an answer that could not be repaired",
+    options: { output, turns: [{ text: "no" }, { text: "no" }] },
+    status: "failed",
+    shows: '"failure":"invalid_output"',
+  },
+  {
+    what: "cancelled while it waits for a person",
+    options: { turns: [{ calls: [pay(6_000), look] }, done] },
+    status: "cancelled",
+    shows: "approval.cancelled",
+    act: async (world, run) => {
+      await world.request(run);
+      await cancelRun(world.client, run);
+    },
+  },
+  {
+    what: "a request that nobody decided in time",
+    options: { turns: [{ calls: [pay(6_000)] }, done] },
+    status: "completed",
+    shows: "approval.expired",
+    act: async (world, run) => {
+      const request = await world.request(run);
+      // The gate's clock is what counts: two hours ahead, the request has expired when the workflow wakes.
+      ahead = 2 * 3_600_000;
+      await world.wake(run, request);
+    },
+  },
+];
+
+test.each(cases)("verified, since nothing was done to it: $what", async ({ options, status, shows, act }) => {
+  ahead = 0;
+  const world = await createWorld(options);
+  await world.work({ now: () => new Date(Date.now() + ahead) });
+  const run = await world.start();
+  await act?.(world, run);
+  expect(await world.closed(run)).toMatchObject({ status });
+  const evidence = await evidenceIn(world, run);
+  expect(evidence.record.ledger.entries.map(({ leaf }) => leaf).join("\n")).toContain(shows);
+  const reports = await auditOf(evidence);
+  expect([...problemsOf(reports.replay), ...problemsOf(reports.evidence)]).toEqual([]);
+  expect([reports.replay.verdict, reports.evidence.verdict]).toEqual(["verified", "verified"]);
+});
+
+test("a run that waits for a person is verified while it waits", async () => {
+  const world = await createWorld({ turns: [{ calls: [look] }, { calls: [pay(6_000), look] }, done] });
+  await world.work();
+  const run = await world.start();
+  await world.request(run);
+  await until(async () =>
+    (await world.states(run)).filter((state) => state === "look:done").length === 2 ? true : undefined,
+  );
+  const reports = await auditOf(await evidenceIn(world, run));
+  expect([...problemsOf(reports.replay), ...problemsOf(reports.evidence)]).toEqual([]);
+});
+
+test("a run at work is verified at any moment: its record is of one", async () => {
+  const look = {
+    calls: [
+      { tool: "look", arguments: { thing: "box" } },
+      { tool: "pay", arguments: { to: "ada", amount_cents: 1 } },
+    ],
+  };
+  const world = await createWorld({
+    limits: { maxSteps: 500 },
+    turns: [...Array.from({ length: 40 }, () => look), { text: "done" }],
+  });
+  await world.work();
+  const run = await world.start();
+  const verdicts = new Set<string>();
+  for (let open = true; open;) {
+    const evidence = await evidenceIn(world, run);
+    open = evidence.record.run.closedAt === null;
+    const { replay, evidence: proved } = await auditOf(evidence);
+    // What is newer than the last checkpoint has no proof yet; nothing may be refuted.
+    const refuted = [...replay.checks, ...proved.checks].filter((check) => check.status === "failed");
+    expect(refuted).toEqual([]);
+    verdicts.add(open ? "open" : "closed");
+  }
+  expect([...verdicts].toSorted()).toEqual(["closed", "open"]);
+});

@@ -1,0 +1,79 @@
+import { readFile } from "node:fs/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { spawnWorker } from "../support/worker-process.ts";
+import { createWorld, until } from "../support/world.ts";
+import type { World } from "../support/world.ts";
+
+async function lines(world: World, word: string): Promise<readonly string[]> {
+  const text = await readFile(world.effects, "utf8").catch(() => "");
+  return text.split("\n").filter((line) => line.startsWith(`${word} `));
+}
+
+async function begun(world: World, word: string): Promise<true> {
+  return until(async () => ((await lines(world, word)).length > 0 ? true : undefined), 40_000);
+}
+
+async function worker(world: World): Promise<ReturnType<typeof spawnWorker>> {
+  const started = spawnWorker(await world.processOptions());
+  onTestFinished(async () => {
+    started.kill("SIGKILL");
+    await started.ended;
+  });
+  return started;
+}
+
+test("a worker killed in the middle of a payment loses nothing, and the payment happens once", async () => {
+  const world = await createWorld({
+    turns: [
+      { calls: [{ tool: "look", arguments: { thing: "box" } }] },
+      { calls: [{ tool: "pay", arguments: { to: "ada", amount_cents: 100, slow_ms: 2_000 } }] },
+      { text: "done" },
+    ],
+  });
+  const first = await worker(world);
+  const run = await world.start();
+  await begun(world, "begin");
+  first.kill("SIGKILL");
+  await first.ended;
+  await worker(world);
+  const row = await world.closed(run, 90_000);
+  expect(row).toMatchObject({ status: "completed", heldMicroUsd: 0 });
+  expect(await lines(world, "begin")).toHaveLength(2);
+  expect(await lines(world, "pay")).toHaveLength(1);
+  const { rows } = await world.pool.query("select n, outcome from decision where run = $1 and seq = 3", [run]);
+  expect(rows).toEqual([{ n: 0, outcome: "allow" }]);
+});
+
+test("a worker killed in a call that can promise nothing: it is not repeated, and the run says so", async () => {
+  const world = await createWorld({
+    turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", slow_ms: 60_000 } }] }, { text: "done" }],
+  });
+  const first = await worker(world);
+  const run = await world.start();
+  await begun(world, "shout");
+  first.kill("SIGKILL");
+  await first.ended;
+  await worker(world);
+  expect(await world.closed(run, 90_000)).toMatchObject({ status: "failed", failure: { code: "outcome_unknown" } });
+  expect(await lines(world, "shout")).toHaveLength(1);
+});
+
+test("a worker that is stopped, given up on, and wakes up again adds nothing to what the other one did", async () => {
+  const world = await createWorld({
+    turns: [
+      { calls: [{ tool: "pay", arguments: { to: "ada", amount_cents: 100, slow_ms: 3_000 } }] },
+      { text: "done" },
+    ],
+  });
+  const zombie = await worker(world);
+  const run = await world.start();
+  await begun(world, "begin");
+  zombie.kill("SIGSTOP");
+  await worker(world);
+  expect(await world.closed(run, 90_000)).toMatchObject({ status: "completed" });
+  zombie.kill("SIGCONT");
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  expect(await lines(world, "pay")).toHaveLength(1);
+  const { rows } = await world.pool.query("select state, attempts from effect where run = $1 and seq = 1", [run]);
+  expect(rows).toEqual([{ state: "result", attempts: 2 }]);
+});

@@ -1,0 +1,4 @@
+// breaks proofs-need-only-node-crypto
+import { readFileSync } from "node:fs";
+
+export const proof = readFileSync;

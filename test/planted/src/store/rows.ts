@@ -1,0 +1,4 @@
+// breaks no-cycles
+import { registry } from "./registry.ts";
+
+export const rows = () => registry;

@@ -1,0 +1,31 @@
+import { fileURLToPath } from "node:url";
+
+import { NativeConnection, Worker } from "@temporalio/worker";
+
+import { freshTaskQueue, testTemporal } from "./temporal.ts";
+import type { World } from "./world.ts";
+
+/** Runs foreign workflow code, without our interceptors, that sends activities to our worker. */
+export async function attack(
+  world: World,
+  workflowId: string,
+  calls: readonly { activity: string; input: unknown }[],
+): Promise<unknown> {
+  const { address, namespace } = testTemporal();
+  const taskQueue = freshTaskQueue("hostile");
+  const connection = await NativeConnection.connect({ address });
+  const workflowsPath = fileURLToPath(new URL("../fixtures/hostile-workflow.ts", import.meta.url));
+  const worker = await Worker.create({ connection, namespace, taskQueue, workflowsPath });
+  try {
+    return await worker.runUntil(
+      world.client.workflow.execute("hostile", {
+        workflowId,
+        taskQueue,
+        args: [world.taskQueue, calls],
+        workflowExecutionTimeout: "60s",
+      }),
+    );
+  } finally {
+    await connection.close();
+  }
+}

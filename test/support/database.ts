@@ -1,0 +1,42 @@
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { inject } from "vitest";
+import { createPool } from "../../src/store/index.ts";
+import type { Pool } from "../../src/store/index.ts";
+// The type of `inject("postgres")` is declared there.
+import type {} from "./global-postgres.ts";
+
+export type TestDatabase = {
+  readonly pool: Pool;
+  /** The URL of the database for its owner, who has no other right on the server. */
+  readonly url: string;
+  /** Ends the pool and drops the database, whoever is still connected. */
+  close(): Promise<void>;
+};
+
+/** A migrated database of the caller's own: a copy of the run's template. */
+export async function freshDatabase(options: { readonly max?: number } = {}): Promise<TestDatabase> {
+  const { adminUrl, template, role, password } = inject("postgres");
+  const name = `test_${randomBytes(6).toString("hex")}`;
+  await asAdmin(adminUrl, `create database ${name} template ${template} owner ${role}`);
+  const url = new URL(adminUrl);
+  url.username = role;
+  url.password = password;
+  url.pathname = `/${name}`;
+  const pool = createPool({ url: url.href, ...options });
+  const close = async (): Promise<void> => {
+    await pool.end();
+    await asAdmin(adminUrl, `drop database ${name} with (force)`);
+  };
+  return { pool, url: url.href, close };
+}
+
+async function asAdmin(adminUrl: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: adminUrl });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}

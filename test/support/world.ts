@@ -1,0 +1,238 @@
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { pino } from "pino";
+import { ulid } from "ulid";
+import { onTestFinished } from "vitest";
+import {
+  addReviewerKey,
+  decideRequest,
+  listRequests,
+  publicKeyOf,
+  signStatement,
+  statementFacts,
+  statementText,
+} from "../../src/approvals/index.ts";
+import type { ApprovalRequest, ApprovalStatement } from "../../src/approvals/index.ts";
+import type { RunId } from "../../src/core/ids.ts";
+import type { Json, JsonSchema } from "../../src/core/json.ts";
+import type { RunLimits } from "../../src/core/release.ts";
+import type { RunInput } from "../../src/core/run.ts";
+import { policySetOf } from "../../src/policy/index.ts";
+import {
+  createModelProvider,
+  defineScript,
+  priceOf,
+  scriptSource,
+  startScriptedModel,
+} from "../../src/providers/index.ts";
+import type { ScriptInput } from "../../src/providers/index.ts";
+import { activatePolicySet, putPrincipal, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
+import { createRun, payloadKeysOf, putPayloads, runById, stepsOf } from "../../src/store/index.ts";
+import type { RunRow } from "../../src/store/index.ts";
+import { bundleWorkflows, connectTemporal, startAgentRun, startWorker, wakeRun } from "../../src/temporal/index.ts";
+import type { AgentWorker, AgentWorkerOptions, WorkflowBundle } from "../../src/temporal/index.ts";
+import { loadToolModule } from "../../src/tools/index.ts";
+import { freshDatabase } from "./database.ts";
+import { freshTaskQueue, testTemporal } from "./temporal.ts";
+
+const fixtures = fileURLToPath(new URL("../fixtures/", import.meta.url));
+
+export const openPolicy = `
+@id("all") permit(principal, action, resource);
+@id("pay-needs-a-person") @decision("require_approval") @group("treasury") @quorum("1") @expires("1h") @reason("payments over 50 need a person")
+forbid(principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 5000 };
+@id("pay-limit") @reason("payments over 500 are never made")
+forbid(principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 50000 };
+`;
+
+let bundle: Promise<WorkflowBundle> | undefined;
+
+export type World = Awaited<ReturnType<typeof createWorld>>;
+
+/** A team with one agent, whose model plays `script`; everything but the model is the real thing. */
+export async function createWorld(options: {
+  readonly turns: ScriptInput["branches"][number]["turns"];
+  readonly policy?: string;
+  readonly output?: JsonSchema;
+  readonly limits?: Partial<RunLimits>;
+  readonly prices?: AgentWorkerOptions["priceOf"];
+}) {
+  const database = await freshDatabase();
+  const temporal = await connectTemporal(testTemporal());
+  const taskQueue = freshTaskQueue();
+  const keys = payloadKeysOf(Buffer.alloc(32, 7));
+  const folder = await mkdtemp(join(tmpdir(), "countersign-world-"));
+  const script = defineScript({
+    v: 1,
+    model: "scripted/test",
+    branches: [{ name: "all", when: "^go$", turns: options.turns }],
+  });
+  const model = await startScriptedModel({ scripts: [scriptSource([script])] });
+  const workers: AgentWorker[] = [];
+  onTestFinished(async () => {
+    await Promise.all(workers.map((worker) => worker.stop()));
+    await model.close();
+    await temporal.close();
+    await database.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+  const { pool } = database;
+  const now = new Date();
+  const tools = (await loadToolModule("tools.ts", [fixtures])).map(({ definition }) => definition);
+  const release = releaseOfDocument({
+    v: 1,
+    team: "testers",
+    agent: "tester",
+    useCase: "testing",
+    riskTier: "minimal",
+    model: { name: "scripted/test", maxOutputTokens: 200 },
+    prompt: "Do what you are told.",
+    tools,
+    limits: { maxSteps: 40, maxCostMicroUsd: 1_000_000, maxWallClockMs: 600_000, ...options.limits },
+    ...(options.output === undefined ? {} : { output: options.output }),
+  });
+  await registerRelease(pool, release, "operator", now);
+  const activate = async (text: string): Promise<void> => {
+    const { document } = policySetOf([{ name: "test.cedar", text }]);
+    await activatePolicySet(pool, "testers", document as unknown as Json, "operator", new Date());
+  };
+  await activate(options.policy ?? openPolicy);
+
+  const workerOptions = async (): Promise<AgentWorkerOptions> => ({
+    temporal: testTemporal(),
+    taskQueue,
+    databaseUrl: database.url,
+    keys,
+    provider: createModelProvider({ baseUrl: model.url, apiKey: "scripted", timeoutMs: 10_000 }),
+    priceOf: options.prices ?? ((name) => priceOf(name)),
+    toolRoots: [fixtures],
+    logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
+    bundle: await (bundle ??= bundleWorkflows()),
+  });
+
+  async function reviewer(id: string, groups: readonly string[] = ["treasury"]) {
+    const privateKey = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" }).toString();
+    await putPrincipal(pool, { id, displayName: id, roles: ["reviewer"], groups });
+    const { keyId } = await addReviewerKey(pool, {
+      principal: id,
+      publicKey: publicKeyOf(privateKey),
+      addedBy: "admin",
+      now: new Date(),
+    });
+    const statementFor = (request: ApprovalRequest, decision: "approve" | "deny", reason = ""): ApprovalStatement => ({
+      ...statementFacts(request),
+      decision,
+      reviewer: id,
+      reason,
+      nonce: Buffer.alloc(16, 1).toString("base64url"),
+      issuedAt: new Date().toISOString(),
+    });
+    return {
+      id,
+      keyId,
+      privateKey,
+      statementFor,
+      /** Decides in the database only: the run is not told. */
+      async decide(request: ApprovalRequest, decision: "approve" | "deny", reason = "") {
+        const statement = statementText(statementFor(request, decision, reason));
+        const client = await pool.connect();
+        try {
+          await client.query("begin");
+          const decided = await decideRequest(
+            client as never,
+            { statement, signature: signStatement(statement, privateKey), keyId },
+            id,
+            new Date(),
+          );
+          await client.query("commit");
+          return decided;
+        } catch (error) {
+          await client.query("rollback");
+          throw error;
+        } finally {
+          client.release();
+        }
+      },
+    };
+  }
+
+  return {
+    pool,
+    databaseUrl: database.url,
+    keys,
+    folder,
+    release,
+    taskQueue,
+    client: temporal.client,
+    modelUrl: model.url,
+    effects: join(folder, "effects"),
+    reviewer,
+    activate,
+
+    async work(changed: Partial<AgentWorkerOptions> = {}): Promise<AgentWorker> {
+      const worker = await startWorker({ ...(await workerOptions()), ...changed });
+      workers.push(worker);
+      return worker;
+    },
+
+    async register(input: Partial<RunInput> = {}): Promise<RunId> {
+      const id = `run_${ulid()}` as RunId;
+      const full = { prompt: "go", ...input, tags: { effects: join(folder, "effects"), ...input.tags } };
+      const [digest] = await putPayloads(pool, keys, [full as unknown as Json]);
+      await createRun(pool, {
+        id,
+        team: "testers",
+        agent: "tester",
+        release: release.digest,
+        input: digest!,
+        requestedBy: "operator",
+        limits: release.document.limits,
+        now: new Date(),
+      });
+      return id;
+    },
+
+    async start(input: Partial<RunInput> = {}): Promise<RunId> {
+      const run = await this.register(input);
+      await startAgentRun(temporal.client, { run, taskQueue });
+      return run;
+    },
+
+    async closed(run: RunId, timeoutMs = 40_000): Promise<RunRow> {
+      return until(async () => {
+        const row = await runById(pool, run);
+        return row === undefined || row.closedAt === null ? undefined : row;
+      }, timeoutMs);
+    },
+
+    async request(run: RunId, timeoutMs = 20_000): Promise<ApprovalRequest> {
+      return until(async () => (await listRequests(pool, { run, state: "pending", limit: 1 }))[0], timeoutMs);
+    },
+
+    /** What a worker in a process of its own needs to be started. */
+    processOptions: async () => ({
+      ...testTemporal(),
+      taskQueue,
+      databaseUrl: database.url,
+      modelUrl: model.url,
+      toolRoots: [fixtures],
+    }),
+
+    wake: (run: RunId, request: ApprovalRequest) => wakeRun(temporal.client, run, request.id),
+    states: async (run: RunId) => (await stepsOf(pool, run)).map((step) => `${step.name}:${step.state}`),
+  };
+}
+
+/** Polls until `look` finds something. */
+export async function until<Found>(look: () => Promise<Found | undefined>, timeoutMs = 20_000): Promise<Found> {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (Date.now() > end) throw new Error(`nothing within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

@@ -1,0 +1,86 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { ApprovalRequirement } from "../../src/core/decision.ts";
+import { approvalStates } from "../../src/approvals/index.ts";
+import type { ApprovalState } from "../../src/approvals/index.ts";
+import { nextState } from "../../src/approvals/state.ts";
+import type { ApprovalEvent, Vote } from "../../src/approvals/state.ts";
+
+const one: readonly ApprovalRequirement[] = [{ policy: "p", group: "g", quorum: 1, expiresMs: 1 }];
+const yes: readonly Vote[] = [{ reviewer: "r", decision: "approve", groups: ["g"] }];
+const approve: ApprovalEvent = { kind: "decided", decision: "approve" };
+const deny: ApprovalEvent = { kind: "decided", decision: "deny" };
+
+test("every transition that is not in the table is refused", () => {
+  const table: Partial<Record<ApprovalState, Record<string, ApprovalState>>> = {
+    pending: { approve: "approved", deny: "denied", expired: "expired", cancelled: "cancelled" },
+    approved: { expired: "expired", cancelled: "cancelled", consumed: "consumed" },
+  };
+  const events: Record<string, ApprovalEvent> = {
+    approve,
+    deny,
+    expired: { kind: "expired" },
+    cancelled: { kind: "cancelled" },
+    consumed: { kind: "consumed" },
+  };
+  for (const state of approvalStates) {
+    for (const [name, event] of Object.entries(events)) {
+      expect(nextState(state, event, one, yes), `${state} ${name}`).toBe(table[state]?.[name]);
+    }
+  }
+});
+
+const groups = ["a", "b", "c"] as const;
+const requirement = fc.record({
+  policy: fc.constantFrom("p", "q"),
+  group: fc.constantFrom(...groups),
+  quorum: fc.integer({ min: 1, max: 3 }),
+  expiresMs: fc.constant(1),
+});
+/** One vote in ten is a denial, else hardly any sequence would come to an approval. */
+const vote = fc.record({
+  reviewer: fc.constantFrom("r1", "r2", "r3", "r4", "r5"),
+  decision: fc.integer({ min: 0, max: 9 }).map((n) => (n === 0 ? ("deny" as const) : ("approve" as const))),
+  groups: fc.subarray([...groups]),
+});
+
+test("votes in any order approve exactly when every requirement has its quorum of different members, and the first denial ends it", () => {
+  const ends = new Set<ApprovalState>();
+  fc.assert(
+    fc.property(
+      fc.array(requirement, { minLength: 1, maxLength: 3 }),
+      fc.array(vote, { maxLength: 12 }),
+      (requirements, votes) => {
+        let state: ApprovalState = "pending";
+        const cast: Vote[] = [];
+        for (const next of votes) {
+          if (cast.some((earlier) => earlier.reviewer === next.reviewer)) continue;
+          cast.push(next);
+          const after = nextState(state, { kind: "decided", decision: next.decision }, requirements, cast);
+          const met = requirements.every(({ group, quorum }) => {
+            return (
+              cast.filter((one) => one.decision === "approve" && one.groups.includes(group as "a")).length >= quorum
+            );
+          });
+          const decided = next.decision === "deny" ? "denied" : met ? "approved" : "pending";
+          // Nothing is decided twice.
+          expect(after).toBe(state === "pending" ? decided : undefined);
+          state = after ?? state;
+        }
+        ends.add(state);
+      },
+    ),
+    { numRuns: 500 },
+  );
+  // Else the property would hold of nothing.
+  expect([...ends].toSorted()).toEqual(["approved", "denied", "pending"]);
+});
+
+test("no requirement at all is no approval, and one reviewer counts once", () => {
+  expect(nextState("pending", approve, [], yes)).toBe("pending");
+  const two = one.map((requirement) => ({ ...requirement, quorum: 2 }));
+  expect(nextState("pending", approve, two, [...yes, ...yes])).toBe("pending");
+  expect(nextState("pending", approve, one, [{ reviewer: "r", decision: "approve", groups: ["other"] }])).toBe(
+    "pending",
+  );
+});

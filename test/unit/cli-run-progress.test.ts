@@ -1,0 +1,34 @@
+import { expect, test } from "vitest";
+
+import type { StepView } from "../../src/api/index.ts";
+import { RunProgress } from "../../src/cli/run-progress.ts";
+import { createTerminal } from "../../src/cli/terminal.ts";
+
+function shown(step: Partial<StepView>): string {
+  let text = "";
+  const stdout = { write: (piece: string) => ((text += piece), true) };
+  const streams = { stdout, stderr: stdout, stdin: {} } as unknown as Parameters<typeof createTerminal>[1];
+  const whole = { seq: 0, state: "done", finishedAt: "2026-01-01T00:00:00.000Z", ...step } as StepView;
+  new RunProgress(createTerminal({ json: false, color: false }, streams)).show({ type: "step", step: whole });
+  return text.trim();
+}
+
+const denied = { status: "denied", code: "no_price", message: "the model has no price" };
+
+test.each<[string, Partial<StepView>, string]>([
+  ["an answer", { kind: "model", result: { content: "hello", toolCalls: [], finishReason: "stop" } }, "says: hello"],
+  [
+    "a model step that was denied",
+    { kind: "model", state: "denied", result: denied },
+    "denied: the model has no price",
+  ],
+  [
+    "a tool step that was denied",
+    { kind: "tool", state: "denied", result: denied },
+    "told the agent: the model has no price",
+  ],
+  ["a model step that failed", { kind: "model", state: "failed" }, "failed"],
+  ["a tool's result", { kind: "tool", result: { status: "ok", value: { rooms: [] } } }, 'result: {"rooms":[]}'],
+])("%s", (_what, step, line) => {
+  expect(shown(step)).toBe(line);
+});

@@ -1,0 +1,216 @@
+import { describe, expect, it } from "vitest";
+
+import {
+  checkPolicySet,
+  compilePolicies,
+  decide,
+  formatProblem,
+  PolicyError,
+  policySetOf,
+} from "../../src/policy/index.ts";
+import type { PolicyRequest, PolicyTool } from "../../src/policy/index.ts";
+
+const amount = { type: "object", properties: { amount: { type: "integer" } }, required: ["amount"] };
+const pay: PolicyTool = { name: "pay", effect: "write", groups: ["money"], parameters: amount };
+const look: PolicyTool = { name: "look", effect: "read", groups: [], parameters: { type: "object" } };
+const tools = [pay, look];
+
+function request(tool: string, given = {}): PolicyRequest {
+  return {
+    agent: { team: "shop", name: "support", useCase: "x", riskTier: "limited" },
+    run: { id: "run_1", requestedBy: "me" },
+    step: { kind: "tool", tool, arguments: given },
+    facts: { steps: 0, spentMicroUsd: 0, sameName: 0 },
+  };
+}
+
+function documentOf(...texts: string[]) {
+  const { document, problems } = policySetOf([{ name: "a.cedar", text: texts.join("\n") }]);
+  expect(problems).toEqual([]);
+  return document;
+}
+
+/** The problems of one policy's text, compiled as a stored document would be. */
+function refusals(text: string, id = "p"): string {
+  try {
+    compilePolicies({ v: 1, policies: [{ id, text }] }, tools);
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    return error.problems.map(formatProblem).join("; ") || error.message;
+  }
+  return "";
+}
+
+const forbid = "forbid (principal, action, resource);";
+const held = '@id("p") @decision("require_approval") @group("treasury")';
+
+describe("compilePolicies refuses", () => {
+  it.each<[string, string, RegExp]>([
+    ["text that does not parse", '@id("p")\npermit (principal,\naction resource);', /^line 3: policy p: unexpected/],
+    ["two policies in one text", `@id("p") ${forbid} ${forbid}`, /unexpected token/],
+    ["a template", '@id("p") permit (principal == ?principal, action, resource);', /template/],
+    ["no @id", forbid, /@id is missing/],
+    ["another @id than the document's", `@id("q") ${forbid}`, /@id is "q", the document says "p"/],
+    ["an @id with spaces", `@id("p q") ${forbid}`, /@id: expected/],
+    ["an annotation twice", `@id("p") @id("p") ${forbid}`, /duplicate annotation/],
+    ["a misspelt annotation", `${held} @quorm("2") ${forbid}`, /@quorm is not known/],
+    ["an annotation without a value", `@id("p") @reason ${forbid}`, /@reason has no value/],
+    ["an unknown decision", `@id("p") @decision("ask") @group("g") ${forbid}`, /@decision: expected/],
+    ["a group without a decision", `@id("p") @group("g") ${forbid}`, /@decision: expected/],
+    ["a decision without a group", `@id("p") @decision("require_approval") ${forbid}`, /@group is missing/],
+    ["a decision on a permit", `${held} permit (principal, action, resource);`, /belongs on a forbid/],
+    ["a quorum of 0", `${held} @quorum("0") ${forbid}`, /@quorum: expected/],
+    ["a quorum of 1.5", `${held} @quorum("1.5") ${forbid}`, /@quorum: expected/],
+    ["a life without a unit", `${held} @expires("24") ${forbid}`, /@expires: expected/],
+    ["a life of nothing", `${held} @expires("0h") ${forbid}`, /@expires: expected/],
+    ["a life of ages", `${held} @expires("366d") ${forbid}`, /@expires: expected/],
+    ["a reason of two lines", `@id("p") @reason("a\\nb") ${forbid}`, /@reason: expected/],
+    [
+      "an attribute that is not there",
+      '@id("p") permit (principal, action, resource)\nwhen { principal.role == "x" };',
+      /^line 2: policy p: attribute `role`/,
+    ],
+    [
+      "an argument that not every tool has",
+      '@id("p") permit (principal, action in Action::"tool", resource) when { context.input.amount > 1 };',
+      /`input.amount` .* not found/,
+    ],
+    [
+      "an argument of another type",
+      '@id("p") permit (principal, action == Action::"tool/pay", resource) when { context.input.amount == "1" };',
+      /./,
+    ],
+    [
+      "a misspelt effect",
+      '@id("p") forbid (principal, action in Action::"effect/wirte", resource);',
+      /unrecognized action/,
+    ],
+    [
+      "an action of another type",
+      '@id("p") forbid (principal, action == Other::Action::"tool/pay", resource);',
+      /not of type Action/,
+    ],
+  ])("%s", (_name, text, expected) => {
+    expect(refusals(text)).toMatch(expected);
+  });
+
+  it("an @id that is used twice", () => {
+    const policy = { id: "p", text: `@id("p") ${forbid}` };
+    expect(() => compilePolicies({ v: 1, policies: [policy, policy] }, tools)).toThrow(/@id is used twice/);
+    const { problems } = policySetOf([
+      { name: "a.cedar", text: policy.text },
+      { name: "b.cedar", text: `// one\n\n${policy.text}` },
+    ]);
+    expect(problems.map(formatProblem)).toEqual(["b.cedar:3: policy p: @id is already used at a.cedar:1"]);
+  });
+
+  it("a chain of operators that Cedar reads, but might not survive later", () => {
+    const text = `@id("p") permit (principal, action, resource) when { ${'principal.team == "x" || '.repeat(200)}true };`;
+    expect(refusals(text)).toMatch(/nested too deeply; use a set/);
+  });
+
+  const nested = (open: string, inner: string, close: string, count: number): string =>
+    `@id("p") permit (principal, action, resource) when { ${open.repeat(count)}${inner}${close.repeat(count)} };`;
+
+  it.each<[string, string]>([
+    ["nothing", ""],
+    ["zeros", "\0\0\0"],
+    ["binary", Buffer.from([0xff, 0xfe, 0x00, 0xd8]).toString("latin1")],
+    ["a lone surrogate", `@id("p") @reason("\ud800") ${forbid}`],
+    ["too much text", `@id("p") ${" ".repeat(70_000)}${forbid}`],
+    ["parentheses past Cedar's stack", nested("(", "true", ")", 5_000)],
+    ["sets past Cedar's stack", nested("[", "1", "]", 130)],
+    ["records past Cedar's stack", nested("{a:", "1", "}", 5_000)],
+    ["conditions past Cedar's stack", nested("if true then true else ", "true", "", 2_000)],
+    ["operators past Cedar's stack", nested("true && ", "true", "", 5_000)],
+    ["sums past Cedar's stack", nested("1 + ", "1 == 1", "", 9_000)],
+  ])("hostile text, and can go on: %s", (_name, text) => {
+    const compiled = compilePolicies(documentOf('@id("ok") permit (principal, action, resource);'), tools);
+    expect(refusals(text)).not.toBe("");
+    expect(policySetOf([{ name: "a.cedar", text }]).document.policies).toEqual([]);
+    expect(decide(compiled, request("look")).outcome).toBe("allow");
+  });
+
+  it.each<[string, unknown]>([
+    ["no object", null],
+    ["another version", { v: 2, policies: [] }],
+    ["policies that are no list", { v: 1, policies: {} }],
+    ["a text that is no text", { v: 1, policies: [{ id: "p", text: 1 }] }],
+  ])("a document that is %s", (_name, document) => {
+    expect(() => compilePolicies(document as never, tools)).toThrow(PolicyError);
+  });
+});
+
+describe("policies about what a release does not have", () => {
+  const text =
+    '@id("p") permit (principal, action in Action::"tool", resource) unless { action == Action::"tool/erase" };\n' +
+    '@id("q") forbid (principal, action in [Action::"tool/erase", Action::"group/pii"], resource);';
+
+  it("apply to nothing when compiled for the release", () => {
+    const compiled = compilePolicies(documentOf(text), tools);
+    expect(decide(compiled, request("look")).outcome).toBe("allow");
+    expect(Object.keys(compiled.slices.get("tool/look")?.all.policies ?? {})).toEqual(["p"]);
+  });
+
+  it("are errors when checked against all the team's tools, at file and line", () => {
+    const { document, sources } = policySetOf([{ name: "a.cedar", text: `// head\n${text}` }]);
+    const problems = checkPolicySet(document, tools, sources).map(formatProblem);
+    expect(problems).toContainEqual(expect.stringMatching(/^a\.cedar:2: policy p: unrecognized action .*erase/));
+    expect(problems).toContainEqual(expect.stringMatching(/^a\.cedar:3: policy q: unrecognized action/));
+    const erase: PolicyTool = { ...look, name: "erase", groups: ["pii"] };
+    expect(checkPolicySet(document, [...tools, erase], sources)).toEqual([]);
+  });
+});
+
+describe("checkPolicySet warns", () => {
+  it("of a policy that can never apply, and of a set that permits nothing", () => {
+    const document = documentOf('@id("p") forbid (principal, action, resource) when { 1 == 2 };');
+    const problems = checkPolicySet(document, tools);
+    expect(problems.every(({ severity }) => severity === "warning")).toBe(true);
+    expect(problems.map(formatProblem).join("\n")).toMatch(/policy is impossible[^]*no policy permits anything/);
+  });
+});
+
+describe("slices", () => {
+  const forTool = (index: number): string =>
+    `@id("f/${index}") ${index % 2 === 0 ? '@decision("require_approval") @group("g")' : ""} ` +
+    `forbid (principal, action == Action::"tool/t${index % 100}", resource) when { context.input.amount > ${index} };`;
+  const many = Array.from({ length: 100 }, (_, index): PolicyTool => ({ ...pay, name: `t${index}` }));
+
+  it("give each action its own policies of a set of 1,000, and no more", () => {
+    const general = ['@id("a") permit (principal, action in Action::"effect/write", resource);'];
+    const particular = Array.from({ length: 999 }, (_, index) => forTool(index));
+    const compiled = compilePolicies(documentOf(...general, ...particular), many);
+    const sizes = [...compiled.slices.values()].map(({ all }) => Object.keys(all.policies).length);
+    expect(compiled.policies.size).toBe(1_000);
+    expect(Math.max(...sizes)).toBe(11);
+    expect(compiled.slices.get("model")?.all.policies).toEqual({});
+    const { all, unliftable, schema } = compiled.slices.get("tool/t4") ?? {};
+    expect(Object.keys(all?.policies ?? {})).toHaveLength(11);
+    expect(Object.keys(unliftable?.policies ?? {})).toEqual(["a"]);
+    expect(Object.keys(schema?.schema[""]?.actions ?? {})).toEqual(["effect/write", "group/money", "tool", "tool/t4"]);
+  });
+
+  it("are shared when equal, and compilations are memoised by content", () => {
+    const document = documentOf('@id("a") permit (principal, action in Action::"effect/write", resource);');
+    const compiled = compilePolicies(document, many);
+    const names = new Set([...compiled.slices.values()].map(({ all }) => all.name));
+    expect(names.size).toBe(2);
+    expect(compilePolicies(structuredClone(document), structuredClone(many))).toBe(compiled);
+    expect(compilePolicies(document, tools)).not.toBe(compiled);
+  });
+});
+
+describe("policySetOf", () => {
+  it("keeps file, line and inner comments of more than ten policies, ordered by id", () => {
+    const policies = Array.from(
+      { length: 12 },
+      (_, n) => `// é ${n}\n@id("p${n}")\npermit (principal, action, resource)\nwhen { ${n} == ${n} // why\n};`,
+    );
+    const { document, sources, problems } = policySetOf([{ name: "a.cedar", text: policies.join("\n\n") }]);
+    expect(problems).toEqual([]);
+    expect(document.policies.map(({ id }) => id)).toEqual(policies.map((_, n) => `p${n}`).sort());
+    for (const n of policies.keys()) expect(sources.get(`p${n}`)).toEqual({ file: "a.cedar", line: n * 6 + 2 });
+    expect(document.policies.find(({ id }) => id === "p11")?.text).toContain("11 == 11 // why");
+  });
+});
