@@ -22,7 +22,7 @@ async function lines(world: World, word: string): Promise<readonly string[]> {
 
 /** Ends every connection to the database but its own, again and again, until `wanted` have been ended. */
 async function severConnections(url: string, everyMs: number, wanted: number): Promise<void> {
-  for (let severed = 0; severed < wanted; ) {
+  for (let severed = 0; severed < wanted;) {
     const client = new pg.Client({ connectionString: url });
     client.on("error", () => undefined);
     await client.connect();
