@@ -1,4 +1,4 @@
-import type { Digest } from "./ids.ts";
+import type { FlowFacts } from "./labels.ts";
 
 /** What an approval needs before it counts, from the annotations of one policy that fired. */
 export type ApprovalRequirement = {
@@ -15,8 +15,22 @@ export type ApprovalRequirement = {
 /** A policy that determined a decision, with what its author said about it. */
 export type PolicyReason = { readonly policy: string; readonly text: string };
 
+/** What has to be done to a call so that it may happen. `argument` is the name of a top-level argument. */
+export type Obligation =
+  /** The argument's text is replaced by `[redacted]`. */
+  | { readonly kind: "redact"; readonly policy: string; readonly argument: string }
+  /** The argument's number is lowered to `max`. */
+  | { readonly kind: "cap"; readonly policy: string; readonly argument: string; readonly max: number }
+  /** The call is recorded and not made: its result says so. */
+  | { readonly kind: "shadow"; readonly policy: string };
+
 export type Decision =
-  | { readonly outcome: "allow"; readonly policies: readonly PolicyReason[] }
+  | {
+      readonly outcome: "allow";
+      readonly policies: readonly PolicyReason[];
+      /** Absent: none. */
+      readonly obligations?: readonly Obligation[];
+    }
   | { readonly outcome: "deny"; readonly code: DenialCode; readonly policies: readonly PolicyReason[] }
   | {
       readonly outcome: "require_approval";
@@ -49,14 +63,66 @@ export const denialCodes = [
 ] as const;
 export type DenialCode = (typeof denialCodes)[number];
 
-/** Facts of a run that policies see and that a re-decision needs again. Integers only; no content. */
+/**
+ * Facts that policies see beside the action itself, and that a re-decision needs again. Recorded with the decision: no contents. What
+ * follows from the record (`flow`) an auditor works out again and compares.
+ */
 export type RunFacts = {
+  /** When the decision was made: ISO 8601 in UTC. */
+  readonly at: string;
+  /** Where the worker runs, and where its model provider computes, as its operator names them. */
+  readonly environment: { readonly name: string; readonly region: string };
+  /** Of the person or service that asked for the run, at the time of the decision. */
+  readonly requester: { readonly roles: readonly string[]; readonly groups: readonly string[] };
   /** Steps decided so far, this one not counted. */
   readonly steps: number;
   readonly spentMicroUsd: number;
   /** How many steps of this very name have been allowed before. */
   readonly sameName: number;
+  /** How many approvals the run has consumed. */
+  readonly approvals: number;
+  readonly flow: FlowFacts;
+  /** The values of the history facts that the policy set declares, by name. */
+  readonly history: Readonly<Record<string, number>>;
 };
 
-/** Names the policy set and schema that decided. */
-export type PolicyDigests = { readonly policySet: Digest; readonly release: Digest };
+/** Of a run that has done and read nothing, on behalf of nobody in particular. */
+export const noFacts: RunFacts = {
+  at: "1970-01-01T00:00:00.000Z",
+  environment: { name: "development", region: "local" },
+  requester: { roles: [], groups: [] },
+  steps: 0,
+  spentMicroUsd: 0,
+  sameName: 0,
+  approvals: 0,
+  flow: {
+    origins: {},
+    destination: "none",
+    mixedScript: false,
+    ungroundedLinks: 0,
+    dataClasses: [],
+    seen: { untrusted: false, confidentiality: 0, sources: [], dataClasses: [] },
+  },
+  history: {},
+};
+
+/** What history facts are counted over. */
+export const historyScopes = ["run", "agent", "team", "requester", "subject"] as const;
+export type HistoryScope = (typeof historyScopes)[number];
+
+/**
+ * A number that a policy set asks for: how many earlier steps there were, or what an argument of theirs sums up to. Steps count from their
+ * intent on (so parallel calls see each other), those denied or waiting do not.
+ */
+export type HistoryFact = {
+  /** Policies read it at `context.history.NAME`. */
+  readonly name: string;
+  readonly measure: "count" | "sum";
+  /** The Cedar actions that count: `tool/NAME`, `group/NAME`, `effect/CLASS`, `tool` or `model`. */
+  readonly actions: readonly string[];
+  /** For `sum`: the name of an integer argument. A step without it adds nothing. */
+  readonly argument?: string;
+  readonly per: HistoryScope;
+  /** The window's length in milliseconds, back from the decision; absent: everything. */
+  readonly withinMs?: number;
+};

@@ -1,6 +1,7 @@
 import type { EffectClass } from "./action.ts";
 import type { Digest } from "./ids.ts";
 import type { JsonSchema } from "./json.ts";
+import type { ResultLabels } from "./labels.ts";
 
 export const riskTiers = ["minimal", "limited", "high"] as const;
 /** The use case's risk, in the EU AI Act's words. Policies see it. */
@@ -44,6 +45,13 @@ export type ToolDefinition = {
   /** Takes well under a second and survives a rerun: it may go through the fast lane (a local activity). */
   readonly short: boolean;
   readonly timeoutMs: number;
+  /**
+   * The arguments that say where something goes, or what is changed: a recipient, an account, a URL, a path, a credential. Absent: every
+   * argument of a tool that acts, none of one that reads.
+   */
+  readonly destinations?: readonly string[];
+  /** Whose text the results carry. Absent: anybody's. */
+  readonly results?: ResultLabels;
   readonly implementation: ToolImplementation;
 };
 

@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
 
 import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction } from "../approvals/index.ts";
+import { noFacts } from "../core/decision.ts";
 import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
@@ -163,7 +164,13 @@ async function judge(options: GateOptions, request: DecisionRequest, approved: r
       hint: "activate one: countersign policy activate DIR",
     });
   }
-  const facts: RunFacts = { steps: standing.steps, spentMicroUsd: standing.spentMicroUsd, sameName: standing.sameName };
+  const facts: RunFacts = {
+    ...noFacts,
+    at: options.now().toISOString(),
+    steps: standing.steps,
+    spentMicroUsd: standing.spentMicroUsd,
+    sameName: standing.sameName,
+  };
   const common = { policySet: standing.policySet, facts };
   if (step.refusal !== undefined) {
     return { ...common, decision: denial(step.refusal.code, step.refusal.text), request: step.actionDigest };
@@ -201,7 +208,13 @@ function compiledFor(policySet: Digest, document: Json, run: RunContext): Compil
 export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunFacts): PolicyRequest {
   const { document } = run.release;
   return {
-    agent: { team: run.team, name: run.agent, useCase: document.useCase, riskTier: document.riskTier },
+    agent: {
+      team: run.team,
+      name: run.agent,
+      release: run.release.digest,
+      useCase: document.useCase,
+      riskTier: document.riskTier,
+    },
     run: {
       id: run.id,
       requestedBy: run.requestedBy,

@@ -2,10 +2,11 @@ import { parseDocument } from "yaml";
 import { z } from "zod";
 
 import { effectClasses } from "../core/action.ts";
-import { denialCodes } from "../core/decision.ts";
-import type { Decision, DenialCode } from "../core/decision.ts";
+import { denialCodes, noFacts } from "../core/decision.ts";
+import type { Decision, DenialCode, HistoryFact, RunFacts } from "../core/decision.ts";
 import { toolNamePattern } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
+import { confidentialities, dataClasses, origins } from "../core/labels.ts";
 import { riskTiers } from "../core/release.ts";
 import { compilePolicies } from "./compile.ts";
 import { explain } from "./decide.ts";
@@ -87,17 +88,58 @@ const toolSchema = z.strictObject({
   parameters: jsonObject.default({ type: "object", properties: {} }),
 });
 
+const seen = z.strictObject({
+  untrusted: z.boolean().optional(),
+  confidentiality: z.enum(confidentialities).optional(),
+  sources: z.array(text).optional(),
+  dataClasses: z.array(z.enum(dataClasses)).optional(),
+});
+
+/** What differs from a run that has done and read nothing. */
+const givenFacts = z.strictObject({
+  at: z.iso.datetime().optional(),
+  environment: z.strictObject({ name: text, region: text }).partial().optional(),
+  requester: z
+    .strictObject({ roles: z.array(text), groups: z.array(text) })
+    .partial()
+    .optional(),
+  steps: count.optional(),
+  spentMicroUsd: count.optional(),
+  sameName: count.optional(),
+  approvals: count.optional(),
+  history: z.record(z.string(), z.int()).optional(),
+  origins: z.record(z.string(), z.enum(origins)).optional(),
+  destination: z.enum([...origins, "none"]).optional(),
+  mixedScript: z.boolean().optional(),
+  ungroundedLinks: count.optional(),
+  dataClasses: z.array(z.enum(dataClasses)).optional(),
+  seen: seen.optional(),
+});
+
 const circumstances = z.strictObject({
-  agent: z.strictObject({ team: text, name: text, useCase: text, riskTier: z.enum(riskTiers) }).optional(),
+  agent: z
+    .strictObject({
+      team: text,
+      name: text,
+      release: text.default("0".repeat(64)),
+      useCase: text,
+      riskTier: z.enum(riskTiers),
+    })
+    .optional(),
   requestedBy: text.optional(),
   /** null: on nobody's behalf, although `defaults` names somebody. */
   subject: z.strictObject({ id: text, email: text.optional() }).nullable().optional(),
-  facts: z.strictObject({ steps: count, spentMicroUsd: count, sameName: count }).optional(),
+  facts: givenFacts.optional(),
 });
 type Circumstances = z.infer<typeof circumstances>;
 
-const someAgent = { team: "team", name: "agent", useCase: "cases", riskTier: "limited" } as const;
-const newRun = { steps: 0, spentMicroUsd: 0, sameName: 0 };
+const someAgent = {
+  team: "team",
+  name: "agent",
+  release: "0".repeat(64),
+  useCase: "cases",
+  riskTier: "limited",
+} as const;
 
 const expectation = z.strictObject({
   outcome: z.enum(["allow", "deny", "require_approval"]),
@@ -126,7 +168,7 @@ const tableSchema = z.strictObject({
 });
 
 /** Reads the text of a `cases.yaml` (its format: policies/README.md). Throws PolicyError `cases_invalid`. */
-export function parseCases(yaml: string, file = "cases.yaml"): CaseTable {
+export function parseCases(yaml: string, file = "cases.yaml", history: readonly HistoryFact[] = []): CaseTable {
   const parsed = tableSchema.safeParse(plainOf(yaml, file));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
@@ -136,7 +178,7 @@ export function parseCases(yaml: string, file = "cases.yaml"): CaseTable {
     );
   }
   const { tools, defaults, cases } = parsed.data;
-  return { tools, cases: cases.map((one) => caseOf(one, defaults)) };
+  return { tools, cases: cases.map((one) => caseOf(one, defaults, history)) };
 }
 
 function plainOf(yaml: string, file: string): unknown {
@@ -151,7 +193,11 @@ function plainOf(yaml: string, file: string): unknown {
   }
 }
 
-function caseOf(given: z.infer<typeof caseSchema>, defaults: Circumstances): PolicyCase {
+function caseOf(
+  given: z.infer<typeof caseSchema>,
+  defaults: Circumstances,
+  history: readonly HistoryFact[],
+): PolicyCase {
   const subject = given.subject === undefined ? defaults.subject : given.subject;
   const { tool, model } = given;
   return {
@@ -167,7 +213,7 @@ function caseOf(given: z.infer<typeof caseSchema>, defaults: Circumstances): Pol
         tool === undefined
           ? { kind: "model", model: model ?? "", maxOutputTokens: given.maxOutputTokens }
           : { kind: "tool", tool, arguments: given.arguments },
-      facts: given.facts ?? defaults.facts ?? newRun,
+      facts: factsOf({ ...defaults.facts, ...given.facts }, history),
     },
     approved: given.approved,
     expect: {
@@ -176,6 +222,41 @@ function caseOf(given: z.infer<typeof caseSchema>, defaults: Circumstances): Pol
       ...(given.expect.policies === undefined ? {} : { policies: given.expect.policies }),
     },
   };
+}
+
+/** History facts that a case does not mention are nought. */
+function factsOf(given: z.infer<typeof givenFacts>, history: readonly HistoryFact[]): RunFacts {
+  const { environment, requester, seen: read } = given;
+  const { flow } = noFacts;
+  return {
+    at: given.at ?? noFacts.at,
+    environment: { ...noFacts.environment, ...withoutUndefined(environment) },
+    requester: { ...noFacts.requester, ...withoutUndefined(requester) },
+    steps: given.steps ?? 0,
+    spentMicroUsd: given.spentMicroUsd ?? 0,
+    sameName: given.sameName ?? 0,
+    approvals: given.approvals ?? 0,
+    history: { ...Object.fromEntries(history.map(({ name }) => [name, 0])), ...given.history },
+    flow: {
+      origins: given.origins ?? flow.origins,
+      destination: given.destination ?? flow.destination,
+      mixedScript: given.mixedScript ?? false,
+      ungroundedLinks: given.ungroundedLinks ?? 0,
+      dataClasses: given.dataClasses ?? [],
+      seen: {
+        untrusted: read?.untrusted ?? false,
+        confidentiality: confidentialities.indexOf(read?.confidentiality ?? "public"),
+        sources: read?.sources ?? [],
+        dataClasses: read?.dataClasses ?? [],
+      },
+    },
+  };
+}
+
+function withoutUndefined<Value extends object>(
+  value: Value = {} as Value,
+): { [Key in keyof Value]: NonNullable<Value[Key]> } {
+  return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined)) as never;
 }
 
 function subjectOf({ id, email }: { id: string; email?: string | undefined }): { id: string; email?: string } {

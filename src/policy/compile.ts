@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 
 import type { ValidationError } from "@cedar-policy/cedar-wasm/nodejs";
 
+import type { HistoryFact } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { digestOf } from "../store/canonical.ts";
@@ -23,6 +24,10 @@ export type ActionSlice = {
   readonly action: string;
   /** The types of `context.input`; absent for a model call. */
   readonly input?: ReadonlyMap<string, Attribute>;
+  /** What policies see of the tool itself; absent for a model call. */
+  readonly tool?: { readonly name: string; readonly effect: string; readonly groups: string[] };
+  /** What the set wants counted. */
+  readonly history: readonly HistoryFact[];
   readonly schema: NamedSchema;
   /** Every policy whose scope covers the action. */
   readonly all: PolicySlice;
@@ -35,6 +40,8 @@ export type CompiledPolicies = {
   readonly policySet: Digest;
   readonly tools: Digest;
   readonly policies: ReadonlyMap<string, ReadPolicy>;
+  /** What the set wants counted before it decides. */
+  readonly history: readonly HistoryFact[];
   readonly slices: ReadonlyMap<string, ActionSlice>;
 };
 
@@ -55,8 +62,9 @@ export function compilePolicies(document: PolicySetDocument, tools: readonly Pol
   const { policies, problems } = readAll(checked);
   refuseErrors(problems);
   const mentioned = [...policies.values()].flatMap((policy) => policy.mentions);
-  refuseErrors(validate(policies, schemaOf(tools, mentioned)));
-  const compiled = { ...names, policies, slices: slicesOf([...policies.values()], tools) };
+  const history = checked.history ?? [];
+  refuseErrors(validate(policies, schemaOf(tools, mentioned, history)));
+  const compiled = { ...names, policies, history, slices: slicesOf([...policies.values()], tools, history) };
   for (const slice of compiled.slices.values()) {
     evaluator.hold(slice.all, slice.schema);
     evaluator.hold(slice.unliftable, slice.schema);
@@ -75,13 +83,13 @@ export function checkPolicySet(
   tools: readonly PolicyTool[],
   sources: PolicySources = new Map(),
 ): PolicyProblem[] {
-  const schema = schemaFor(tools);
   let checked: PolicySetDocument;
   try {
     checked = parsePolicySet(document);
   } catch (error) {
     return [{ severity: "error", message: error instanceof Error ? error.message : "not a policy set" }];
   }
+  const schema = schemaFor(tools, checked.history);
   const { policies, problems } = readAll(checked);
   const found = [...problems, ...validate(policies, schema)];
   if (![...policies.values()].some((policy) => policy.effect === "permit")) {
@@ -144,9 +152,13 @@ function validate(policies: ReadonlyMap<string, ReadPolicy>, schema: CedarSchema
   );
 }
 
-function slicesOf(policies: readonly ReadPolicy[], tools: readonly PolicyTool[]): ReadonlyMap<string, ActionSlice> {
-  const model = sliceOf(modelAction, [], policies, undefined);
-  const others = tools.map((tool) => sliceOf(toolAction(tool.name), groupsOfTool(tool), policies, tool));
+function slicesOf(
+  policies: readonly ReadPolicy[],
+  tools: readonly PolicyTool[],
+  history: readonly HistoryFact[],
+): ReadonlyMap<string, ActionSlice> {
+  const model = sliceOf(modelAction, [], policies, undefined, history);
+  const others = tools.map((tool) => sliceOf(toolAction(tool.name), groupsOfTool(tool), policies, tool, history));
   return new Map([model, ...others].map((slice) => [slice.action, slice]));
 }
 
@@ -155,12 +167,16 @@ function sliceOf(
   groups: readonly string[],
   policies: readonly ReadPolicy[],
   tool: PolicyTool | undefined,
+  history: readonly HistoryFact[],
 ): ActionSlice {
   const relevant = policies.filter((policy) => covers(policy, action, groups));
   return {
     action,
-    ...(tool === undefined ? {} : { input: inputOf(tool) }),
-    schema: namedSchema(schemaOfAction(tool)),
+    history,
+    ...(tool === undefined
+      ? {}
+      : { input: inputOf(tool), tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] } }),
+    schema: namedSchema(schemaOfAction(tool, history)),
     all: policySlice(textsOf(relevant)),
     unliftable: policySlice(textsOf(relevant.filter((policy) => policy.approval === undefined))),
   };

@@ -1,8 +1,10 @@
 import { z } from "zod";
 
+import type { HistoryFact } from "../core/decision.ts";
 import { reader } from "./engine.ts";
 import type { PolicyProblem } from "./errors.ts";
 import { PolicyError } from "./errors.ts";
+import { historyFacts } from "./history-facts.ts";
 import { lineOf, readPolicy } from "./policy.ts";
 
 export const maxPolicies = 5_000;
@@ -14,12 +16,15 @@ const documentSchema = z.strictObject({
   policies: z
     .array(z.strictObject({ id: z.string().max(128), text: z.string().max(maxPolicyLength) }))
     .max(maxPolicies),
-});
+  history: historyFacts.optional(),
+}) as unknown as z.ZodType<PolicySetDocument>;
 
 /** A team's policies as they are stored and named by digest. `text` is one Cedar policy, `id` is its `@id`. */
 export type PolicySetDocument = {
   readonly v: 1;
   readonly policies: readonly { readonly id: string; readonly text: string }[];
+  /** What is to be counted before each decision; absent: nothing. */
+  readonly history?: readonly HistoryFact[];
 };
 
 /** Where each policy of a document was read from: its file and the line it begins at. */

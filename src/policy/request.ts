@@ -1,6 +1,6 @@
 import type { StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs";
 
-import type { RunFacts } from "../core/decision.ts";
+import type { HistoryFact, RunFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { RiskTier } from "../core/release.ts";
 import { recordValue, Unrepresentable, unicode } from "./argument-values.ts";
@@ -12,6 +12,8 @@ export type PolicyRequest = {
   readonly agent: {
     readonly team: string;
     readonly name: string;
+    /** The release's digest. */
+    readonly release: string;
     readonly useCase: string;
     readonly riskTier: RiskTier;
   };
@@ -37,6 +39,8 @@ export type Asked =
   /** No faithful request can be made. `detail` names the place, never contents. */
   | { readonly status: "undecidable"; readonly detail: string };
 
+type Attributes = CedarRequest["context"];
+
 /** The Cedar request for a step, or why there is none: an unknown action, or arguments Cedar cannot hold. */
 export function requestOf(compiled: CompiledPolicies, request: PolicyRequest): Asked {
   const action = request.step.kind === "model" ? modelAction : toolAction(request.step.tool);
@@ -59,17 +63,17 @@ function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionS
   const principal = { type: "Agent", id: unicode(`${agent.team}/${agent.name}`, "agent") };
   const team = { type: "Team", id: unicode(agent.team, "team") };
   const resource = { type: "Run", id: unicode(run.id, "run") };
-  const { team: teamName, name, useCase, riskTier } = agent;
+  const { team: teamName, name, release, useCase, riskTier } = agent;
   return {
     principal,
     action: { type: "Action", id: slice.action },
     resource,
-    context: { ...contextOf(step, slice), run: factsOf(facts) },
+    context: { ...contextOf(step, slice, facts), ...circumstancesOf(facts), history: historyOf(slice.history, facts) },
     entities: [
       { uid: team, attrs: {}, parents: [] },
       {
         uid: principal,
-        attrs: { team: teamName, name, useCase: unicode(useCase, "useCase"), riskTier },
+        attrs: { team: teamName, name, release, useCase: unicode(useCase, "useCase"), riskTier },
         parents: [team],
       },
       { uid: resource, attrs: runAttributes(run), parents: [] },
@@ -77,17 +81,57 @@ function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionS
   };
 }
 
-function contextOf(step: PolicyRequest["step"], slice: ActionSlice): CedarRequest["context"] {
-  if (step.kind === "tool") return { input: recordValue(step.arguments, slice.input ?? new Map(), "arguments") };
-  return { model: unicode(step.model, "model"), maxOutputTokens: long(step.maxOutputTokens, "maxOutputTokens") };
+function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: RunFacts): Attributes {
+  if (step.kind === "model") {
+    return { model: unicode(step.model, "model"), maxOutputTokens: long(step.maxOutputTokens, "maxOutputTokens") };
+  }
+  return {
+    input: recordValue(step.arguments, slice.input ?? new Map(), "arguments"),
+    origins: { ...flow.origins },
+    destination: { origin: flow.destination, mixedScript: flow.mixedScript },
+    tool: slice.tool ?? {},
+  };
 }
 
-function factsOf({ steps, spentMicroUsd, sameName }: RunFacts): Record<string, number> {
+function circumstancesOf({ at, environment, requester, flow, ...counts }: RunFacts): Attributes {
   return {
-    steps: long(steps, "facts.steps"),
-    spentMicroUsd: long(spentMicroUsd, "facts.spentMicroUsd"),
-    sameName: long(sameName, "facts.sameName"),
+    now: instantOf(at),
+    environment: {
+      name: unicode(environment.name, "environment.name"),
+      region: unicode(environment.region, "environment.region"),
+    },
+    requester: { roles: [...requester.roles], groups: [...requester.groups] },
+    run: {
+      steps: long(counts.steps, "facts.steps"),
+      spentMicroUsd: long(counts.spentMicroUsd, "facts.spentMicroUsd"),
+      sameName: long(counts.sameName, "facts.sameName"),
+      approvals: long(counts.approvals, "facts.approvals"),
+    },
+    content: {
+      dataClasses: [...flow.dataClasses],
+      ungroundedLinks: long(flow.ungroundedLinks, "facts.flow.ungroundedLinks"),
+    },
+    seen: {
+      untrusted: flow.seen.untrusted,
+      confidentiality: long(flow.seen.confidentiality, "facts.flow.seen.confidentiality"),
+      sources: [...flow.seen.sources],
+      dataClasses: [...flow.seen.dataClasses],
+    },
   };
+}
+
+/** Seconds since 1970, the hour from 0, and the day of the week from 1 (Monday) to 7: all in UTC. */
+function instantOf(at: string): Record<string, number> {
+  const time = new Date(at);
+  const unix = long(Math.floor(time.getTime() / 1_000), "facts.at");
+  return { unix, hour: time.getUTCHours(), weekday: time.getUTCDay() === 0 ? 7 : time.getUTCDay() };
+}
+
+/** A declared fact that was not counted makes the request one that cannot be made, and not a zero. */
+function historyOf(declared: readonly HistoryFact[], { history }: RunFacts): Attributes {
+  return Object.fromEntries(
+    declared.map(({ name }) => [name, long(history[name] ?? Number.NaN, `facts.history.${name}`)]),
+  );
 }
 
 function runAttributes({ id, requestedBy, subject }: PolicyRequest["run"]): CedarRequest["context"] {

@@ -2,6 +2,7 @@ import type { ActionType, AttributesOrContext, SchemaJson, Type } from "@cedar-p
 
 import { effectClasses } from "../core/action.ts";
 import { toolNamePattern } from "../core/ids.ts";
+import type { HistoryFact } from "../core/decision.ts";
 import type { ToolDefinition } from "../core/release.ts";
 import { inputAttributes } from "./argument-types.ts";
 import type { ArgumentType, Attribute } from "./argument-types.ts";
@@ -33,7 +34,7 @@ const entityTypes = {
   Team: {},
   Agent: {
     memberOfTypes: ["Team"],
-    shape: record({ team: string, name: string, useCase: string, riskTier: string }),
+    shape: record({ team: string, name: string, release: string, useCase: string, riskTier: string }),
   },
   Run: {
     shape: record({
@@ -44,21 +45,36 @@ const entityTypes = {
   },
 };
 
-const runFacts = record({ steps: long, spentMicroUsd: long, sameName: long });
-const modelContext = record({ model: string, maxOutputTokens: long, run: runFacts });
+const bool: Type<string> = { type: "Boolean" };
+const stringSet: Type<string> = { type: "Set", element: string };
+
+/** The part of `context` that every action has; policies/README.md says what each attribute means. */
+const circumstances = {
+  now: record({ unix: long, hour: long, weekday: long }),
+  environment: record({ name: string, region: string }),
+  requester: record({ roles: stringSet, groups: stringSet }),
+  run: record({ steps: long, spentMicroUsd: long, sameName: long, approvals: long }),
+  content: record({ dataClasses: stringSet, ungroundedLinks: long }),
+  seen: record({ untrusted: bool, confidentiality: long, sources: stringSet, dataClasses: stringSet }),
+};
+
+function contextType(own: Record<string, Type<string>>, history: readonly HistoryFact[]): AttributesOrContext<string> {
+  const counted = record(Object.fromEntries(history.map(({ name }) => [name, long])));
+  return record({ ...own, ...circumstances, history: counted });
+}
 
 /**
  * The Cedar schema of a set of tools (no namespace): entity types `Team`, `Agent` and `Run`; the action `model`; an
  * action `tool/NAME` for each tool, in `tool`, `effect/CLASS` and `group/NAME`, with its arguments typed at
  * `context.input`. Throws PolicyError `tools_invalid`.
  */
-export function schemaFor(tools: readonly PolicyTool[]): CedarSchema {
-  return schemaOf(tools, []);
+export function schemaFor(tools: readonly PolicyTool[], history: readonly HistoryFact[] = []): CedarSchema {
+  return schemaOf(tools, [], history);
 }
 
 /** The same in Cedar's own notation, for people. */
-export function schemaText(tools: readonly PolicyTool[]): string {
-  const answer = reader.run((cedar) => cedar.schemaToText(schemaFor(tools)));
+export function schemaText(tools: readonly PolicyTool[], history: readonly HistoryFact[] = []): string {
+  const answer = reader.run((cedar) => cedar.schemaToText(schemaFor(tools, history)));
   if (answer.type === "success") return answer.text;
   throw new PolicyError(
     "tools_invalid",
@@ -70,7 +86,11 @@ export function schemaText(tools: readonly PolicyTool[]): string {
  * With `mentioned` added as actions that apply to nothing: a team's policies may name tools and groups that this
  * release does not have. Only those can be added; a misspelt `effect/…` stays unknown.
  */
-export function schemaOf(tools: readonly PolicyTool[], mentioned: Iterable<string>): CedarSchema {
+export function schemaOf(
+  tools: readonly PolicyTool[],
+  mentioned: Iterable<string>,
+  history: readonly HistoryFact[],
+): CedarSchema {
   checkTools(tools);
   const groups = new Set([
     anyTool,
@@ -79,17 +99,17 @@ export function schemaOf(tools: readonly PolicyTool[], mentioned: Iterable<strin
   ]);
   for (const id of mentioned) if (mayBeAbsent(id)) groups.add(id);
   const actions = new Map<string, ActionType<string>>([...groups].sort().map((id) => [id, {}]));
-  actions.set(modelAction, applied(modelContext, []));
-  for (const tool of tools) actions.set(toolAction(tool.name), toolActionType(tool));
+  actions.set(modelAction, modelActionType(history));
+  for (const tool of tools) actions.set(toolAction(tool.name), toolActionType(tool, history));
   return { "": { entityTypes, actions: Object.fromEntries(actions) } };
 }
 
 /** The schema of one action alone: Cedar copies the schema on every call, so it should be no larger than needed. */
-export function schemaOfAction(tool: PolicyTool | undefined): CedarSchema {
+export function schemaOfAction(tool: PolicyTool | undefined, history: readonly HistoryFact[]): CedarSchema {
   const groups = tool === undefined ? [] : groupsOfTool(tool);
   const actions = new Map<string, ActionType<string>>(groups.map((id) => [id, {}]));
-  if (tool === undefined) actions.set(modelAction, applied(modelContext, []));
-  else actions.set(toolAction(tool.name), toolActionType(tool));
+  if (tool === undefined) actions.set(modelAction, modelActionType(history));
+  else actions.set(toolAction(tool.name), toolActionType(tool, history));
   return { "": { entityTypes, actions: Object.fromEntries(actions) } };
 }
 
@@ -108,8 +128,20 @@ function mayBeAbsent(action: string): boolean {
   return (kind === "tool" && toolNamePattern.test(name)) || (kind === "group" && groupNamePattern.test(name));
 }
 
-function toolActionType(tool: PolicyTool): ActionType<string> {
-  return applied(record({ input: recordType(inputOf(tool)), run: runFacts }), groupsOfTool(tool));
+function modelActionType(history: readonly HistoryFact[]): ActionType<string> {
+  return applied(contextType({ model: string, maxOutputTokens: long }, history), []);
+}
+
+function toolActionType(tool: PolicyTool, history: readonly HistoryFact[]): ActionType<string> {
+  const input = inputOf(tool);
+  const own = {
+    input: recordType(input),
+    // An argument that the call does not have has no origin.
+    origins: record(Object.fromEntries([...input.keys()].map((name) => [name, { ...string, required: false }]))),
+    destination: record({ origin: string, mixedScript: bool }),
+    tool: record({ name: string, effect: string, groups: stringSet }),
+  };
+  return applied(contextType(own, history), groupsOfTool(tool));
 }
 
 function applied(context: AttributesOrContext<string>, groups: readonly string[]): ActionType<string> {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import { noFacts } from "../../src/core/decision.ts";
 import {
   checkPolicySet,
   compilePolicies,
@@ -17,10 +18,10 @@ const tools = [pay, look];
 
 function request(tool: string, given = {}): PolicyRequest {
   return {
-    agent: { team: "shop", name: "support", useCase: "x", riskTier: "limited" },
+    agent: { team: "shop", name: "support", release: "0".repeat(64), useCase: "x", riskTier: "limited" },
     run: { id: "run_1", requestedBy: "me" },
     step: { kind: "tool", tool, arguments: given },
-    facts: { steps: 0, spentMicroUsd: 0, sameName: 0 },
+    facts: noFacts,
   };
 }
 

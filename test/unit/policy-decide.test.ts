@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import { noFacts } from "../../src/core/decision.ts";
 import { digestOf } from "../../src/store/canonical.ts";
 import { compilePolicies, decide, explain, requestJson, schemaFor } from "../../src/policy/index.ts";
 import type { Approved, PolicyRequest, PolicySetDocument, PolicyTool } from "../../src/policy/index.ts";
@@ -18,10 +19,10 @@ function documentOf(policies: Record<string, string>): PolicySetDocument {
 
 function request(amount: unknown, tool = "pay", facts = {}): PolicyRequest {
   return {
-    agent: { team: "shop", name: "support", useCase: "x", riskTier: "limited" },
+    agent: { team: "shop", name: "support", release: "0".repeat(64), useCase: "x", riskTier: "limited" },
     run: { id: "run_1", requestedBy: "me", subject: { id: "s" } },
     step: { kind: "tool", tool, arguments: { amount } as never },
-    facts: { steps: 0, spentMicroUsd: 0, sameName: 0, ...facts },
+    facts: { ...noFacts, ...facts },
   };
 }
 
@@ -157,7 +158,7 @@ describe("decide", () => {
     const model = (maxOutputTokens: number, steps = 0): PolicyRequest => ({
       ...request(1),
       step: { kind: "model", model: "m", maxOutputTokens },
-      facts: { steps, spentMicroUsd: 0, sameName: 0 },
+      facts: { ...noFacts, steps },
     });
     expect(decide(compiled, model(100)).outcome).toBe("allow");
     expect(decide(compiled, model(101))).toMatchObject({ code: "not_permitted" });

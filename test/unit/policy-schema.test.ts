@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import { noFacts } from "../../src/core/decision.ts";
 import type { Json, JsonObject } from "../../src/core/json.ts";
 import {
   argumentType,
@@ -96,10 +97,10 @@ const { document } = policySetOf([{ name: "a.cedar", text: '@id("p") permit (pri
 function ask(given: JsonObject) {
   const compiled = compilePolicies(document, [tool]);
   const request = {
-    agent: { team: "shop", name: "support", useCase: "x", riskTier: "limited" as const },
+    agent: { team: "shop", name: "support", release: "0".repeat(64), useCase: "x", riskTier: "limited" as const },
     run: { id: "run_1", requestedBy: "me" },
     step: { kind: "tool" as const, tool: "t", arguments: given },
-    facts: { steps: 0, spentMicroUsd: 0, sameName: 0 },
+    facts: noFacts,
   };
   return { asked: requestOf(compiled, request), decision: decide(compiled, request) };
 }

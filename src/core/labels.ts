@@ -1,0 +1,51 @@
+export const origins = ["user", "operator", "trusted", "derived", "untrusted"] as const;
+/**
+ * Where a value came from, from the best to the worst. `user`: it stands in what the user wrote. `operator`: in the release's prompt, or in
+ * the facts about the subject that the caller vouches for. `trusted`: a tool whose results nobody else can write returned it. `derived`: it
+ * stands nowhere; the model made it. `untrusted`: it stands only in text that somebody else can write.
+ */
+export type Origin = (typeof origins)[number];
+
+export const confidentialities = ["public", "internal", "confidential", "restricted"] as const;
+/** How far contents may travel. Policies see the place in this list, from 0. */
+export type Confidentiality = (typeof confidentialities)[number];
+
+/** Whose text a tool's results carry. */
+export type ResultLabels = {
+  readonly origin: "trusted" | "untrusted";
+  readonly confidentiality: Confidentiality;
+};
+
+/** A tool that says nothing of its results may return anybody's text. */
+export const defaultResultLabels: ResultLabels = { origin: "untrusted", confidentiality: "internal" };
+
+export const dataClasses = ["email", "phone", "iban", "card", "national_id", "secret"] as const;
+/** A kind of personal or secret data that a detector finds in contents, by checksum where the kind has one. */
+export type DataClass = (typeof dataClasses)[number];
+
+/**
+ * What is known of where a call's values came from, and of what the run has read so far. Worked out from the record alone, so an auditor
+ * finds the same. Names of arguments and tools, never contents.
+ */
+export type FlowFacts = {
+  /** For each argument of the call, the worst origin of the values in it. */
+  readonly origins: Readonly<Record<string, Origin>>;
+  /** The worst origin of the arguments that say where something goes; `none` where the call has no such argument. */
+  readonly destination: Origin | "none";
+  /** A destination mixes scripts within a word, as look-alikes do. */
+  readonly mixedScript: boolean;
+  /** How many different links in the arguments were given neither by the user, nor the operator, nor a trusted tool. */
+  readonly ungroundedLinks: number;
+  /** Found in the arguments, sorted. */
+  readonly dataClasses: readonly DataClass[];
+  /** Of all that the run has read before this step. */
+  readonly seen: {
+    readonly untrusted: boolean;
+    /** The highest so far, as its place in {@link confidentialities}. */
+    readonly confidentiality: number;
+    /** Names of the tools whose results were read, sorted. */
+    readonly sources: readonly string[];
+    /** Found in the user's text and in results, sorted. */
+    readonly dataClasses: readonly DataClass[];
+  };
+};
