@@ -24,6 +24,8 @@ export const lookupOrder = defineTool({
   effect: "read",
   groups: ["customer_data"],
   short: true,
+  // Nothing in an order is written by anybody but the shop.
+  results: { origin: "trusted", confidentiality: "confidential" },
   execute: (args, context) => readOrder(customerOf(context), args.order_id),
 });
 
@@ -35,6 +37,7 @@ export const searchPolicies = defineTool({
   input: z.strictObject({ query: z.string().min(1).max(200).describe("A few words, such as: returns") }),
   effect: "read",
   short: true,
+  results: { origin: "trusted", confidentiality: "public" },
   async execute(args) {
     const { rows } = await shopPool().query(
       `select p.id, p.title, p.body as text
@@ -56,6 +59,8 @@ export const sendEmail = defineTool({
   }),
   effect: "egress",
   groups: ["communication"],
+  destinations: ["to"],
+  results: { origin: "trusted" },
   idempotency: "key",
   async execute(args, context) {
     // The conflicting row is read in the same statement only by touching it: `do nothing` would return no row.
@@ -79,6 +84,8 @@ export const refund = defineTool({
   }),
   effect: "write",
   groups: ["money"],
+  destinations: ["order_id"],
+  results: { origin: "trusted", confidentiality: "confidential" },
   idempotency: "key",
   execute: (args, context) =>
     refundOrder({

@@ -1,6 +1,8 @@
 import { z } from "zod";
 
 import { effectClasses } from "../core/action.ts";
+import { destinationNames } from "../core/labels.schema.ts";
+import { confidentialities } from "../core/labels.ts";
 import { channels, maxToolTimeoutMs, riskTiers } from "../core/release.ts";
 import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
 import { digest, jsonObject, name, principalId, time, toolName } from "./common.schema.ts";
@@ -26,6 +28,10 @@ export const toolDefinition: z.ZodType<ToolDefinition, ToolDefinition> = z
     idempotency: z.enum(["key", "lookup", "none"]),
     short: z.boolean(),
     timeoutMs: z.int().min(1).max(maxToolTimeoutMs),
+    destinations: z.exactOptional(destinationNames),
+    results: z.exactOptional(
+      z.strictObject({ origin: z.enum(["trusted", "untrusted"]), confidentiality: z.enum(confidentialities) }),
+    ),
     implementation,
   })
   .meta({ id: "ToolDefinition" });

@@ -66,6 +66,8 @@ function httpDefinition(tool: Extract<ManifestTool, { http: unknown }>): ToolDef
     idempotency: tool.idempotency ?? (effect === "read" ? "key" : "none"),
     short,
     timeoutMs: timeout,
+    ...(tool.destinations === undefined ? {} : { destinations: tool.destinations }),
+    ...(tool.results === undefined ? {} : { results: tool.results }),
     implementation: { kind: "http", method: http.method, url: http.url },
   };
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 
 import { effectClasses } from "../core/action.ts";
 import { namePattern, toolNamePattern } from "../core/ids.ts";
+import { destinationNames, resultLabels } from "../core/labels.schema.ts";
 import { microUsdPerUsd } from "../core/money.ts";
 import { maxToolTimeoutMs, riskTiers } from "../core/release.ts";
 import type { JsonSchema } from "../core/json.ts";
@@ -68,6 +69,10 @@ const httpTool = z.strictObject({
   idempotency: z.enum(["key", "none"]).optional(),
   short: z.boolean().default(false),
   timeout: duration.refine((ms) => ms <= maxToolTimeoutMs, "must be at most 14m").default(30_000),
+  /** Arguments that say where something goes. Default: every one of a tool that acts, none of one that reads. */
+  destinations: destinationNames.optional(),
+  /** Whose text the results carry. Default: anybody's. */
+  results: resultLabels.optional(),
   http: z.strictObject({ method: z.enum(["GET", "POST", "PUT", "DELETE"]), url: httpUrl }),
 });
 
@@ -158,6 +163,7 @@ const shapes: Readonly<Record<string, object>> = {
   model: fields.model.shape,
   limits: fields.limits.def.innerType.shape,
   "tools.*.http": httpTool.shape.http.shape,
+  "tools.*.results": resultLabels.shape,
 };
 
 export type AgentManifest = z.output<typeof manifestSchema>;

@@ -1,5 +1,6 @@
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonSchema } from "../core/json.ts";
+import { unknownDestination } from "../core/labels.schema.ts";
 import type { Release, ReleaseDocument, ToolDefinition } from "../core/release.ts";
 import { digestOf } from "../store/index.ts";
 import { RegistryError } from "./errors.ts";
@@ -45,7 +46,13 @@ export function releaseOfDocument(document: ReleaseDocument): Release {
   const names = document.tools.map((tool) => tool.name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new RegistryError("release_invalid", `tool \`${twice}\` is there twice`);
-  for (const tool of document.tools) assertJsonSchema(`parameters of tool \`${tool.name}\``, tool.parameters);
+  for (const tool of document.tools) {
+    assertJsonSchema(`parameters of tool \`${tool.name}\``, tool.parameters);
+    const unknown = unknownDestination(tool.destinations, tool.parameters);
+    if (unknown !== undefined) {
+      throw new RegistryError("release_invalid", `tool \`${tool.name}\`: destinations name no argument \`${unknown}\``);
+    }
+  }
   if (document.output !== undefined) assertJsonSchema("output", document.output);
   return { digest: digestOfDocument(document), document };
 }

@@ -4,6 +4,8 @@ import type { EffectClass } from "../core/action.ts";
 import { CodedError } from "../core/errors.ts";
 import type { RunId } from "../core/ids.ts";
 import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
+import { defaultResultLabels } from "../core/labels.ts";
+import type { ResultLabels } from "../core/labels.ts";
 import type { IdempotencySupport, ToolDefinition } from "../core/release.ts";
 import type { RunInput } from "../core/run.ts";
 import { clip } from "./clip.ts";
@@ -67,6 +69,13 @@ type ToolOptions<Input extends z.ZodObject> = {
   readonly short?: boolean;
   /** Default: 30 seconds. */
   readonly timeoutMs?: number;
+  /**
+   * The arguments that say where something goes, or what is changed: recipients, accounts, URLs, paths, credentials. Default: every
+   * argument of a tool that acts, none of one that reads.
+   */
+  readonly destinations?: readonly (keyof z.input<Input> & string)[];
+  /** Whose text the results carry. Default: anybody's, `{ origin: "untrusted", confidentiality: "internal" }`. */
+  readonly results?: Partial<ResultLabels>;
   execute(args: z.output<Input>, context: ToolContext): Promise<Json> | Json;
   lookup?(context: ToolContext): Promise<Json | undefined>;
 };
@@ -86,6 +95,8 @@ export function defineTool<Input extends z.ZodObject>(options: ToolOptions<Input
       idempotency: options.idempotency ?? (options.effect === "read" ? "key" : "none"),
       short: options.short ?? false,
       timeoutMs: options.timeoutMs ?? 30_000,
+      ...(options.destinations === undefined ? {} : { destinations: options.destinations }),
+      ...(options.results === undefined ? {} : { results: { ...defaultResultLabels, ...options.results } }),
     },
     async execute(args, context) {
       const parsed = input.safeParse(args);
