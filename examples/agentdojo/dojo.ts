@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from "../../src/core/json.ts";
+import { defaultResultLabels } from "../../src/core/labels.ts";
 import type { ToolDefinition, ToolImplementation } from "../../src/core/release.ts";
 import { defineScript } from "../../src/providers/index.ts";
 import type { Script, ScriptSource } from "../../src/providers/index.ts";
@@ -78,12 +79,15 @@ function toolFacts(suite: Suite, metadata: SuiteMetadata): readonly ToolFacts[] 
   return suite.tools.map((tool) => {
     const known = metadata.tools[tool.name];
     if (known === undefined) throw new Error(`the metadata has no tool \`${tool.name}\``);
+    const { destinations, results, ...facts } = known;
     // The calls are played from memory: every one is short.
     return {
       name: tool.name,
       description: tool.description,
       parameters: tool.parameters,
-      ...known,
+      ...facts,
+      ...(destinations === undefined ? {} : { destinations }),
+      results: { ...defaultResultLabels, origin: results },
       short: true,
       timeoutMs: 10_000,
     };

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { effectClasses } from "../../src/core/action.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { toolNamePattern } from "../../src/core/ids.ts";
+import { destinationNames } from "../../src/core/labels.schema.ts";
 
 const jsonObject = z.record(z.string(), z.json()) as z.ZodType<JsonObject>;
 const call = z.object({ function: z.string(), args: jsonObject });
@@ -55,6 +56,8 @@ const metadataSchema = z.strictObject({
       effect: z.enum(effectClasses),
       groups: z.array(z.string()).default([]),
       idempotency: z.enum(["key", "lookup", "none"]).default("key"),
+      destinations: destinationNames.optional(),
+      results: z.enum(["trusted", "untrusted"]).default("untrusted"),
     }),
   ),
 });
