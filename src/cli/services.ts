@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 
 import { dojoScripts } from "../../examples/agentdojo/dojo.ts";
+import { noFacts } from "../core/decision.ts";
 import { checkPostgres } from "../dev/index.ts";
 import type { ShutdownStack } from "../dev/index.ts";
 import { createSequencer, loadOrCreateSigners } from "../ledger/index.ts";
@@ -97,6 +98,10 @@ export async function startAgentWorker(
     provider: model.provider,
     priceOf: await pricesOf(env, model.baseUrl),
     toolRoots: toolRootsOf(env),
+    environment: {
+      name: env["COUNTERSIGN_ENVIRONMENT"] || noFacts.environment.name,
+      region: env["COUNTERSIGN_MODEL_REGION"] || noFacts.environment.region,
+    },
     logger,
   });
   stack.add("worker", () => worker.stop(), 20_000);

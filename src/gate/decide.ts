@@ -28,6 +28,7 @@ export type GateOptions = {
   readonly keys: PayloadKeys;
   readonly cache: RunCache;
   readonly priceOf: (model: string) => TokenPrice | undefined;
+  readonly environment: RunFacts["environment"];
   /** Short, repeatable tools go through local activities. */
   readonly fastLane: boolean;
   readonly now: () => Date;
@@ -167,6 +168,7 @@ async function judge(options: GateOptions, request: DecisionRequest, approved: r
   const facts: RunFacts = {
     ...noFacts,
     at: options.now().toISOString(),
+    environment: options.environment,
     steps: standing.steps,
     spentMicroUsd: standing.spentMicroUsd,
     sameName: standing.sameName,

@@ -5,6 +5,8 @@ import type { LogLevel } from "@temporalio/worker";
 import type { Logger } from "pino";
 
 import { lifecycleActivities, modelActivity, toolActivity } from "../../activities/index.ts";
+import { noFacts } from "../core/decision.ts";
+import type { RunFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { TokenPrice } from "../core/money.ts";
 import { createGate, createRunCache, isGate } from "../gate/index.ts";
@@ -25,6 +27,8 @@ export type AgentWorkerOptions = {
   /** Folders whose function tools this worker may run. */
   readonly toolRoots: readonly string[];
   readonly logger: Logger;
+  /** Where this worker runs, and where its provider computes, as policies see it. Default: `development`, `local`. */
+  readonly environment?: RunFacts["environment"];
   /** Default: true. */
   readonly fastLane?: boolean;
   /** Default: bundled now from `workflows/`. */
@@ -60,6 +64,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     cache,
     keys: options.keys,
     priceOf: options.priceOf,
+    environment: options.environment ?? noFacts.environment,
     fastLane: options.fastLane ?? true,
     now,
   };

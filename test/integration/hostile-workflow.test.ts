@@ -81,6 +81,7 @@ test("an activity that is not governed is refused, and one that is called around
     pool,
     keys,
     cache: createRunCache(pool, keys),
+    environment: { name: "test", region: "local" },
     priceOf: () => undefined,
     fastLane: true,
     now: () => new Date(),
