@@ -56,7 +56,7 @@ const packages = {
   "src/store": ["pg", "canonicalize"],
   "src/ledger/proof": ["zod"],
   "src/approvals": ["ulid", "zod"],
-  "src/policy": ["@cedar-policy/cedar-wasm", "lru-cache", "yaml", "zod"],
+  "src/policy": ["@cedar-policy/cedar-wasm", "libphonenumber-js", "lru-cache", "validator", "yaml", "zod"],
 };
 
 const inRoom = (room) => `^${room}/`;

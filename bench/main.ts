@@ -2,15 +2,28 @@ import { writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 
+import { benchAgentdojo } from "./agentdojo.ts";
 import { benchSteps } from "./steps.ts";
 
-/** Each bench prints its table, and returns its figures. */
-const benches: Readonly<Record<string, (print: (line: string) => void) => Promise<object>>> = { steps: benchSteps };
+type Print = (line: string) => void;
 
-const { positionals, values } = parseArgs({ allowPositionals: true, options: { json: { type: "string" } } });
-const bench = benches[positionals[0] ?? ""];
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "string" }, tools: { type: "string" } },
+});
+const [name = "", file] = positionals;
+
+/** Each bench prints its table, and returns its figures. */
+const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
+  steps: benchSteps,
+  agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools }),
+};
+
+const bench = benches[name];
 if (bench === undefined) {
-  process.stderr.write(`usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n`);
+  process.stderr.write(
+    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
+  );
   process.exit(2);
 }
 const print = (line: string): void => void process.stdout.write(`${line}\n`);

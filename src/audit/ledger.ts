@@ -167,6 +167,8 @@ function decisionFacts(record: RunRecord, decision: RunRecord["decisions"][numbe
     name: step?.name ?? null,
     release: record.run.release,
     approval: decision.approval,
+    effective: decision.effective,
+    shadow: decision.shadow ? "true" : null,
   };
 }
 

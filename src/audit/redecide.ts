@@ -4,11 +4,22 @@ import type { Json } from "../core/json.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { transcript } from "../core/transcript.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
-import { emptyHead, extendHead, policyRequestOf, resolveModelStep, resolveToolStep } from "../gate/index.ts";
-import type { ResolvedStep, RunContext } from "../gate/index.ts";
+import {
+  emptyHead,
+  exhaustedBy,
+  extendFlow,
+  extendHead,
+  isShadow,
+  policyRequestOf,
+  resolveModelStep,
+  resolveToolStep,
+  startFlow,
+  withBudgets,
+} from "../gate/index.ts";
+import type { Flow, ResolvedStep, RunContext } from "../gate/index.ts";
 import { compilePolicies, explain, parsePolicySet, PolicyError, requestJson } from "../policy/index.ts";
 import type { Approved, CompiledPolicies } from "../policy/index.ts";
-import { digestOf } from "../store/canonical.ts";
+import { canonicalText, digestOf } from "../store/canonical.ts";
 import { grantedApprovals } from "./approvals.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
@@ -77,11 +88,20 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     expect(problems, "code", recorded, recorded.code, compiled === undefined ? "undecidable" : null);
     return problems;
   }
-  const { decision, request } = explain(
-    compiled,
-    policyRequestOf(run, resolved, recorded.facts),
-    approvedFor(record, recorded),
+  expect(problems, "flow", recorded, canonicalText(recorded.facts.flow as unknown as Json), flowText(resolved));
+  const approved = approvedFor(record, recorded);
+  const explained = explain(compiled, policyRequestOf(run, resolved, recorded.facts), approved);
+  const { request } = explained;
+  const decision = withBudgets(explained.decision, exhaustedBy(recorded.facts.budget), approved);
+  const effective = decision.outcome === "deny" ? undefined : explained.effective;
+  expect(
+    problems,
+    "effective arguments",
+    recorded,
+    recorded.effective,
+    effective === undefined ? null : digestOf(effective),
   );
+  expect(problems, "shadow", recorded, String(recorded.shadow), String(isShadow(decision)));
   expect(problems, "outcome", recorded, recorded.outcome, decision.outcome);
   expect(problems, "code", recorded, recorded.code, decision.outcome === "deny" ? decision.code : null);
   expect(
@@ -103,6 +123,10 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     expect(problems, "requirements", recorded, requirements(opened?.requirements), requirements(decision.requirements));
   }
   return problems;
+}
+
+function flowText({ flow }: ResolvedStep): string {
+  return canonicalText(flow as unknown as Json);
 }
 
 /** Undefined where the set does not fit the release: the gate denies everything then. */
@@ -163,7 +187,7 @@ function resolve(record: RunRecord, run: RunContext, step: StepRecord): Resolved
     return resolveModelStep(
       run,
       { run: run.id, seq: step.seq },
-      { messages, head: extendHead(emptyHead, messages) },
+      { messages, head: extendHead(emptyHead, messages), flow: flowBefore(record, run, step.seq) },
       free,
     );
   }
@@ -175,9 +199,15 @@ function resolve(record: RunRecord, run: RunContext, step: StepRecord): Resolved
       : (record.payloads[asking.result] as unknown as ModelResult);
   const call = step.callIndex ?? -1;
   const resolved =
-    asked === undefined ? undefined : resolveToolStep(run, { run: run.id, seq: step.seq, model, call }, asked);
+    asked === undefined
+      ? undefined
+      : resolveToolStep(run, { run: run.id, seq: step.seq, model, call }, asked, flowBefore(record, run, model));
   if (resolved === undefined) throw new Error(`no recorded model step asked for it`);
   return resolved;
+}
+
+function flowBefore(record: RunRecord, run: RunContext, seq: number): Flow {
+  return extendFlow(startFlow(run), run, finishedBefore(record, seq));
 }
 
 function finishedBefore(record: RunRecord, seq: number): readonly FinishedStep[] {

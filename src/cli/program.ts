@@ -3,6 +3,8 @@ import { Command } from "commander";
 import { addAgentCommands } from "./commands/agent.ts";
 import { addApprovalCommands } from "./commands/approvals.ts";
 import { addAuditCommands } from "./commands/audit.ts";
+import { addBudgetCommands } from "./commands/budget.ts";
+import { addFreezeCommands } from "./commands/freeze.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommand } from "./commands/dev.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
@@ -19,6 +21,8 @@ const groups: readonly AddCommands[] = [
   addRunCommands,
   addApprovalCommands,
   addPolicyCommands,
+  addBudgetCommands,
+  addFreezeCommands,
   addLedgerCommands,
   addAuditCommands,
   addDevCommand,

@@ -1,3 +1,4 @@
+import type { BudgetFacts } from "./budget.ts";
 import type { FlowFacts } from "./labels.ts";
 
 /** What an approval needs before it counts, from the annotations of one policy that fired. */
@@ -84,6 +85,8 @@ export type RunFacts = {
   readonly flow: FlowFacts;
   /** The values of the history facts that the policy set declares, by name. */
   readonly history: Readonly<Record<string, number>>;
+  /** What was held, spent and allowed, where a budget had no room for the step. */
+  readonly budget?: BudgetFacts;
 };
 
 /** Of a run that has done and read nothing, on behalf of nobody in particular. */
@@ -98,7 +101,9 @@ export const noFacts: RunFacts = {
   flow: {
     origins: {},
     destination: "none",
+    contested: false,
     mixedScript: false,
+    best: "none",
     ungroundedLinks: 0,
     dataClasses: [],
     seen: { untrusted: false, confidentiality: 0, sources: [], dataClasses: [] },

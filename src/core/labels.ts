@@ -32,8 +32,12 @@ export type FlowFacts = {
   readonly origins: Readonly<Record<string, Origin>>;
   /** The worst origin of the arguments that say where something goes; `none` where the call has no such argument. */
   readonly destination: Origin | "none";
-  /** A destination mixes scripts within a word, as look-alikes do. */
+  /** A destination came from a trusted tool's result, and untrusted text names it too. */
+  readonly contested: boolean;
+  /** A destination mixes scripts within a word, or hides characters, as look-alikes do. */
   readonly mixedScript: boolean;
+  /** The best origin of any value in the call; `none` where it has no values. */
+  readonly best: Origin | "none";
   /** How many different links in the arguments were given neither by the user, nor the operator, nor a trusted tool. */
   readonly ungroundedLinks: number;
   /** Found in the arguments, sorted. */

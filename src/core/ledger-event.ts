@@ -20,6 +20,10 @@ export const ledgerKinds = [
   "release.registered",
   "channel.moved",
   "policy.activated",
+  "budget.set",
+  "budget.extended",
+  "freeze.set",
+  "freeze.lifted",
 ] as const;
 export type LedgerKind = (typeof ledgerKinds)[number];
 

@@ -68,6 +68,10 @@ export type DecisionRecord = {
   /** Digest of the request that the engine was asked. */
   readonly request: Digest;
   readonly approval: ApprovalId | null;
+  /** Digest of the arguments that obligations changed the call to. */
+  readonly effective: Digest | null;
+  /** Recorded, and not made. */
+  readonly shadow: boolean;
   readonly at: string;
 };
 

@@ -7,11 +7,18 @@ import type { FinishedStep, Message, ModelResult, ToolResult } from "../core/tra
 import { canonicalText, sha256 } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
 import { GateError } from "./errors.ts";
+import { extendFlow, startFlow } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { EndedStep, RunCache } from "./run-cache.ts";
 
 /** The messages before a step, and the head of their hash chain: what a model action is bound to, at constant size. */
-export type Conversation = { readonly messages: readonly Message[]; readonly head: Digest };
+export type Conversation = {
+  readonly messages: readonly Message[];
+  readonly head: Digest;
+  /** Whose words they are. */
+  readonly flow: Flow;
+};
 
 /** `characters`: what it takes, about. */
 type Cached = Conversation & { readonly upTo: number; readonly characters: number };
@@ -40,12 +47,16 @@ export function createConversations(
   return async (run, seq) => {
     const hit = known.get(run.id);
     const start = hit !== undefined && hit.upTo <= seq ? hit : startOf(run);
-    const added = messagesOf(await finishedSteps(pool, cache, run, start.upTo, seq));
+    if (hit !== undefined && start.upTo === seq) return hit;
+    const steps = await finishedSteps(pool, cache, run, start.upTo, seq);
+    const added = messagesOf(steps);
+    const flow = extendFlow(start.flow, run, steps);
     const grown = {
       messages: [...start.messages, ...added],
       head: extendHead(start.head, added),
+      flow,
       upTo: seq,
-      characters: start.characters + charactersOf(added),
+      characters: start.characters + charactersOf(added) + flow.characters - start.flow.characters,
     };
     known.set(run.id, grown);
     return grown;
@@ -54,7 +65,9 @@ export function createConversations(
 
 function startOf(run: RunContext): Cached {
   const messages = transcript(run.release.document.prompt, run.input.prompt, []);
-  return { messages, head: extendHead(emptyHead, messages), upTo: 0, characters: 1_000 + charactersOf(messages) };
+  const flow = startFlow(run);
+  const characters = 1_000 + charactersOf(messages) + flow.characters;
+  return { messages, head: extendHead(emptyHead, messages), flow, upTo: 0, characters };
 }
 
 function charactersOf(messages: readonly Message[]): number {

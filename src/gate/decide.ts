@@ -1,23 +1,24 @@
-import { LRUCache } from "lru-cache";
-
-import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction } from "../approvals/index.ts";
-import { noFacts } from "../core/decision.ts";
+import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction, requestById } from "../approvals/index.ts";
+import { isBudgetPolicy } from "../core/budget.ts";
 import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
+import type { Json, JsonObject } from "../core/json.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
-import { compilePolicies, explain, parsePolicySet, PolicyError, requestJson } from "../policy/index.ts";
-import type { Approved, CompiledPolicies, PolicyRequest } from "../policy/index.ts";
-import { policySetByDigest } from "../registry/index.ts";
+import type { Approved } from "../policy/index.ts";
 import { digestOf, inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
+import { extendBudgets } from "./budgets.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
+import { createHistoryCounter, lockHistory } from "./history.ts";
+import type { HistoryCounter } from "./history.ts";
+import { denial, judge, locksFor, policiesFor } from "./judge.ts";
+import type { Judged, Question } from "./judge.ts";
 import { decisionEvents, runEvent, writeDecision } from "./record.ts";
 import type { DecisionToRecord, Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
@@ -42,19 +43,28 @@ type DecisionRequest = {
   readonly grant: ApprovalId | undefined;
 };
 
+/** A step on its way to a decision: one moment for all that is judged, counted and written of it. */
+type Deciding = DecisionRequest & Question & { readonly keys: PayloadKeys; readonly count: HistoryCounter };
+
 type Decided =
-  | { readonly status: "allowed" }
+  | { readonly status: "allowed"; readonly effective?: JsonObject; readonly shadow: boolean }
   | { readonly status: "denied"; readonly text: string }
   | { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number }
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string };
 
 /** The end of a step's first half: everything about it is decided and written in one transaction, or nothing is. */
 export function createDecider(options: GateOptions): (request: DecisionRequest) => Promise<Decided> {
+  const count = createHistoryCounter(options.keys);
   return async (request) => {
     try {
-      return request.standing.state === "waiting" || request.grant !== undefined
-        ? await inTransaction(options.pool, (tx) => decideAfterWaiting(tx, options, request))
-        : await decideFirst(options, request);
+      const deciding = await prepare(options, count, request);
+      const locks = locksFor(deciding);
+      const waited = request.standing.state === "waiting" || request.grant !== undefined;
+      if (!waited && locks.length === 0) return await decideAtOnce(options.pool, deciding);
+      return await inTransaction(options.pool, async (tx) => {
+        await lockHistory(tx, locks);
+        return waited ? decideAfterWaiting(tx, deciding) : conclude(tx, deciding, await judge(tx, count, deciding, []));
+      });
     } catch (error) {
       const code = codeOf(error);
       if (error instanceof GateError && (code === "limit_steps" || code === "limit_cost")) {
@@ -65,222 +75,170 @@ export function createDecider(options: GateOptions): (request: DecisionRequest) 
   };
 }
 
-async function decideFirst(options: GateOptions, request: DecisionRequest): Promise<Decided> {
-  const judged = await judge(options, request, []);
-  const { decision } = judged;
-  if (decision.outcome === "require_approval")
-    return inTransaction(options.pool, (tx) => askPeople(tx, options, request, judged));
-  const record = toRecord(options, request, judged, undefined, denialPayload(options.keys, decision));
-  await inOneTrip(options.pool, (tx) => writes(tx, record));
+async function prepare(options: GateOptions, count: HistoryCounter, request: DecisionRequest): Promise<Deciding> {
+  const { run, standing } = request;
+  const { policySet } = standing;
+  if (policySet === null) {
+    throw new GateError("no_policy", `team \`${run.team}\` has no active policy set`, {
+      hint: "activate one: countersign policy activate DIR",
+    });
+  }
+  const policies = await policiesFor(options.pool, policySet, run);
+  const { environment, keys } = options;
+  return { ...request, policySet, policies, environment, keys, count, at: options.now() };
+}
+
+/** Nothing that others write is counted: the decision's statements go in one trip. */
+async function decideAtOnce(pool: Pool, deciding: Deciding): Promise<Decided> {
+  const judged = await judge(pool, deciding.count, deciding, []);
+  if (judged.decision.outcome === "require_approval")
+    return inTransaction(pool, (tx) => askPeople(tx, deciding, judged));
+  const record = toRecord(deciding, judged, undefined);
+  await inOneTrip(pool, (tx) => writes(tx, record));
   return decided(record);
+}
+
+async function conclude(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
+  return judged.decision.outcome === "require_approval"
+    ? askPeople(tx, deciding, judged)
+    : write(tx, deciding, judged, undefined);
 }
 
 /**
  * The step waited for people, or says that it did. Which request it waits for is taken from the record; a workflow that names another
  * is denied. The grant is checked, the policy is asked again, and the grant is consumed in the transaction that allows.
  */
-async function decideAfterWaiting(tx: Tx, options: GateOptions, request: DecisionRequest): Promise<Decided> {
-  const { run, step, standing } = request;
+async function decideAfterWaiting(tx: Tx, deciding: Deciding): Promise<Decided> {
+  const { run, step, standing, grant: presented, at } = deciding;
   const waitedFor = standing.state === "waiting" ? standing.lastApproval : null;
-  if (waitedFor === null || (request.grant !== undefined && request.grant !== waitedFor)) {
-    return refuse(
-      tx,
-      options,
-      request,
-      "invalid_grant",
-      "the step does not wait for the approval that was presented",
-      request.grant,
-    );
+  if (waitedFor === null || (presented !== undefined && presented !== waitedFor)) {
+    const text = "the step does not wait for the approval that was presented";
+    return refuse(tx, deciding, "invalid_grant", text, presented);
   }
-  const now = options.now();
   const grant = await checkGrant(tx, {
     request: waitedFor,
     actionDigest: step.actionDigest,
     run: run.id,
     seq: step.seq,
-    now,
+    now: at,
   });
   switch (grant.status) {
     case "pending":
       return { status: "waiting", request: waitedFor, expiresAt: grant.expiresAt.getTime() };
     case "denied":
-      return refuse(tx, options, request, "declined", declineText(grant.reason), waitedFor);
+      return unlessBudget(tx, waitedFor, await refuse(tx, deciding, "declined", declineText(grant.reason), waitedFor));
     case "expired":
-      if (await expireRequest(tx, waitedFor, now)) {
-        await appendToOutbox(tx, [
-          runEvent(run, "approval.expired", `approval/${waitedFor}/expired`, now, {
-            approval: waitedFor,
-            seq: step.seq,
-          }),
-        ]);
+      if (await expireRequest(tx, waitedFor, at)) {
+        const facts = { approval: waitedFor, seq: step.seq };
+        await appendToOutbox(tx, [runEvent(run, "approval.expired", `approval/${waitedFor}/expired`, at, facts)]);
       }
-      return refuse(tx, options, request, "approval_expired", "nobody decided in time", waitedFor);
+      return unlessBudget(
+        tx,
+        waitedFor,
+        await refuse(tx, deciding, "approval_expired", "nobody decided in time", waitedFor),
+      );
     case "cancelled":
     case "invalid":
-      return refuse(tx, options, request, "invalid_grant", grant.reason, waitedFor);
-    case "granted": {
-      const judged = await judge(options, request, grant.approvals);
-      if (judged.decision.outcome === "require_approval") {
-        return refuse(
-          tx,
-          options,
-          request,
-          "invalid_grant",
-          "the policy has changed, and now asks for an approval that was not given",
-          waitedFor,
-        );
-      }
-      if (judged.decision.outcome === "allow") {
-        if (!(await consumeGrant(tx, waitedFor, now))) {
-          return refuse(tx, options, request, "invalid_grant", "the approval was used before", waitedFor);
-        }
-        await appendToOutbox(tx, [
-          runEvent(run, "approval.consumed", `approval/${waitedFor}/consumed`, now, {
-            approval: waitedFor,
-            seq: step.seq,
-          }),
-        ]);
-      }
-      return write(tx, options, request, judged, waitedFor);
-    }
+      return refuse(tx, deciding, "invalid_grant", grant.reason, waitedFor);
+    case "granted":
+      return useGrant(tx, deciding, waitedFor, grant.approvals);
   }
+}
+
+async function useGrant(
+  tx: Tx,
+  deciding: Deciding,
+  approval: ApprovalId,
+  approved: readonly Approved[],
+): Promise<Decided> {
+  const { run, step, standing, at } = deciding;
+  const judged = await judge(tx, deciding.count, deciding, approved);
+  if (judged.decision.outcome === "deny") return write(tx, deciding, judged, approval);
+  if (judged.decision.outcome === "require_approval") {
+    const text = "the policy has changed, and now asks for an approval that was not given";
+    return refuse(tx, deciding, "invalid_grant", text, approval);
+  }
+  const request = await requestById(tx, approval);
+  if (request?.rendered !== digestOf(renderedOf(step, judged))) {
+    const text = "the policy has changed what would be done since it was shown to the reviewers";
+    return refuse(tx, deciding, "invalid_grant", text, approval);
+  }
+  if (!(await consumeGrant(tx, approval, at))) {
+    return refuse(tx, deciding, "invalid_grant", "the approval was used before", approval);
+  }
+  const facts = { approval, seq: step.seq };
+  await appendToOutbox(tx, [runEvent(run, "approval.consumed", `approval/${approval}/consumed`, at, facts)]);
+  if (judged.exhausted.length === 0) return write(tx, deciding, judged, approval);
+  const extension = { run, seq: step.seq, standing, exhausted: judged.exhausted, approval, now: at };
+  return write(tx, { ...deciding, standing: await extendBudgets(tx, extension) }, judged, approval);
+}
+
+/** Where nobody gave more room, the run ends as one that has none. */
+async function unlessBudget(tx: Tx, approval: ApprovalId, refused: Decided): Promise<Decided> {
+  const request = await requestById(tx, approval);
+  if (refused.status !== "denied" || request === undefined) return refused;
+  if (!request.requirements.every(({ policy }) => isBudgetPolicy(policy))) return refused;
+  return { status: "halted", code: "limit_cost", message: `a budget is used up: ${refused.text}` };
 }
 
 function declineText(reason: string | undefined): string {
   return reason === undefined || reason === "" ? "a reviewer declined" : `a reviewer declined: ${reason}`;
 }
 
-type Judged = {
-  readonly decision: Decision;
-  readonly policySet: Digest;
-  readonly facts: RunFacts;
-  readonly request: Digest;
-};
-
-/** Asks the engine, unless there is nothing to ask: an unknown tool, arguments that do not fit, no price. */
-async function judge(options: GateOptions, request: DecisionRequest, approved: readonly Approved[]): Promise<Judged> {
-  const { run, step, standing } = request;
-  if (standing.policySet === null) {
-    throw new GateError("no_policy", `team \`${run.team}\` has no active policy set`, {
-      hint: "activate one: countersign policy activate DIR",
-    });
-  }
-  const facts: RunFacts = {
-    ...noFacts,
-    at: options.now().toISOString(),
-    environment: options.environment,
-    steps: standing.steps,
-    spentMicroUsd: standing.spentMicroUsd,
-    sameName: standing.sameName,
-  };
-  const common = { policySet: standing.policySet, facts };
-  if (step.refusal !== undefined) {
-    return { ...common, decision: denial(step.refusal.code, step.refusal.text), request: step.actionDigest };
-  }
-  const { document } = await policySetByDigest(options.pool, standing.policySet);
-  const policies = compiledFor(standing.policySet, document, run);
-  if (policies === undefined) {
-    const text = "the policies in force do not fit the tools of this release";
-    return { ...common, decision: denial("undecidable", text), request: step.actionDigest };
-  }
-  const { decision, request: asked } = explain(policies, policyRequestOf(run, step, facts), approved);
-  // Arguments that Cedar cannot hold are denied without being asked about; the action says what they were.
-  return { ...common, decision, request: asked === undefined ? step.actionDigest : digestOf(requestJson(asked)) };
-}
-
-// Compiling hashes the whole set even where it is remembered, so the pair of digests is looked up first.
-const compiled = new LRUCache<string, CompiledPolicies>({ max: 200 });
-
-/** Undefined where the set cannot be compiled for the run's release, which may be older than the policies: nothing is permitted then. */
-function compiledFor(policySet: Digest, document: Json, run: RunContext): CompiledPolicies | undefined {
-  const name = `${policySet}/${run.release.digest}`;
-  const known = compiled.get(name);
-  if (known !== undefined) return known;
-  try {
-    const made = compilePolicies(parsePolicySet(document), run.release.document.tools);
-    compiled.set(name, made);
-    return made;
-  } catch (error) {
-    if (error instanceof PolicyError) return undefined;
-    throw error;
-  }
-}
-
-/** What the engine is asked about a step. */
-export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunFacts): PolicyRequest {
-  const { document } = run.release;
-  return {
-    agent: {
-      team: run.team,
-      name: run.agent,
-      release: run.release.digest,
-      useCase: document.useCase,
-      riskTier: document.riskTier,
-    },
-    run: {
-      id: run.id,
-      requestedBy: run.requestedBy,
-      ...(run.input.subject === undefined ? {} : { subject: run.input.subject }),
-    },
-    step:
-      step.kind === "model"
-        ? { kind: "model", model: step.name, maxOutputTokens: document.model.maxOutputTokens }
-        : { kind: "tool", tool: step.name, arguments: step.args },
-    facts,
-  };
-}
-
-function denial(code: DenialCode, text: string): Decision {
-  return { outcome: "deny", code, policies: [{ policy: `gate:${code}`, text }] };
-}
-
 /** A denial that is the gate's own, after waiting. */
 async function refuse(
   tx: Tx,
-  options: GateOptions,
-  request: DecisionRequest,
+  deciding: Deciding,
   code: DenialCode,
   text: string,
   approval: ApprovalId | undefined,
 ): Promise<Decided> {
-  const judged = await judge(options, request, []);
-  return write(tx, options, request, { ...judged, decision: denial(code, text) }, approval);
+  const { facts, policySet, request } = await judge(tx, deciding.count, deciding, []);
+  return write(tx, deciding, { facts, policySet, request, exhausted: [], decision: denial(code, text) }, approval);
 }
 
-async function write(
-  tx: Tx,
-  options: GateOptions,
-  request: DecisionRequest,
-  judged: Judged,
-  approval: ApprovalId | undefined,
-): Promise<Decided> {
-  const record = toRecord(options, request, judged, approval, denialPayload(options.keys, judged.decision));
+async function write(tx: Tx, deciding: Deciding, judged: Judged, approval: ApprovalId | undefined): Promise<Decided> {
+  const record = toRecord(deciding, judged, approval);
   await Promise.all(writes(tx, record));
   return decided(record);
 }
 
 /** The decision with all that hangs on it; a denial's text is the step's result. Statements that need nothing of each other. */
 function writes(tx: Tx, record: DecisionToRecord): readonly Promise<unknown>[] {
+  const contents = [record.result, record.effective].filter((sealed) => sealed !== undefined);
   return [
-    ...(record.result === undefined ? [] : [writeSealed(tx, [record.result])]),
+    ...(contents.length === 0 ? [] : [writeSealed(tx, contents)]),
     writeDecision(tx, record),
     appendToOutbox(tx, decisionEvents(record)),
   ];
 }
 
-function decided({ decision }: DecisionToRecord): Decided {
-  return decision.outcome === "deny" ? { status: "denied", text: denialText(decision) } : { status: "allowed" };
+function decided({ decision, effective }: DecisionToRecord): Decided {
+  if (decision.outcome === "deny") return { status: "denied", text: denialText(decision) };
+  return {
+    status: "allowed",
+    shadow: isShadow(decision),
+    ...(effective === undefined ? {} : { effective: effective.value as JsonObject }),
+  };
 }
 
-async function askPeople(tx: Tx, options: GateOptions, request: DecisionRequest, judged: Judged): Promise<Decided> {
-  const { run, step } = request;
+/** Whether the call is to be recorded only. */
+export function isShadow(decision: Decision): boolean {
+  return decision.outcome === "allow" && (decision.obligations ?? []).some(({ kind }) => kind === "shadow");
+}
+
+/** What reviewers see: the call as it would be made. */
+function renderedOf({ action }: ResolvedStep, { effective }: Judged): string {
+  return renderAction(effective === undefined ? action : { ...action, arguments: effective });
+}
+
+async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
+  const { run, step, at } = deciding;
   if (judged.decision.outcome !== "require_approval")
     throw new TypeError("only a decision that asks for people opens a request");
   const { requirements } = judged.decision;
-  const now = options.now();
-  const rendered = renderAction(step.action);
-  const sealed = sealPayload(options.keys, rendered);
-  const expiresAt = new Date(now.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
+  const sealed = sealPayload(deciding.keys, renderedOf(step, judged));
+  const expiresAt = new Date(at.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
   await writeSealed(tx, [sealed]);
   const id = await openRequest(tx, {
     run: run.id,
@@ -291,12 +249,12 @@ async function askPeople(tx: Tx, options: GateOptions, request: DecisionRequest,
     rendered: sealed.digest,
     requirements,
     policySet: judged.policySet,
-    openedAt: now,
+    openedAt: at,
     expiresAt,
   });
-  const record = toRecord(options, request, judged, id, undefined);
-  await writeDecision(tx, record);
-  await appendToOutbox(tx, [...decisionEvents(record), requestedEvent(record, id, sealed.digest, expiresAt)]);
+  const record = toRecord(deciding, judged, id);
+  await Promise.all(writes(tx, record));
+  await appendToOutbox(tx, [requestedEvent(record, id, sealed.digest, expiresAt)]);
   return { status: "waiting", request: id, expiresAt: expiresAt.getTime() };
 }
 
@@ -313,14 +271,24 @@ function requestedEvent(record: DecisionToRecord, id: ApprovalId, rendered: Dige
   });
 }
 
-function toRecord(
-  options: GateOptions,
-  { run, step, standing, activity }: DecisionRequest,
-  judged: Judged,
-  approval: ApprovalId | undefined,
-  sealed: SealedPayload | undefined,
-): DecisionToRecord {
-  return { run, step, standing, activity, approval, result: sealed, now: options.now(), ...judged };
+function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | undefined): DecisionToRecord {
+  const { run, step, standing, activity, keys, at } = deciding;
+  const { decision, facts, policySet, request, effective } = judged;
+  return {
+    run,
+    step,
+    standing,
+    activity,
+    decision,
+    facts,
+    policySet,
+    request,
+    approval,
+    effective: effective === undefined ? undefined : sealPayload(keys, effective),
+    shadow: isShadow(decision),
+    result: denialPayload(keys, decision),
+    now: at,
+  };
 }
 
 function denialPayload(keys: PayloadKeys, decision: Decision): SealedPayload | undefined {

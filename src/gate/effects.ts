@@ -39,6 +39,7 @@ export function createEffects(options: GateOptions) {
     act: (call: GovernedCall) => Promise<EffectOutcome>,
   ): Promise<Performed> {
     const { run, step } = request;
+    if (step.kind === "tool" && step.shadow === true) return record(request, "done", shadowResult, undefined);
     const attempts = request.resumed ? await beginAgain(options.pool, run.id, step.seq) : 1;
     if (attempts === 0) return { status: "superseded" };
     if (request.resumed && !mayRepeat(step)) return conclude(request, interrupted, attempts);
@@ -113,6 +114,12 @@ export function createEffects(options: GateOptions) {
 
   return { perform };
 }
+
+/** What a call that was only recorded answers. */
+const shadowResult: ToolResult = {
+  status: "ok",
+  value: { shadow: true, note: "recorded by policy, and not made: this has had no effect" },
+};
 
 const interrupted: EffectOutcome = {
   status: "unknown",

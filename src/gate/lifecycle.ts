@@ -10,6 +10,7 @@ import { inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/ind
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
+import { lockOrder } from "./budgets.ts";
 import { divisionByZero, runEvent } from "./record.ts";
 import type { RunCache } from "./run-cache.ts";
 
@@ -68,8 +69,12 @@ export async function closeRun(options: LifecycleOptions, input: CloseRunInput):
   // Only an answer needs more of the run than its row: one whose contents were erased or cannot be read has to end too.
   const context = input.status === "completed" ? await options.cache.context(input.run) : undefined;
   return inTransaction(options.pool, async (tx) => {
-    // The lock comes first; the rest is sent behind it without waiting.
-    const [row, last] = await Promise.all([lockedRun(tx, input.run), lastAnswer(tx, input.run)]);
+    // The locks come first; the rest is sent behind them without waiting.
+    const [, row, last] = await Promise.all([
+      lockBudgets(tx, input.run),
+      lockedRun(tx, input.run),
+      lastAnswer(tx, input.run),
+    ]);
     if (row.closedAt !== null) return row.result === null ? {} : { result: row.result };
     const answer = context === undefined ? undefined : await answerOf(options, context, last);
     await endRun(tx, { id: input.run, team: row.team }, row, input, answer, options.now());
@@ -82,7 +87,7 @@ export async function closeRun(options: LifecycleOptions, input: CloseRunInput):
  * is not running.
  */
 export async function closeLostRun(tx: Tx, id: RunId, now: Date): Promise<boolean> {
-  const row = await lockedRun(tx, id);
+  const [, row] = await Promise.all([lockBudgets(tx, id), lockedRun(tx, id)]);
   if (row.status !== "running") return false;
   await endRun(tx, { id, team: row.team }, row, { status: "cancelled" }, undefined, now);
   return true;
@@ -138,6 +143,15 @@ type LockedRun = {
   readonly spentMicroUsd: number;
 };
 
+/** Locks what the run's open steps hold of, before the run's own row: the order in which decisions and outcomes do. */
+async function lockBudgets(tx: Tx, run: RunId): Promise<void> {
+  await tx.query(
+    `select from budget_use u where u.id in (select unnest(budgets) from step where run = $1 and state = 'intended')
+     order by ${lockOrder} for no key update`,
+    [run],
+  );
+}
+
 async function lockedRun(tx: Tx, run: RunId): Promise<LockedRun> {
   const { rows } = await tx.query<LockedRun>(
     `select team, status, closed_at as "closedAt", result, steps, spent_micro_usd as "spentMicroUsd" from run where id = $1 for update`,
@@ -170,12 +184,18 @@ async function answerOf(
   return sealPayload(keys, output as unknown as Json);
 }
 
-/** The steps whose intents had no end. */
+/** The steps whose intents had no end. What they held is given back; as calls they count, since they were begun. */
 async function endOpenSteps(tx: Tx, run: RunId, now: Date): Promise<readonly number[]> {
   const { rows } = await tx.query<{ seq: number }>(
     `with ended as (
        update step set state = case state when 'waiting' then 'cancelled' else 'unknown' end, finished_at = $2
-       where run = $1 and state in ('waiting', 'intended') returning run, seq)
+       where run = $1 and state in ('waiting', 'intended') returning run, seq, state, held_micro_usd, held_tokens, budgets),
+     returned as (
+       update budget_use u set held_micro_usd = u.held_micro_usd - given.micro_usd, held_tokens = u.held_tokens - given.tokens,
+         held_calls = u.held_calls - given.calls, spent_calls = u.spent_calls + given.calls
+       from (select id, sum(held_micro_usd)::bigint as micro_usd, sum(held_tokens)::bigint as tokens, count(*) as calls
+             from ended, unnest(budgets) as id where state = 'unknown' group by id) given
+       where u.id = given.id)
      update effect set state = 'unknown', ended_at = $2 from ended
      where effect.run = ended.run and effect.seq = ended.seq and effect.state = 'intended' returning effect.seq`,
     [run, now],

@@ -1,3 +1,5 @@
+import type { StepKind } from "../core/action.ts";
+import { exhausted, noAmounts, periodStart } from "../core/budget.ts";
 import type { Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
@@ -5,7 +7,11 @@ import type { LedgerEvent, LedgerFacts, LedgerKind } from "../core/ledger-event.
 import type { TokenUsage } from "../core/money.ts";
 import type { RunStatus } from "../core/run.ts";
 import type { SealedPayload, StepState, Tx } from "../store/index.ts";
+import { budgetFacts, budgetsSql, holdOf, lockOrder, openPeriods } from "./budgets.ts";
+import type { BudgetStanding } from "./budgets.ts";
 import { GateError } from "./errors.ts";
+import { freezeSql, frozenFailure } from "./freeze.ts";
+import type { Freeze } from "./freeze.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
@@ -29,10 +35,56 @@ export type Standing = {
   readonly runDecisions: number;
   readonly lastActivity: string | null;
   readonly lastApproval: ApprovalId | null;
+  /** Digest of the arguments that the last decision changed the call to. */
+  readonly lastEffective: Digest | null;
+  readonly lastShadow: boolean;
+  /** Of who asked for the run, now. */
+  readonly requesterRoles: readonly string[];
+  readonly requesterGroups: readonly string[];
+  /** Grants that the run has consumed. */
+  readonly approvals: number;
+  /** Of the run's team and agent, in the order in which they are locked. */
+  readonly budgets: readonly BudgetStanding[];
 };
 
-export async function readStanding(tx: Tx, run: RunContext, seq: number, name: string, now: Date): Promise<Standing> {
-  const { rows } = await tx.query<Standing>(
+type StandingRow = Omit<Standing, "budgets"> & {
+  readonly budgets: readonly BudgetStanding[] | null;
+  readonly freeze: Freeze | null;
+};
+
+/**
+ * Throws `unknown_run`, and a failure to try again after where the step is frozen and something could still come of it: also an effect
+ * that was allowed is not begun then. Without its `kind`, a model that has the name of a frozen tool is frozen too.
+ */
+export async function readStanding(
+  tx: Tx,
+  run: RunContext,
+  seq: number,
+  name: string,
+  now: Date,
+  kind: StepKind = "tool",
+): Promise<Standing> {
+  const { freeze, budgets, ...standing } = await standingRow(tx, run, seq, name, now, kind);
+  if (freeze !== null && standing.runStatus === "running" && !isOver(standing.state)) throw frozenFailure(freeze);
+  const missing = (budgets ?? []).filter(({ use }) => use === null);
+  if (missing.length === 0) return { ...standing, budgets: budgets ?? [] };
+  await openPeriods(tx, run.team, missing, now);
+  return readStanding(tx, run, seq, name, now, kind);
+}
+
+function isOver(state: StepState | null): boolean {
+  return state !== null && state !== "waiting" && state !== "intended";
+}
+
+async function standingRow(
+  tx: Tx,
+  run: RunContext,
+  seq: number,
+  name: string,
+  now: Date,
+  kind: StepKind,
+): Promise<StandingRow> {
+  const { rows } = await tx.query<StandingRow>(
     `select run.status as "runStatus", run.steps, run.max_steps as "maxSteps", run.spent_micro_usd as "spentMicroUsd",
        run.held_micro_usd as "heldMicroUsd", run.decisions as "runDecisions", run.max_cost_micro_usd as "maxCostMicroUsd",
        coalesce(run.watched_until > $5, false) as watched,
@@ -40,13 +92,18 @@ export async function readStanding(tx: Tx, run: RunContext, seq: number, name: s
           and other.state in ('intended', 'done', 'failed', 'unknown')) as "sameName",
        (select policy_set from policy_activation where team = $4 order by id desc limit 1) as "policySet",
        step.state, step.action, step.result, step.kind,
-       coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval"
+       coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
+       last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
+       coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
+       (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
+       ${freezeSql("$4", "$6", "$7")} as freeze, ${budgetsSql("$4", "$6", "$5::timestamptz")} as budgets
      from run
      left join step on step.run = run.id and step.seq = $2
-     left join lateral (select n, activity, approval from decision where decision.run = run.id and decision.seq = $2
+     left join principal requester on requester.id = run.requested_by
+     left join lateral (select n, activity, approval, effective, shadow from decision where decision.run = run.id and decision.seq = $2
                         order by n desc limit 1) last on true
      where run.id = $1`,
-    [run.id, seq, name, run.team, now],
+    [run.id, seq, name, run.team, now, run.agent, kind === "tool" ? name : ""],
   );
   const standing = rows[0];
   if (standing === undefined) throw new GateError("unknown_run", `run \`${run.id}\` is not registered`);
@@ -64,40 +121,66 @@ export type DecisionToRecord = {
   readonly activity: string;
   /** The request that was opened, or the grant that was consumed. */
   readonly approval: ApprovalId | undefined;
+  /** The arguments that obligations changed the call to. */
+  readonly effective: SealedPayload | undefined;
+  readonly shadow: boolean;
   /** A denial, as the model will read it. */
   readonly result: SealedPayload | undefined;
   readonly now: Date;
 };
 
 /**
- * Writes a decision with its step, its budget reservation and, where it allows, the intent: one statement, all or nothing. Throws
- * `limit_steps`, `limit_cost` or `run_not_open` where the run has no room for it; nothing is written then.
+ * Writes a decision with its step, what it holds of its budgets and, where it allows, the intent: one statement, all or nothing. Rows are
+ * locked in one order everywhere: budgets, run, step. Throws `limit_steps`, `limit_cost` or `run_not_open` where there is no room for
+ * it, and `already_recorded` where what it goes by has changed, a freeze or a new budget included; nothing is written then.
  */
 export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> {
   const { run, step, decision, now } = d;
   const tool = step.kind === "tool" ? step : undefined;
   const state = stateAfter(decision);
-  const hold = state === "intended" ? step.hold : 0;
   const counted = d.standing.state === null ? 1 : 0;
+  const budgets = state === "intended" ? d.standing.budgets : [];
+  // The period that was read is the one to be charged.
+  if (budgets.some(({ starts, period }) => periodStart(period, now).getTime() !== starts)) throw changed();
+  const hold = state === "intended" ? holdOf(step, run) : noAmounts;
   const written = tx.query(
-    `with room as (
+    `with locked as materialized (
+       select $4::bigint = 0 or given.max_micro_usd is null
+           or u.spent_micro_usd + u.held_micro_usd + $4::bigint <= given.max_micro_usd + u.extended_micro_usd as has_money,
+         $27::bigint = 0 or given.max_tokens is null
+           or u.spent_tokens + u.held_tokens + $27::bigint <= given.max_tokens + u.extended_tokens as has_tokens,
+         given.max_calls is null or u.spent_calls + u.held_calls + 1 <= given.max_calls + u.extended_calls as has_calls
+       from budget_use u
+       join unnest($26::bigint[], $28::bigint[], $29::bigint[], $30::bigint[]) as given (id, max_micro_usd, max_tokens, max_calls) using (id)
+       order by ${lockOrder} for no key update of u),
+     room as (
        update run set steps = steps + $3::int, held_micro_usd = held_micro_usd + $4::bigint, decisions = decisions + 1
-       where id = $1 and status = 'running' and decisions = $25::int and steps + $3::int <= max_steps
+       -- The budgets come first: this is known before the run's row is locked.
+       where cardinality($26::bigint[]) = (select count(*) from locked where has_money and has_tokens and has_calls)
+         and id = $1 and status = 'running' and decisions = $25::int and steps + $3::int <= max_steps
          and ($4::bigint = 0 or spent_micro_usd + held_micro_usd + $4::bigint <= max_cost_micro_usd)
+         and $31::bigint = (select coalesce(max(id), 0) from budget_event where team = $32 and agent in ('', $33))
+         and ${freezeSql("$32", "$33", "$34")} is null
        returning id),
+     held as (
+       update budget_use u set held_micro_usd = u.held_micro_usd + $4::bigint, held_tokens = u.held_tokens + $27::bigint,
+         held_calls = u.held_calls + 1
+       from room where u.id = any($26::bigint[])),
      placed as (
        insert into step (run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, result, held_micro_usd,
-                         decided_at, finished_at)
+                         held_tokens, budgets, decided_at, finished_at)
        select room.id, $2::int, $5::text, $6::text, $7::text, $8::text, $9::int, $10::int, $11::text, $12::text, $13::text, $4::bigint,
-         $14::timestamptz, case when $12::text = 'denied' then $14::timestamptz end from room
+         $27::bigint, nullif($26::bigint[], '{}'), $14::timestamptz, case when $12::text = 'denied' then $14::timestamptz end from room
        on conflict (run, seq) do update set state = excluded.state, result = excluded.result, held_micro_usd = excluded.held_micro_usd,
-         decided_at = excluded.decided_at, finished_at = excluded.finished_at
+         held_tokens = excluded.held_tokens, budgets = excluded.budgets, decided_at = excluded.decided_at,
+         finished_at = excluded.finished_at
          where step.state = 'waiting' and step.action = excluded.action
        returning run),
      decided as (
-       insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at)
+       insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective,
+                             shadow)
        select run, $2::int, $15::int, $16::text, $17::text, $18::text, $19::text[], $20::text, $21::jsonb, $22::text, $23::text,
-         $14::timestamptz from placed),
+         $14::timestamptz, $35::text, $36::boolean from placed),
      intended as (
        insert into effect (run, seq, idempotency_key, state, intended_at)
        select run, $2::int, $24::text, 'intended', $14::timestamptz from placed where $12::text = 'intended')
@@ -107,7 +190,7 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
       run.id,
       step.seq,
       counted,
-      hold,
+      hold.microUsd,
       step.kind,
       step.name,
       step.actionDigest,
@@ -129,11 +212,22 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
       d.approval ?? null,
       idempotencyKeyOf(run.id, step.seq),
       d.standing.runDecisions,
+      budgets.map(({ use }) => use),
+      hold.tokens,
+      budgets.map(({ limits }) => limits.microUsd),
+      budgets.map(({ limits }) => limits.tokens),
+      budgets.map(({ limits }) => limits.calls),
+      Math.max(0, ...d.standing.budgets.map(({ event }) => event)),
+      run.team,
+      run.agent,
+      step.kind === "tool" ? step.name : "",
+      d.effective?.digest ?? null,
+      d.shadow,
     ],
   );
   await written.catch((error: unknown) => {
     if (isMadeBefore(error)) throw new GateError("invalid_step", "another step of the run is for the same call");
-    throw codeOf(error) === divisionByZero ? noRoom(d, hold, counted) : error;
+    throw codeOf(error) === divisionByZero ? noRoom(d, counted) : error;
   });
 }
 
@@ -155,18 +249,17 @@ function stateAfter(decision: Decision): "intended" | "denied" | "waiting" {
   }
 }
 
-function noRoom({ standing }: DecisionToRecord, hold: number, counted: number): GateError {
+function noRoom({ standing, run, step, decision }: DecisionToRecord, counted: number): GateError {
   if (standing.runStatus !== "running") return new GateError("run_not_open", `run is ${standing.runStatus}`);
   if (standing.steps + counted > standing.maxSteps) {
     return new GateError("limit_steps", `the run has used its ${standing.maxSteps} steps`);
   }
-  if (standing.spentMicroUsd + standing.heldMicroUsd + hold > standing.maxCostMicroUsd) {
-    return new GateError(
-      "limit_cost",
-      `the step could cost ${hold} micro-USD, of ${standing.maxCostMicroUsd} the run has spent ${standing.spentMicroUsd} and holds ${standing.heldMicroUsd}`,
-    );
-  }
+  const [first] = decision.outcome === "allow" ? exhausted(budgetFacts(standing, run, step)) : [];
   // Parallel steps took the room in between, or the step is recorded already: reading again tells.
+  return first === undefined ? changed() : new GateError("limit_cost", first.reason.text);
+}
+
+function changed(): GateError {
   return new GateError("already_recorded", "the record changed while the step was decided on");
 }
 
@@ -186,20 +279,30 @@ export type OutcomeToRecord = {
 };
 
 /**
- * Writes how an effect ended and settles the budget. False where it has an end already (another attempt was first): nothing is
+ * Writes how an effect ended and settles its budgets: what it cost is spent, also where that is more than was held, and the hold is
+ * given back. False where it has an end already (another attempt was first): nothing is
  * written then, and the first one stands.
  */
 export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean> {
   const { rows } = await tx.query<{ ended: number }>(
-    `with ended as (
+    `with step_read as materialized (select budgets from step where run = $1 and seq = $2),
+     locked as materialized (
+       select u.id from budget_use u where u.id = any((select budgets from step_read)::bigint[]) order by ${lockOrder} for no key update),
+     owner as materialized (select id from run where (select count(*) from locked) >= 0 and id = $1 for no key update),
+     ended as (
        update step set state = $3::text, result = $4::text, cost_micro_usd = $5::bigint, input_tokens = $6::int,
          cached_input_tokens = $7::int, output_tokens = $8::int, reasoning_tokens = $9::int, finished_at = $10::timestamptz
-       where run = $1 and seq = $2 and state = 'intended' returning run, seq, held_micro_usd),
+       from owner where run = owner.id and seq = $2 and state = 'intended' returning run, seq, held_micro_usd, held_tokens, budgets),
      journal as (
        update effect set state = $11::text, ended_at = $10::timestamptz from ended where effect.run = ended.run and effect.seq = ended.seq),
      settled as (
        update run set spent_micro_usd = spent_micro_usd + $5::bigint, held_micro_usd = run.held_micro_usd - ended.held_micro_usd
-       from ended where run.id = ended.run)
+       from ended where run.id = ended.run),
+     charged as (
+       update budget_use u set spent_micro_usd = u.spent_micro_usd + $5::bigint, spent_tokens = u.spent_tokens + $6::int + $8::int,
+         spent_calls = u.spent_calls + 1, held_micro_usd = u.held_micro_usd - ended.held_micro_usd,
+         held_tokens = u.held_tokens - ended.held_tokens, held_calls = u.held_calls - 1
+       from ended where u.id = any(ended.budgets))
      select count(*) as ended from ended`,
     [
       o.run.id,
@@ -257,6 +360,8 @@ export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
     request: d.request,
     activity: d.activity,
     ...(d.approval === undefined ? {} : { approval: d.approval }),
+    ...(d.effective === undefined ? {} : { effective: d.effective.digest }),
+    ...(d.shadow ? { shadow: "true" } : {}),
   });
   if (decision.outcome !== "allow") return [decided];
   const intent = runEvent(run, "step.intent", `${step.seq}/intent`, now, {

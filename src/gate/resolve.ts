@@ -3,6 +3,7 @@ import type { ModelStepInput, ToolStepInput } from "../core/contract.ts";
 import type { DenialCode } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import type { FlowFacts } from "../core/labels.ts";
 import { ceilingOf } from "../core/money.ts";
 import type { TokenPrice } from "../core/money.ts";
 import type { ToolDefinition } from "../core/release.ts";
@@ -10,6 +11,8 @@ import type { ModelResult, ModelToolCall } from "../core/transcript.ts";
 import { digestOf } from "../store/index.ts";
 import { parseArguments } from "../tools/index.ts";
 import type { Conversation } from "./conversation.ts";
+import { flowFacts } from "./flow.ts";
+import type { Flow } from "./flow.ts";
 import type { RunContext } from "./governed-call.ts";
 
 /** What a step asks for, worked out from the record: nothing of it comes from the workflow but which step it is. */
@@ -23,6 +26,8 @@ type Resolved = {
   readonly actionDigest: Digest;
   /** The most it can cost, in micro-USD. */
   readonly hold: number;
+  /** Where its values came from. */
+  readonly flow: FlowFacts;
   /** Set where it is denied whatever the policy says. */
   readonly refusal?: { readonly code: DenialCode; readonly text: string };
 };
@@ -36,6 +41,8 @@ export type ResolvedToolStep = Resolved & {
   readonly callId: string;
   readonly tool: ToolDefinition | undefined;
   readonly args: JsonObject;
+  /** Allowed to be recorded, and not to be made. */
+  readonly shadow?: boolean;
 };
 
 export function resolveModelStep(
@@ -53,6 +60,7 @@ export function resolveModelStep(
   return {
     kind: "model",
     conversation,
+    flow: flowFacts(conversation.flow),
     hold: price === undefined ? 0 : ceilingOf(inputTokenBound(conversation, tools), model.maxOutputTokens, price),
     ...bound(run, input.seq, "model", model.name, args),
     ...(price === undefined
@@ -85,6 +93,8 @@ export function resolveToolStep(
   run: RunContext,
   input: ToolStepInput,
   asked: ModelResult,
+  /** Of the conversation that the asking model was shown. */
+  flow: Flow,
 ): ResolvedToolStep | undefined {
   const call = asked.toolCalls[input.call];
   if (call === undefined) return undefined;
@@ -92,14 +102,15 @@ export function resolveToolStep(
   const common = { kind: "tool", askedBy: input.model, callIndex: input.call, callId: call.id, tool, hold: 0 } as const;
   if (tool === undefined) {
     const refusal = { code: "unknown_tool", text: `there is no tool \`${shown(call.name)}\`` } as const;
-    return { ...common, args: {}, refusal, ...boundText(run, input.seq, call) };
+    return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, call) };
   }
   const parsed = parseArguments(call.arguments, tool.parameters);
   if (!parsed.ok) {
     const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
-    return { ...common, args: {}, refusal, ...boundText(run, input.seq, call) };
+    return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, call) };
   }
-  return { ...common, args: parsed.value, ...bound(run, input.seq, "tool", tool.name, parsed.value) };
+  const known = flowFacts(flow, { tool, args: parsed.value });
+  return { ...common, args: parsed.value, flow: known, ...bound(run, input.seq, "tool", tool.name, parsed.value) };
 }
 
 function bound(run: RunContext, seq: number, kind: "model" | "tool", name: string, args: JsonObject) {

@@ -11,6 +11,7 @@ import type {
 } from "../core/contract.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import type { JsonObject } from "../core/json.ts";
 import { maxShortToolTimeoutMs } from "../core/release.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
@@ -57,8 +58,11 @@ export function createSteps(
       const conversation = await conversationOf(run, step.input.seq);
       return resolveModelStep(run, step.input, conversation, options.priceOf(run.release.document.model.name));
     }
-    const asked = await askedFor(run.id, step.input.model);
-    const resolved = resolveToolStep(run, step.input, asked);
+    const [asked, { flow }] = await Promise.all([
+      askedFor(run.id, step.input.model),
+      conversationOf(run, step.input.model),
+    ]);
+    const resolved = resolveToolStep(run, step.input, asked, flow);
     if (resolved === undefined)
       throw new GateError("invalid_step", `step ${step.input.model} asked for no call ${step.input.call}`);
     return resolved;
@@ -141,12 +145,12 @@ export function createSteps(
     const { standing, decided } = await inTurn(run.id, () => decideOn(run, resolved, step.input.grant, context));
     if (decided === undefined) {
       return standing.state === "intended"
-        ? act(run, resolved, context, perform, true, standing.watched)
+        ? act(run, await asDecided(resolved, standing), context, perform, true, standing.watched)
         : finished(run, standing);
     }
     switch (decided.status) {
       case "allowed":
-        return act(run, resolved, context, perform, false, standing.watched);
+        return act(run, changedTo(resolved, decided), context, perform, false, standing.watched);
       case "waiting":
         return { status: "waiting", request: decided.request, expiresAt: decided.expiresAt } satisfies Waiting;
       case "denied":
@@ -156,6 +160,12 @@ export function createSteps(
     }
   }
 
+  /** An interrupted step as it was allowed: what obligations made of it is in the record. */
+  async function asDecided(step: ResolvedStep, { lastEffective, lastShadow }: Standing): Promise<ResolvedStep> {
+    const effective = lastEffective === null ? undefined : ((await cache.payload(lastEffective)) as JsonObject);
+    return changedTo(step, { shadow: lastShadow, ...(effective === undefined ? {} : { effective }) });
+  }
+
   /** Decides on a step that is new or waits; of one that was decided before, only where it stands. */
   async function decideOn(
     run: RunContext,
@@ -163,7 +173,7 @@ export function createSteps(
     grant: ApprovalId | undefined,
     { activity }: StepContext,
   ): Promise<{ readonly standing: Standing; readonly decided?: Awaited<ReturnType<typeof decide>> }> {
-    const standing = await readStanding(options.pool, run, step.seq, step.name, options.now());
+    const standing = await readStanding(options.pool, run, step.seq, step.name, options.now(), step.kind);
     if (standing.state !== null && standing.action !== step.actionDigest) {
       throw new GateError("invalid_step", `step ${step.seq} is recorded with another action`);
     }
@@ -186,6 +196,13 @@ export function createSteps(
       }
     }
   };
+}
+
+function changedTo(
+  step: ResolvedStep,
+  { effective, shadow }: { readonly effective?: JsonObject; readonly shadow: boolean },
+): ResolvedStep {
+  return step.kind === "model" ? step : { ...step, args: effective ?? step.args, shadow };
 }
 
 /** Does the work of one run in the order in which it was asked for; other workers are kept apart by the database. */

@@ -107,10 +107,12 @@ const givenFacts = z.strictObject({
   spentMicroUsd: count.optional(),
   sameName: count.optional(),
   approvals: count.optional(),
-  history: z.record(z.string(), z.int()).optional(),
+  history: z.record(z.string(), count).optional(),
   origins: z.record(z.string(), z.enum(origins)).optional(),
   destination: z.enum([...origins, "none"]).optional(),
+  contested: z.boolean().optional(),
   mixedScript: z.boolean().optional(),
+  bestOrigin: z.enum([...origins, "none"]).optional(),
   ungroundedLinks: count.optional(),
   dataClasses: z.array(z.enum(dataClasses)).optional(),
   seen: seen.optional(),
@@ -167,7 +169,7 @@ const tableSchema = z.strictObject({
   cases: z.array(caseSchema).max(10_000),
 });
 
-/** Reads the text of a `cases.yaml` (its format: policies/README.md). Throws PolicyError `cases_invalid`. */
+/** Reads the text of a `cases.yaml` (its format: policies/README.md) of a pack that declares `history`. Throws PolicyError `cases_invalid`. */
 export function parseCases(yaml: string, file = "cases.yaml", history: readonly HistoryFact[] = []): CaseTable {
   const parsed = tableSchema.safeParse(plainOf(yaml, file));
   if (!parsed.success) {
@@ -178,7 +180,21 @@ export function parseCases(yaml: string, file = "cases.yaml", history: readonly 
     );
   }
   const { tools, defaults, cases } = parsed.data;
+  refuseUndeclared("defaults", defaults, file, history);
+  for (const one of cases) refuseUndeclared(`case ${JSON.stringify(one.name)}`, one, file, history);
   return { tools, cases: cases.map((one) => caseOf(one, defaults, history)) };
+}
+
+/** A misspelt fact would leave the real one at nought, and the case would test something else. */
+function refuseUndeclared(
+  where: string,
+  { facts }: Circumstances,
+  file: string,
+  declared: readonly HistoryFact[],
+): void {
+  const unknown = Object.keys(facts?.history ?? {}).find((fact) => !declared.some(({ name }) => name === fact));
+  if (unknown === undefined) return;
+  throw new PolicyError("cases_invalid", `${file}: ${where}: history.yaml declares no fact ${JSON.stringify(unknown)}`);
 }
 
 function plainOf(yaml: string, file: string): unknown {
@@ -240,7 +256,9 @@ function factsOf(given: z.infer<typeof givenFacts>, history: readonly HistoryFac
     flow: {
       origins: given.origins ?? flow.origins,
       destination: given.destination ?? flow.destination,
+      contested: given.contested ?? false,
       mixedScript: given.mixedScript ?? false,
+      best: given.bestOrigin ?? flow.best,
       ungroundedLinks: given.ungroundedLinks ?? 0,
       dataClasses: given.dataClasses ?? [],
       seen: {

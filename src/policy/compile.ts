@@ -6,34 +6,19 @@ import type { HistoryFact } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { digestOf } from "../store/canonical.ts";
-import type { Attribute } from "./argument-types.ts";
 import { reader } from "./engine.ts";
 import { PolicyError, refuseErrors } from "./errors.ts";
 import type { PolicyProblem } from "./errors.ts";
-import { evaluator, namedSchema, policySlice } from "./evaluator.ts";
-import type { NamedSchema, PolicySlice } from "./evaluator.ts";
+import { historyProblems } from "./history-facts.ts";
+import { evaluator, policySlice } from "./evaluator.ts";
 import { lineOf, messageOf, readPolicy } from "./policy.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { locate, parsePolicySet } from "./policy-set.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
-import { groupsOfTool, inputOf, modelAction, schemaFor, schemaOf, schemaOfAction, toolAction } from "./schema.ts";
+import { schemaFor, schemaOf } from "./schema.ts";
 import type { CedarSchema, PolicyTool } from "./schema.ts";
-
-/** All that is needed to decide one action: Cedar's cost grows with what it is given, so it gets no more. */
-export type ActionSlice = {
-  readonly action: string;
-  /** The types of `context.input`; absent for a model call. */
-  readonly input?: ReadonlyMap<string, Attribute>;
-  /** What policies see of the tool itself; absent for a model call. */
-  readonly tool?: { readonly name: string; readonly effect: string; readonly groups: string[] };
-  /** What the set wants counted. */
-  readonly history: readonly HistoryFact[];
-  readonly schema: NamedSchema;
-  /** Every policy whose scope covers the action. */
-  readonly all: PolicySlice;
-  /** The same without those that people can lift: decides whether asking them makes sense. */
-  readonly unliftable: PolicySlice;
-};
+import { slicesOf } from "./slices.ts";
+import type { ActionSlice } from "./slices.ts";
 
 /** A policy set made ready for one release's tools. */
 export type CompiledPolicies = {
@@ -65,10 +50,8 @@ export function compilePolicies(document: PolicySetDocument, tools: readonly Pol
   const history = checked.history ?? [];
   refuseErrors(validate(policies, schemaOf(tools, mentioned, history)));
   const compiled = { ...names, policies, history, slices: slicesOf([...policies.values()], tools, history) };
-  for (const slice of compiled.slices.values()) {
-    evaluator.hold(slice.all, slice.schema);
-    evaluator.hold(slice.unliftable, slice.schema);
-  }
+  // The groups of every action are seen to match before anything is decided.
+  for (const slice of compiled.slices.values()) evaluator.hold(policySlice([]), slice.frame);
   compilations.set(key, compiled);
   return compiled;
 }
@@ -95,6 +78,7 @@ export function checkPolicySet(
   if (![...policies.values()].some((policy) => policy.effect === "permit")) {
     found.push({ severity: "warning", message: "no policy permits anything: every step will be denied" });
   }
+  found.push(...historyProblems(checked, tools, sources));
   return found.map((problem) => locate(problem, sources));
 }
 
@@ -150,47 +134,6 @@ function validate(policies: ReadonlyMap<string, ReadPolicy>, schema: CedarSchema
       Number(a.severity === "warning") - Number(b.severity === "warning") ||
       ((a.policy ?? "") < (b.policy ?? "") ? -1 : 1),
   );
-}
-
-function slicesOf(
-  policies: readonly ReadPolicy[],
-  tools: readonly PolicyTool[],
-  history: readonly HistoryFact[],
-): ReadonlyMap<string, ActionSlice> {
-  const model = sliceOf(modelAction, [], policies, undefined, history);
-  const others = tools.map((tool) => sliceOf(toolAction(tool.name), groupsOfTool(tool), policies, tool, history));
-  return new Map([model, ...others].map((slice) => [slice.action, slice]));
-}
-
-function sliceOf(
-  action: string,
-  groups: readonly string[],
-  policies: readonly ReadPolicy[],
-  tool: PolicyTool | undefined,
-  history: readonly HistoryFact[],
-): ActionSlice {
-  const relevant = policies.filter((policy) => covers(policy, action, groups));
-  return {
-    action,
-    history,
-    ...(tool === undefined
-      ? {}
-      : { input: inputOf(tool), tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] } }),
-    schema: namedSchema(schemaOfAction(tool, history)),
-    all: policySlice(textsOf(relevant)),
-    unliftable: policySlice(textsOf(relevant.filter((policy) => policy.approval === undefined))),
-  };
-}
-
-/** Exactly Cedar's meaning of the scope: `==` is the action itself, `in` is it or a group it is in. */
-function covers({ scope }: ReadPolicy, action: string, groups: readonly string[]): boolean {
-  if (scope.kind === "all") return true;
-  if (scope.kind === "is") return scope.action === action;
-  return scope.actions.some((named) => named === action || groups.includes(named));
-}
-
-function textsOf(policies: readonly ReadPolicy[]): Record<string, string> {
-  return Object.fromEntries(policies.map(({ id, text }) => [id, text]));
 }
 
 function toolsDigest(tools: readonly PolicyTool[]): Digest {

@@ -4,10 +4,12 @@ import { join } from "node:path";
 import { parseCases } from "./cases.ts";
 import type { CaseTable } from "./cases.ts";
 import { PolicyError, refuseErrors } from "./errors.ts";
+import { parseHistory } from "./history-facts.ts";
+import type { HistoryFile } from "./history-facts.ts";
 import { maxFileLength, policySetOf } from "./policy-set.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
 
-/** A pack: the policies of a directory's `*.cedar` files, and its `cases.yaml` (empty if it has none). */
+/** A pack: the policies of a directory's `*.cedar` files, the facts of its `history.yaml`, and its `cases.yaml` (both empty if it has none). */
 export type PolicyDirectory = CaseTable & {
   readonly document: PolicySetDocument;
   readonly sources: PolicySources;
@@ -24,13 +26,16 @@ export async function loadPolicyDirectory(directory: string): Promise<PolicyDire
     throw new PolicyError("directory_unreadable", "expected at least one *.cedar file in the policy directory");
   }
   const files = await Promise.all(cedarNames.map(async (name) => ({ name, text: await readText(directory, name) })));
-  const { document, sources, problems } = policySetOf(files);
-  refuseErrors(problems);
+  const history = names.includes("history.yaml") ? parseHistory(await readText(directory, "history.yaml")) : noHistory;
+  const { document, sources, problems } = policySetOf(files, history.facts);
+  refuseErrors([...problems, ...history.problems]);
   const table = names.includes("cases.yaml")
-    ? parseCases(await readText(directory, "cases.yaml"))
+    ? parseCases(await readText(directory, "cases.yaml"), "cases.yaml", document.history)
     : { tools: [], cases: [] };
-  return { document, sources, ...table };
+  return { document, sources: new Map([...sources, ...history.sources]), ...table };
 }
+
+const noHistory: HistoryFile = { facts: [], sources: new Map(), problems: [] };
 
 async function listed(directory: string): Promise<string[]> {
   try {

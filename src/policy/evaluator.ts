@@ -1,26 +1,47 @@
-import type { AuthorizationAnswer, SchemaJson, StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs";
+import type { AuthorizationAnswer, EntityJson } from "@cedar-policy/cedar-wasm/nodejs";
 
 import type { Digest } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
 import { digestOf } from "../store/canonical.ts";
+import { schemaFault } from "./conforms.ts";
 import { CedarEngine } from "./engine.ts";
 import { PolicyError } from "./errors.ts";
+import type { ReadPolicy } from "./policy.ts";
+import { prunedTo, readsOfAll } from "./reads.ts";
+import type { Reads } from "./reads.ts";
+import type { CedarRequest } from "./request.ts";
+import type { CedarSchema } from "./schema.ts";
 
 /** Policies by id, named by their content: equal slices of any two policy sets share one preparsed set. */
-export type PolicySlice = { readonly name: Digest; readonly policies: Readonly<Record<string, string>> };
+export type PolicySlice = {
+  readonly name: Digest;
+  readonly policies: Readonly<Record<string, string>>;
+  /** What they can look at; a request is evaluated without the rest. */
+  readonly reads: Reads;
+};
 
-/** A Cedar schema, named by its content. */
-export type NamedSchema = { readonly name: Digest; readonly schema: SchemaJson<string> };
+/** One action as Cedar has to know it, named by its content. */
+export type ActionFrame = {
+  readonly name: Digest;
+  readonly action: string;
+  readonly groups: readonly string[];
+  /** What requests are checked against before they are evaluated. */
+  readonly schema: CedarSchema;
+  /** The action with the groups that it is in: without it, no `action in Action::"group"` ever matches. */
+  readonly entity: EntityJson;
+};
 
-/** Past this many preparsed policies and schemas, the instance is dropped and filled again as asked. */
+/** Past this many preparsed policies, the instance is dropped and filled again as asked. */
 const maxHeldPolicies = 20_000;
 
-export function policySlice(policies: Readonly<Record<string, string>>): PolicySlice {
-  return { name: digestOf(policies), policies };
+export function policySlice(policies: readonly ReadPolicy[]): PolicySlice {
+  const texts = Object.fromEntries(policies.map(({ id, text }) => [id, text]));
+  return { name: digestOf(texts), policies: texts, reads: readsOfAll(policies.map(({ reads }) => reads)) };
 }
 
-export function namedSchema(schema: SchemaJson<string>): NamedSchema {
-  return { name: digestOf(schema as unknown as Json), schema };
+export function actionFrame(action: string, groups: readonly string[], schema: CedarSchema): ActionFrame {
+  const parents = groups.map((id) => ({ type: "Action", id }));
+  const entity = { uid: { type: "Action", id: action }, attrs: {}, parents };
+  return { name: digestOf({ action, groups }), action, groups, schema, entity };
 }
 
 /** The instance that decides, and what it holds in preparsed form. One per thread, as its memory is. */
@@ -29,61 +50,87 @@ class Evaluator {
   readonly #held = new Set<Digest>();
   #heldPolicies = 0;
 
-  /** Preparses what is not yet held. Throws `policies_invalid` or `tools_invalid` if Cedar refuses it. */
-  hold(slice: PolicySlice, schema: NamedSchema): void {
-    if (this.#held.has(slice.name) && this.#held.has(schema.name)) return;
+  /**
+   * Preparses what is not yet held, and tries whether this instance sees the action's groups. Throws `policies_invalid` if
+   * Cedar refuses a policy, `tools_invalid` if the groups do not match.
+   */
+  hold(slice: PolicySlice, frame: ActionFrame): void {
+    if (this.#held.has(slice.name) && this.#held.has(frame.name)) return;
     if (this.#heldPolicies > maxHeldPolicies) this.#forget();
     this.#guarded(() => {
-      if (!this.#held.has(schema.name)) this.#holdSchema(schema);
+      if (!this.#held.has(frame.name)) this.#tryGroups(frame);
       if (!this.#held.has(slice.name)) this.#holdSlice(slice);
     });
   }
 
   /**
-   * Evaluates `call` with the slice alone. The schema is always there and the request always checked against it:
-   * without a schema, `action in Action::"group"` never matches, and forbids by group are silently skipped.
+   * Evaluates a request with the slice alone.
+   *
+   * Cedar is given no schema: it would copy and walk it on every call, for half of the time. What the schema is for is done
+   * elsewhere. That requests have the types which the policies were strictly validated against is checked here, in
+   * `schemaFault`, and a request that has not fails as Cedar would fail it. That the action is in its groups, Cedar knows from
+   * the action's entity, which is always given; `hold` has seen it work in this very instance. Attributes need no types: each
+   * value is written so that it is read in one way only (`argument-values.ts` writes decimals as `__extn`, and refuses
+   * arguments of such names).
    */
-  evaluate(
-    slice: PolicySlice,
-    schema: NamedSchema,
-    call: Pick<StatefulAuthorizationCall, "principal" | "action" | "resource" | "context" | "entities">,
-  ): AuthorizationAnswer {
-    this.hold(slice, schema);
-    return this.#guarded(() =>
-      this.#engine.run((cedar) =>
-        cedar.statefulIsAuthorized({
-          principal: call.principal,
-          action: call.action,
-          resource: call.resource,
-          context: call.context,
-          entities: call.entities,
-          preparsedPolicySetId: slice.name,
-          preparsedSchemaName: schema.name,
-          validateRequest: true,
-        }),
-      ),
+  evaluate(slice: PolicySlice, frame: ActionFrame, request: CedarRequest): AuthorizationAnswer {
+    const fault = schemaFault(frame.schema, frame.action, request);
+    if (fault !== undefined) {
+      const message = `the request does not fit the schema: ${fault}`;
+      return {
+        type: "failure",
+        errors: [{ message, help: null, code: null, url: null, severity: null }],
+        warnings: [],
+      };
+    }
+    this.hold(slice, frame);
+    return this.#guarded(() => this.#ask(slice.name, frame, prunedTo(slice.reads, request)));
+  }
+
+  #ask(policySet: string, frame: ActionFrame, request: CedarRequest): AuthorizationAnswer {
+    return this.#engine.run((cedar) =>
+      cedar.statefulIsAuthorized({
+        principal: request.principal,
+        action: request.action,
+        resource: request.resource,
+        context: request.context,
+        entities: [...request.entities, frame.entity],
+        preparsedPolicySetId: policySet,
+      }),
     );
   }
 
-  #holdSchema({ name, schema }: NamedSchema): void {
-    const answer = this.#engine.run((cedar) => cedar.preparseSchema(name, schema));
-    if (answer.type === "failure") {
-      throw new PolicyError(
-        "tools_invalid",
-        `cedar refuses the tools' schema: ${answer.errors[0]?.message ?? "no reason"}`,
-      );
+  /** A forbid for the action and for each of its groups must fire, and one for a group that it is not in must not. */
+  #tryGroups(frame: ActionFrame): void {
+    const mustFire = [frame.action, ...frame.groups];
+    const scopes = [...mustFire.map((id) => JSON.stringify(id)), '"no group has spaces"'];
+    const staticPolicies = Object.fromEntries(
+      scopes.map((id, index) => [`probe${index}`, `forbid (principal, action in Action::${id}, resource);`]),
+    );
+    this.#holdTexts("probe", staticPolicies);
+    const principal = { type: "Agent", id: "probe" };
+    const resource = { type: "Run", id: "probe" };
+    const action = { type: "Action", id: frame.action };
+    const answer = this.#ask("probe", frame, { principal, action, resource, context: {}, entities: [] });
+    const fired = answer.type === "success" ? answer.response.diagnostics.reason.toSorted() : [];
+    const expected = mustFire.map((_, index) => `probe${index}`).sort();
+    if (fired.length !== expected.length || !fired.every((id, index) => id === expected[index])) {
+      throw new PolicyError("tools_invalid", `cedar does not see the groups of the action ${frame.action}`);
     }
-    this.#held.add(name);
-    this.#heldPolicies += 1;
+    this.#held.add(frame.name);
   }
 
   #holdSlice({ name, policies }: PolicySlice): void {
-    const answer = this.#engine.run((cedar) => cedar.preparsePolicySet(name, { staticPolicies: policies }));
+    this.#holdTexts(name, policies);
+    this.#held.add(name);
+    this.#heldPolicies += Object.keys(policies).length;
+  }
+
+  #holdTexts(name: string, staticPolicies: Readonly<Record<string, string>>): void {
+    const answer = this.#engine.run((cedar) => cedar.preparsePolicySet(name, { staticPolicies }));
     if (answer.type === "failure") {
       throw new PolicyError("policies_invalid", `cedar refuses a policy: ${answer.errors[0]?.message ?? "no reason"}`);
     }
-    this.#held.add(name);
-    this.#heldPolicies += Object.keys(policies).length;
   }
 
   /** A throw out of the engine has renewed its instance: then nothing is held any more. */

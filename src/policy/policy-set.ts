@@ -40,10 +40,13 @@ export function parsePolicySet(value: unknown): PolicySetDocument {
 }
 
 /**
- * Cuts Cedar files into a document, its policies ordered by id so that moving them between files changes nothing.
- * Problems carry file and line. Text above a policy's annotations is not kept.
+ * Cuts Cedar files into a document, its policies ordered by id so that moving them between files changes nothing, and so the history
+ * facts by name. Problems carry file and line. Text above a policy's annotations is not kept.
  */
-export function policySetOf(files: readonly { readonly name: string; readonly text: string }[]): {
+export function policySetOf(
+  files: readonly { readonly name: string; readonly text: string }[],
+  history: readonly HistoryFact[] = [],
+): {
   readonly document: PolicySetDocument;
   readonly sources: PolicySources;
   readonly problems: readonly PolicyProblem[];
@@ -70,7 +73,9 @@ export function policySetOf(files: readonly { readonly name: string; readonly te
     problems.push({ severity: "error", message: `expected at most ${maxPolicies} policies` });
   }
   policies.sort((a, b) => (a.id < b.id ? -1 : 1));
-  return { document: { v: 1, policies }, sources, problems };
+  const facts = history.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const document: PolicySetDocument = { v: 1, policies, ...(facts.length === 0 ? {} : { history: facts }) };
+  return { document, sources, problems };
 }
 
 /** A problem in a policy's own text, put where its file has it. */

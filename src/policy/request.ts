@@ -4,7 +4,8 @@ import type { HistoryFact, RunFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { RiskTier } from "../core/release.ts";
 import { recordValue, Unrepresentable, unicode } from "./argument-values.ts";
-import type { ActionSlice, CompiledPolicies } from "./compile.ts";
+import type { CompiledPolicies } from "./compile.ts";
+import type { ActionSlice } from "./slices.ts";
 import { modelAction, toolAction } from "./schema.ts";
 
 /** What the gate asks: who would do what, in which run. */
@@ -88,7 +89,7 @@ function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: Ru
   return {
     input: recordValue(step.arguments, slice.input ?? new Map(), "arguments"),
     origins: { ...flow.origins },
-    destination: { origin: flow.destination, mixedScript: flow.mixedScript },
+    destination: { origin: flow.destination, contested: flow.contested, mixedScript: flow.mixedScript },
     tool: slice.tool ?? {},
   };
 }
@@ -110,6 +111,7 @@ function circumstancesOf({ at, environment, requester, flow, ...counts }: RunFac
     content: {
       dataClasses: [...flow.dataClasses],
       ungroundedLinks: long(flow.ungroundedLinks, "facts.flow.ungroundedLinks"),
+      bestOrigin: flow.best,
     },
     seen: {
       untrusted: flow.seen.untrusted,

@@ -54,7 +54,7 @@ const circumstances = {
   environment: record({ name: string, region: string }),
   requester: record({ roles: stringSet, groups: stringSet }),
   run: record({ steps: long, spentMicroUsd: long, sameName: long, approvals: long }),
-  content: record({ dataClasses: stringSet, ungroundedLinks: long }),
+  content: record({ dataClasses: stringSet, ungroundedLinks: long, bestOrigin: string }),
   seen: record({ untrusted: bool, confidentiality: long, sources: stringSet, dataClasses: stringSet }),
 };
 
@@ -138,7 +138,7 @@ function toolActionType(tool: PolicyTool, history: readonly HistoryFact[]): Acti
     input: recordType(input),
     // An argument that the call does not have has no origin.
     origins: record(Object.fromEntries([...input.keys()].map((name) => [name, { ...string, required: false }]))),
-    destination: record({ origin: string, mixedScript: bool }),
+    destination: record({ origin: string, contested: bool, mixedScript: bool }),
     tool: record({ name: string, effect: string, groups: stringSet }),
   };
   return applied(contextType(own, history), groupsOfTool(tool));

@@ -1,4 +1,8 @@
+export { listBudgets, setBudget } from "./budgets.ts";
+export type { Budget, NewBudget } from "./budgets.ts";
 export { RegistryError } from "./errors.ts";
+export { freeze, freezesInForce, liftFreeze, targetExists, teamsTouched } from "./freezes.ts";
+export type { FreezeInForce, FreezeTarget } from "./freezes.ts";
 export { defineAgent, parseManifest } from "./manifest.ts";
 export type { AgentInCode, AgentManifest, ManifestTool } from "./manifest.schema.ts";
 export { activatePolicySet, activePolicySet, policySetByDigest } from "./policy-sets.ts";

@@ -19,6 +19,8 @@ import type { Context, DocumentRoute, Handlers } from "./handler.ts";
 import { agentHandlers } from "./handlers/agents.ts";
 import { approvalHandlers } from "./handlers/approvals.ts";
 import { healthHandlers } from "./handlers/health.ts";
+import { budgetHandlers } from "./handlers/budgets.ts";
+import { freezeHandlers } from "./handlers/freezes.ts";
 import { ledgerHandlers } from "./handlers/ledger.ts";
 import { policyHandlers } from "./handlers/policies.ts";
 import { recordHandlers } from "./handlers/records.ts";
@@ -34,6 +36,8 @@ const handlers: Handlers<DocumentRoute> = {
   ...recordHandlers,
   ...approvalHandlers,
   ...policyHandlers,
+  ...budgetHandlers,
+  ...freezeHandlers,
   ...ledgerHandlers,
 };
 

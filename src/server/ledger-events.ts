@@ -87,3 +87,56 @@ export function unstartedRunClosed(run: { readonly id: RunId; readonly team: str
     facts: { status: "cancelled", steps: 0, spentMicroUsd: 0 },
   };
 }
+
+type BudgetTarget = {
+  readonly team: string;
+  readonly agent: string | undefined;
+  readonly period: string;
+  readonly limits: { readonly microUsd: number | null; readonly tokens: number | null; readonly calls: number | null };
+  readonly approvers: string;
+};
+
+export function budgetSet(budget: BudgetTarget, event: number, by: string, now: Date): LedgerEvent {
+  const { team, agent, period, limits, approvers } = budget;
+  return {
+    log: team,
+    kind: "budget.set",
+    dedupKey: `budget/${event}`,
+    at: now.toISOString(),
+    facts: {
+      ...(agent === undefined ? {} : { agent }),
+      period,
+      ...(limits.microUsd === null ? {} : { maxMicroUsd: limits.microUsd }),
+      ...(limits.tokens === null ? {} : { maxTokens: limits.tokens }),
+      ...(limits.calls === null ? {} : { maxCalls: limits.calls }),
+      approvers,
+      by,
+    },
+  };
+}
+
+export function freezeChanged(
+  team: string,
+  target: {
+    readonly team?: string | undefined;
+    readonly agent?: string | undefined;
+    readonly tool?: string | undefined;
+  },
+  event: number,
+  frozen: boolean,
+  by: string,
+  now: Date,
+): LedgerEvent {
+  return {
+    log: team,
+    kind: frozen ? "freeze.set" : "freeze.lifted",
+    dedupKey: `freeze/${event}`,
+    at: now.toISOString(),
+    facts: {
+      scope: target.team === undefined ? "all" : "team",
+      ...(target.agent === undefined ? {} : { agent: target.agent }),
+      ...(target.tool === undefined ? {} : { tool: target.tool }),
+      by,
+    },
+  };
+}

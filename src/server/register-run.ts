@@ -8,7 +8,7 @@ import type { Json } from "../core/json.ts";
 import type { Release } from "../core/release.ts";
 import type { RunInput } from "../core/run.ts";
 import { listAgents, releaseByDigest, resolveChannel } from "../registry/index.ts";
-import { createRun, digestOf, inTransaction, putPayloads, runById } from "../store/index.ts";
+import { createRun, digestOf, inTransaction, putPayloads, runById, subjectKey } from "../store/index.ts";
 import type { RunRow, Tx } from "../store/index.ts";
 import type { Services } from "./dependencies.ts";
 import { agentNotFound } from "./handlers/agents.ts";
@@ -89,6 +89,7 @@ async function insertRun(tx: Tx, services: Services, by: string, body: StartRunB
     input: digest as Digest,
     requestedBy: by,
     limits: release.document.limits,
+    ...(input.subject === undefined ? {} : { subjectKey: subjectKey(services.keys, input.subject.id) }),
     now,
   });
   return (await runById(tx, id)) as RunRow;

@@ -10,6 +10,7 @@ export {
   payloadKeysOf,
   putPayloads,
   sealPayload,
+  subjectKey,
   writeSealed,
 } from "./payloads.ts";
 export type { PayloadKeys, SealedPayload } from "./payloads.ts";

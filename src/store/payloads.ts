@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from "node:crypto";
+import { createHmac, createCipheriv, createDecipheriv, createSecretKey, randomBytes } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { chmod, link, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -39,6 +39,11 @@ export function payloadKeysOf(key: Uint8Array): PayloadKeys {
   // Made once: a cipher makes a key object of raw bytes at every call.
   const secret = createSecretKey(key);
   return { current: { id, key: secret }, find: (wanted) => (wanted === id ? secret : undefined) };
+}
+
+/** A name for a person that tells two runs for the same one from others, and does not tell who it is: HMAC-SHA-256 under the payload key. */
+export function subjectKey(keys: PayloadKeys, id: string): string {
+  return createHmac("sha256", keys.current.key).update(`countersign/subject/v1\n${id}`).digest("hex");
 }
 
 /**

@@ -14,6 +14,8 @@ export type NewRun = {
   readonly input: Digest;
   readonly requestedBy: string;
   readonly limits: RunLimits;
+  /** Names whom the run is for, by `subjectKey`; absent: nobody in particular. */
+  readonly subjectKey?: string;
   readonly now: Date;
 };
 
@@ -23,8 +25,8 @@ export type NewRun = {
  */
 export async function createRun(tx: Tx, run: NewRun): Promise<void> {
   await tx.query(
-    `insert into run (id, team, agent, release, input, requested_by, created_at, max_steps, max_cost_micro_usd)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+    `insert into run (id, team, agent, release, input, requested_by, created_at, max_steps, max_cost_micro_usd, subject_key)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       run.id,
       run.team,
@@ -35,6 +37,7 @@ export async function createRun(tx: Tx, run: NewRun): Promise<void> {
       run.now,
       run.limits.maxSteps,
       run.limits.maxCostMicroUsd,
+      run.subjectKey ?? "",
     ],
   );
 }
@@ -138,13 +141,16 @@ export type DecisionRow = {
   readonly facts: RunFacts;
   readonly request: Digest;
   readonly approval: ApprovalId | null;
+  readonly effective: Digest | null;
+  readonly shadow: boolean;
   readonly at: Date;
 };
 
 /** Every decision on the steps of a run, in order. */
 export async function decisionsOf(tx: Tx, run: RunId): Promise<readonly DecisionRow[]> {
   const { rows } = await tx.query<DecisionRow>(
-    `select seq, n, activity, outcome, code, policies, policy_set as "policySet", facts, request, approval, at
+    `select seq, n, activity, outcome, code, policies, policy_set as "policySet", facts, request, approval, effective,
+       shadow, at
      from decision where run = $1 order by seq, n`,
     [run],
   );

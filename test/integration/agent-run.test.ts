@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { decisionsOf, getPayload, stepsOf } from "../../src/store/index.ts";
+import { decisionsOf, getPayload, runById, stepsOf } from "../../src/store/index.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import { cancelRun, queryRunState } from "../../src/temporal/index.ts";
 import { createWorld, until } from "../support/world.ts";
@@ -132,7 +132,6 @@ test("a policy that changed since the approval stops the call", async () => {
 
 test.each([
   ["steps", { maxSteps: 3 }, "limit_steps"],
-  ["cost", { maxCostMicroUsd: 2_000 }, "limit_cost"],
   ["wall clock", { maxWallClockMs: 1_000 }, "limit_wall_clock"],
 ])("an endless loop ends at the limit of %s", async (_, limits, code) => {
   const world = await createWorld({
@@ -142,6 +141,30 @@ test.each([
   await world.work();
   const run = await world.start();
   expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code }, heldMicroUsd: 0 });
+});
+
+test("a run that has spent its limit waits for more: given, it goes on and waits again; refused, it ends", async () => {
+  const world = await createWorld({
+    limits: { maxCostMicroUsd: 2_000 },
+    turns: [{ calls: [call("look", { thing: "box" })], repeat: true, delayMs: 20 }],
+  });
+  await world.work();
+  const owner = await world.reviewer("owner", ["budget"]);
+  const run = await world.start();
+  const first = await world.request(run);
+  expect(first.requirements).toMatchObject([{ policy: "budget:run", group: "budget", quorum: 1 }]);
+  await owner.decide(first, "approve");
+  await world.wake(run, first);
+  const second = await until(async () => {
+    const request = await world.request(run);
+    return request.id === first.id ? undefined : request;
+  });
+  expect(second.seq).toBeGreaterThan(first.seq);
+  const row = await runById(world.pool, run);
+  expect(row?.maxCostMicroUsd).toBeGreaterThanOrEqual(4_000);
+  await owner.decide(second, "deny", "enough");
+  await world.wake(run, second);
+  expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "limit_cost" }, heldMicroUsd: 0 });
 });
 
 test.each([

@@ -45,6 +45,8 @@ function refusals(text: string, id = "p"): string {
 const forbid = "forbid (principal, action, resource);";
 const held = '@id("p") @decision("require_approval") @group("treasury")';
 
+const support = { team: "shop", name: "support" };
+
 describe("compilePolicies refuses", () => {
   it.each<[string, string, RegExp]>([
     ["text that does not parse", '@id("p")\npermit (principal,\naction resource);', /^line 3: policy p: unexpected/],
@@ -150,7 +152,7 @@ describe("policies about what a release does not have", () => {
   it("apply to nothing when compiled for the release", () => {
     const compiled = compilePolicies(documentOf(text), tools);
     expect(decide(compiled, request("look")).outcome).toBe("allow");
-    expect(Object.keys(compiled.slices.get("tool/look")?.all.policies ?? {})).toEqual(["p"]);
+    expect(Object.keys(compiled.slices.get("tool/look")?.of(support).all.policies ?? {})).toEqual(["p"]);
   });
 
   it("are errors when checked against all the team's tools, at file and line", () => {
@@ -182,20 +184,36 @@ describe("slices", () => {
     const general = ['@id("a") permit (principal, action in Action::"effect/write", resource);'];
     const particular = Array.from({ length: 999 }, (_, index) => forTool(index));
     const compiled = compilePolicies(documentOf(...general, ...particular), many);
-    const sizes = [...compiled.slices.values()].map(({ all }) => Object.keys(all.policies).length);
+    const sizes = [...compiled.slices.values()].map((slice) => Object.keys(slice.of(support).all.policies).length);
     expect(compiled.policies.size).toBe(1_000);
     expect(Math.max(...sizes)).toBe(11);
-    expect(compiled.slices.get("model")?.all.policies).toEqual({});
-    const { all, unliftable, schema } = compiled.slices.get("tool/t4") ?? {};
+    expect(compiled.slices.get("model")?.of(support).all.policies).toEqual({});
+    const slice = compiled.slices.get("tool/t4");
+    const { all, permits } = slice?.of(support) ?? {};
     expect(Object.keys(all?.policies ?? {})).toHaveLength(11);
-    expect(Object.keys(unliftable?.policies ?? {})).toEqual(["a"]);
-    expect(Object.keys(schema?.schema[""]?.actions ?? {})).toEqual(["effect/write", "group/money", "tool", "tool/t4"]);
+    expect(Object.keys(permits?.policies ?? {})).toEqual(["a"]);
+    expect(slice?.frame.groups).toEqual(["effect/write", "group/money", "tool"]);
+    expect(slice?.frame.entity.parents).toHaveLength(3);
+  });
+
+  it("leave out what is about other agents and teams", () => {
+    const scopes = [
+      "principal",
+      'principal == Agent::"shop/support"',
+      'principal in Team::"shop"',
+      "principal is Agent",
+    ];
+    const others = ['principal == Agent::"shop/other"', 'principal in Team::"bank"'];
+    const texts = [...scopes, ...others].map((scope, index) => `@id("p${index}") permit (${scope}, action, resource);`);
+    const compiled = compilePolicies(documentOf(...texts), tools);
+    const kept = Object.keys(compiled.slices.get("tool/look")?.of(support).all.policies ?? {});
+    expect(kept).toEqual(["p0", "p1", "p2", "p3"]);
   });
 
   it("are shared when equal, and compilations are memoised by content", () => {
     const document = documentOf('@id("a") permit (principal, action in Action::"effect/write", resource);');
     const compiled = compilePolicies(document, many);
-    const names = new Set([...compiled.slices.values()].map(({ all }) => all.name));
+    const names = new Set([...compiled.slices.values()].map((slice) => slice.of(support).all.name));
     expect(names.size).toBe(2);
     expect(compilePolicies(structuredClone(document), structuredClone(many))).toBe(compiled);
     expect(compilePolicies(document, tools)).not.toBe(compiled);

@@ -139,16 +139,20 @@ describe("decide", () => {
     expect(decide(compilePolicies(guarded, tools), request(1)).outcome).toBe("allow");
   });
 
-  it("has Cedar check each request against the schema, should our own conversion ever be wrong", () => {
+  it("checks each request against the schema, should our own conversion ever be wrong", () => {
     const compiled = compilePolicies(documentOf({ permit }), tools);
     const slice = compiled.slices.get("tool/pay");
     const good = explain(compiled, request(1)).request;
     if (slice === undefined || good === undefined) throw new Error("expected a request");
     const bad = { ...good, context: { ...good.context, input: { amount: "1" } } };
-    expect(evaluator.evaluate(slice.all, slice.schema, good)).toMatchObject({ response: { decision: "allow" } });
-    expect(evaluator.evaluate(slice.all, slice.schema, bad).type).toBe("failure");
+    expect(evaluator.evaluate(slice.of({ team: "shop", name: "support" }).all, slice.frame, good)).toMatchObject({
+      response: { decision: "allow" },
+    });
+    expect(evaluator.evaluate(slice.of({ team: "shop", name: "support" }).all, slice.frame, bad).type).toBe("failure");
     const unknown = { ...good, principal: { type: "Stranger", id: "x" } };
-    expect(evaluator.evaluate(slice.all, slice.schema, unknown).type).toBe("failure");
+    expect(evaluator.evaluate(slice.of({ team: "shop", name: "support" }).all, slice.frame, unknown).type).toBe(
+      "failure",
+    );
   });
 
   it("decides model calls by model, tokens and the run's facts", () => {

@@ -1,0 +1,75 @@
+import type { Command } from "commander";
+
+import { cliOf } from "../cli.ts";
+import type { Cli } from "../cli.ts";
+import { CliError } from "../cli-error.ts";
+import { localTime, safe } from "../terminal.ts";
+
+type TargetFlags = {
+  readonly agent?: string;
+  readonly tool?: string;
+  readonly team?: string;
+  readonly all?: true;
+  readonly reason: string;
+};
+
+export function addFreezeCommands(program: Command): void {
+  const freeze = program
+    .command("freeze")
+    .description("stop steps before they happen, everywhere, within a second; runs wait until it is lifted");
+  targets(freeze)
+    .requiredOption("--reason <text>", "why, for those who find it")
+    .action((flags: TargetFlags, command: Command) => change(cliOf(command), flags, true));
+  freeze
+    .command("list")
+    .description("what is frozen")
+    .action((_flags, command: Command) => list(cliOf(command)));
+  targets(program.command("unfreeze").description("lift a freeze of this very target; wider ones stay"))
+    .option("--reason <text>", "why", "lifted")
+    .action((flags: TargetFlags, command: Command) => change(cliOf(command), flags, false));
+}
+
+function targets(command: Command): Command {
+  return command
+    .option("--agent <agent>", "an agent, TEAM/NAME")
+    .option("--tool <tool>", "a tool, of every team or with --team of one")
+    .option("--team <team>", "a whole team")
+    .option("--all", "everything");
+}
+
+async function change({ client, terminal }: Cli, flags: TargetFlags, frozen: boolean): Promise<void> {
+  const body = { ...targetOf(flags), reason: flags.reason };
+  const { changed } = await (frozen ? client.freeze({ body }) : client.liftFreeze({ body }));
+  const state = frozen ? "frozen" : "not frozen";
+  terminal.say(`${nameOf(body)} is ${state}${changed ? "" : " already"}`);
+  terminal.result({ changed });
+}
+
+function targetOf({ agent, tool, team, all }: TargetFlags): { team?: string; agent?: string; tool?: string } {
+  const kinds = [agent !== undefined, tool !== undefined || team !== undefined, all === true].filter(Boolean).length;
+  if (kinds !== 1) {
+    throw new CliError("usage", "freeze what? Give one of --agent, --tool (with --team), --team and --all", {
+      hint: "countersign freeze --team shop --reason TEXT",
+    });
+  }
+  if (agent === undefined) return { ...(team === undefined ? {} : { team }), ...(tool === undefined ? {} : { tool }) };
+  const [of, name, ...rest] = agent.split("/");
+  if (of === undefined || name === undefined || rest.length > 0)
+    throw new CliError("usage", `\`${agent}\` is not an agent: expected TEAM/NAME`);
+  return { team: of, agent: name };
+}
+
+function nameOf({ team, agent, tool }: { team?: string | null; agent?: string | null; tool?: string | null }): string {
+  const parts = [
+    ...(tool ? [`tool ${tool}`] : []),
+    ...(agent ? [`agent ${team}/${agent}`] : team ? [`team ${team}`] : []),
+  ];
+  return parts.length === 0 ? "everything" : parts.join(" of ");
+}
+
+async function list({ client, terminal }: Cli): Promise<void> {
+  const { freezes } = await client.listFreezes({ query: {} });
+  if (freezes.length === 0) terminal.say("nothing is frozen");
+  for (const one of freezes) terminal.say(`${nameOf(one)}: ${safe(one.reason)} (${one.by}, ${localTime(one.at)})`);
+  terminal.result({ freezes });
+}

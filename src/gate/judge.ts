@@ -1,0 +1,216 @@
+import { LRUCache } from "lru-cache";
+
+import { exhausted } from "../core/budget.ts";
+import type { BudgetFacts, Exhausted } from "../core/budget.ts";
+import type { ApprovalRequirement, Decision, DenialCode, HistoryFact, RunFacts } from "../core/decision.ts";
+import { codeOf } from "../core/errors.ts";
+import type { Digest } from "../core/ids.ts";
+import type { Json, JsonObject } from "../core/json.ts";
+import {
+  compilePolicies,
+  explain,
+  groupsOfTool,
+  modelAction,
+  parsePolicySet,
+  PolicyError,
+  requestJson,
+  toolAction,
+} from "../policy/index.ts";
+import type { Approved, CompiledPolicies, PolicyRequest } from "../policy/index.ts";
+import { policySetByDigest } from "../registry/index.ts";
+import { digestOf } from "../store/index.ts";
+import type { Pool, Tx } from "../store/index.ts";
+import { budgetFacts } from "./budgets.ts";
+import type { RunContext } from "./governed-call.ts";
+import { wideLocks } from "./history.ts";
+import type { HistoryCounter, HistoryLock } from "./history.ts";
+import type { Standing } from "./record.ts";
+import type { ResolvedStep } from "./resolve.ts";
+
+/** What is known of a step before it is judged. */
+export type Question = {
+  readonly run: RunContext;
+  readonly step: ResolvedStep;
+  readonly standing: Standing;
+  readonly policySet: Digest;
+  /** Undefined where the set cannot be compiled for the run's release, which may be older than the policies: nothing is permitted then. */
+  readonly policies: CompiledPolicies | undefined;
+  readonly environment: RunFacts["environment"];
+  readonly at: Date;
+};
+
+export type Judged = {
+  readonly decision: Decision;
+  readonly policySet: Digest;
+  readonly facts: RunFacts;
+  readonly request: Digest;
+  /** The arguments that the call may happen with, where obligations change them. */
+  readonly effective?: JsonObject;
+  /** The budgets that have no room for it. */
+  readonly exhausted: readonly Exhausted[];
+};
+
+/** The policies that decide, compiled for the run's release. */
+export async function policiesFor(
+  pool: Pool,
+  policySet: Digest,
+  run: RunContext,
+): Promise<CompiledPolicies | undefined> {
+  const { document } = await policySetByDigest(pool, policySet);
+  return compiledFor(policySet, document, run);
+}
+
+// Compiling hashes the whole set even where it is remembered, so the pair of digests is looked up first.
+const compiled = new LRUCache<string, CompiledPolicies>({ max: 200 });
+
+function compiledFor(policySet: Digest, document: Json, run: RunContext): CompiledPolicies | undefined {
+  const name = `${policySet}/${run.release.digest}`;
+  const known = compiled.get(name);
+  if (known !== undefined) return known;
+  try {
+    const made = compilePolicies(parsePolicySet(document), run.release.document.tools);
+    compiled.set(name, made);
+    return made;
+  } catch (error) {
+    if (error instanceof PolicyError) return undefined;
+    throw error;
+  }
+}
+
+/** What has to be locked before the step is judged, so that what is counted stays true until the decision is written. */
+export function locksFor({ run, step, policies }: Question): readonly HistoryLock[] {
+  if (policies === undefined || policies.history.length === 0 || step.refusal !== undefined) return [];
+  const reads = new Set(historyFor(policies, step).map(({ name }) => name));
+  return wideLocks(policies.history, { actions: actionsOf(step), reads }, run);
+}
+
+function historyFor(policies: CompiledPolicies, step: ResolvedStep): readonly HistoryFact[] {
+  return policies.slices.get(actionOf(step))?.history ?? [];
+}
+
+function actionOf(step: ResolvedStep): string {
+  return step.kind === "model" ? modelAction : toolAction(step.name);
+}
+
+function actionsOf(step: ResolvedStep): readonly string[] {
+  const groups = step.kind === "tool" && step.tool !== undefined ? groupsOfTool(step.tool) : [];
+  return [actionOf(step), ...groups];
+}
+
+/** Asks the engine, unless there is nothing to ask: an unknown tool, arguments that do not fit, no price. Then looks at the budgets. */
+export async function judge(
+  tx: Tx,
+  count: HistoryCounter,
+  question: Question,
+  approved: readonly Approved[],
+): Promise<Judged> {
+  const { run, step, policySet, policies } = question;
+  const common = { policySet, request: step.actionDigest, exhausted: [] };
+  if (step.refusal !== undefined) {
+    return { ...common, facts: factsOf(question, {}), decision: denial(step.refusal.code, step.refusal.text) };
+  }
+  if (policies === undefined) {
+    const text = "the policies in force do not fit the tools of this release";
+    return { ...common, facts: factsOf(question, {}), decision: denial("undecidable", text) };
+  }
+  const history = await countFor(tx, count, question, historyFor(policies, step));
+  if (history === undefined) {
+    const text = "what the policies want counted cannot be counted";
+    return { ...common, facts: factsOf(question, {}), decision: denial("undecidable", text) };
+  }
+  const facts = factsOf(question, history);
+  const { decision, request, effective } = explain(policies, policyRequestOf(run, step, facts), approved);
+  const budget = budgetFacts(question.standing, run, step);
+  const over = decision.outcome === "deny" ? [] : exhausted(budget);
+  return {
+    policySet,
+    facts: over.length === 0 ? facts : { ...facts, budget },
+    // Arguments that Cedar cannot hold are denied without being asked about; the action says what they were.
+    request: request === undefined ? step.actionDigest : digestOf(requestJson(request)),
+    decision: withBudgets(decision, over, approved),
+    exhausted: over,
+    ...(effective === undefined || decision.outcome === "deny" ? {} : { effective }),
+  };
+}
+
+/** Undefined where a fact cannot be counted: the step is denied then. */
+async function countFor(
+  tx: Tx,
+  count: HistoryCounter,
+  { run, step, at }: Question,
+  facts: readonly HistoryFact[],
+): Promise<RunFacts["history"] | undefined> {
+  if (facts.length === 0) return {};
+  try {
+    return await count(tx, { run, seq: step.seq, now: at, facts });
+  } catch (error) {
+    if (codeOf(error) === "history_uncountable") return undefined;
+    throw error;
+  }
+}
+
+function factsOf({ step, standing, environment, at }: Question, history: RunFacts["history"]): RunFacts {
+  return {
+    at: at.toISOString(),
+    environment,
+    requester: { roles: standing.requesterRoles, groups: standing.requesterGroups },
+    steps: standing.steps,
+    spentMicroUsd: standing.spentMicroUsd,
+    sameName: standing.sameName,
+    approvals: standing.approvals,
+    flow: step.flow,
+    history,
+  };
+}
+
+/**
+ * A decision with what the budgets say: a step that has no room asks the people of its budgets, beside those whom policies ask. Nobody
+ * is asked about what is denied, and what was approved is not asked again.
+ */
+export function withBudgets(decision: Decision, over: readonly Exhausted[], approved: readonly Approved[]): Decision {
+  const open = over.filter(({ requirement }) => !isApproved(requirement, approved));
+  if (open.length === 0 || decision.outcome === "deny") return decision;
+  const asked = decision.outcome === "require_approval" ? decision : { policies: [], requirements: [] };
+  return {
+    outcome: "require_approval",
+    policies: [...asked.policies, ...open.map(({ reason }) => reason)],
+    requirements: [...asked.requirements, ...open.map(({ requirement }) => requirement)],
+  };
+}
+
+function isApproved({ policy, group, quorum }: ApprovalRequirement, approved: readonly Approved[]): boolean {
+  return approved.some((one) => one.policy === policy && one.group === group && one.approvals >= quorum);
+}
+
+/** The same for a recorded decision: what the budgets said is worked out again from what is recorded of them. */
+export function exhaustedBy(budget: BudgetFacts | undefined): readonly Exhausted[] {
+  return budget === undefined ? [] : exhausted(budget);
+}
+
+/** What the engine is asked about a step. */
+export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunFacts): PolicyRequest {
+  const { document } = run.release;
+  return {
+    agent: {
+      team: run.team,
+      name: run.agent,
+      release: run.release.digest,
+      useCase: document.useCase,
+      riskTier: document.riskTier,
+    },
+    run: {
+      id: run.id,
+      requestedBy: run.requestedBy,
+      ...(run.input.subject === undefined ? {} : { subject: run.input.subject }),
+    },
+    step:
+      step.kind === "model"
+        ? { kind: "model", model: step.name, maxOutputTokens: document.model.maxOutputTokens }
+        : { kind: "tool", tool: step.name, arguments: step.args },
+    facts,
+  };
+}
+
+export function denial(code: DenialCode, text: string): Decision {
+  return { outcome: "deny", code, policies: [{ policy: `gate:${code}`, text }] };
+}

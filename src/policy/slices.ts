@@ -1,0 +1,82 @@
+import { LRUCache } from "lru-cache";
+
+import type { HistoryFact } from "../core/decision.ts";
+import type { Attribute } from "./argument-types.ts";
+import { actionFrame, policySlice } from "./evaluator.ts";
+import type { ActionFrame, PolicySlice } from "./evaluator.ts";
+import type { ReadPolicy } from "./policy.ts";
+import { coversAction, coversEntity, entityName } from "./scope.ts";
+import { groupsOfTool, inputOf, modelAction, schemaOfAction, toolAction } from "./schema.ts";
+import type { PolicyTool } from "./schema.ts";
+
+/** All that is needed to decide one action: Cedar's cost grows with what it is given, so it gets no more. */
+export type ActionSlice = {
+  readonly action: string;
+  /** The types of `context.input`; absent for a model call. */
+  readonly input?: ReadonlyMap<string, Attribute>;
+  /** What policies see of the tool itself; absent for a model call. */
+  readonly tool?: { readonly name: string; readonly effect: string; readonly groups: string[] };
+  /** What has to be counted: the facts that a policy about this action reads. */
+  readonly history: readonly HistoryFact[];
+  readonly frame: ActionFrame;
+  /** Of the policies about this action, those that can apply to this agent. */
+  of(agent: { readonly team: string; readonly name: string }): AgentSlice;
+};
+
+/** The policies that can apply when one agent takes one action. */
+export type AgentSlice = {
+  readonly all: PolicySlice;
+  /** The permits alone: asked where every forbid that fired can be lifted. */
+  readonly permits: PolicySlice;
+};
+
+/** Agents for which one action's slices are kept. */
+const rememberedAgents = 200;
+
+export function slicesOf(
+  policies: readonly ReadPolicy[],
+  tools: readonly PolicyTool[],
+  history: readonly HistoryFact[],
+): ReadonlyMap<string, ActionSlice> {
+  const model = sliceOf(modelAction, [], policies, undefined, history);
+  const others = tools.map((tool) => sliceOf(toolAction(tool.name), groupsOfTool(tool), policies, tool, history));
+  return new Map([model, ...others].map((slice) => [slice.action, slice]));
+}
+
+function sliceOf(
+  action: string,
+  groups: readonly string[],
+  policies: readonly ReadPolicy[],
+  tool: PolicyTool | undefined,
+  declared: readonly HistoryFact[],
+): ActionSlice {
+  const relevant = policies.filter(({ scope }) => coversAction(scope.action, action, groups));
+  const history = declared.filter(({ name }) => relevant.some((policy) => readsFact(policy, name)));
+  const agents = new LRUCache<string, AgentSlice>({ max: rememberedAgents });
+  return {
+    action,
+    history,
+    ...(tool === undefined
+      ? {}
+      : { input: inputOf(tool), tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] } }),
+    frame: actionFrame(action, groups, schemaOfAction(tool, history)),
+    of({ team, name }) {
+      const id = `${team}/${name}`;
+      const known = agents.get(id);
+      if (known !== undefined) return known;
+      const principal = { type: "Agent", name: entityName("Agent", id), parents: [entityName("Team", team)] };
+      const mine = relevant.filter(({ scope }) => coversEntity(scope.principal, principal));
+      const permits = mine.filter(({ effect }) => effect === "permit");
+      const made = { all: policySlice(mine), permits: policySlice(permits) };
+      agents.set(id, made);
+      return made;
+    },
+  };
+}
+
+/** Whether a policy may look at `context.history.NAME`. */
+export function readsFact({ reads: { context } }: Pick<ReadPolicy, "reads">, name: string): boolean {
+  if (context.whole) return true;
+  const history = context.children.get("history");
+  return history !== undefined && (history.whole || history.children.has(name));
+}

@@ -1,0 +1,137 @@
+import { budgetNames, periodStart } from "../core/budget.ts";
+import type { Amounts, BudgetPeriod, BudgetState, Limits } from "../core/budget.ts";
+import type { Tx } from "../store/index.ts";
+
+export type NewBudget = {
+  readonly team: string;
+  /** Undefined: the team as a whole. */
+  readonly agent: string | undefined;
+  readonly period: BudgetPeriod;
+  readonly limits: Limits;
+  readonly approvers: string;
+  readonly by: string;
+  readonly now: Date;
+};
+
+/** A budget with what is used of it in the period that now is in. */
+export type Budget = BudgetState & {
+  readonly team: string;
+  readonly agent: string | null;
+  readonly period: BudgetPeriod;
+  readonly starts: Date;
+  readonly at: Date;
+  readonly by: string;
+};
+
+/**
+ * Sets a budget from the next decision on. Returns the event's id, or undefined where it is in force as given already. What it begins with is
+ * worked out from the record, so that it is right for the whole of the present period, steps under way included: where nothing was
+ * counted for it yet, decisions and outcomes everywhere wait for that sum.
+ */
+export async function setBudget(tx: Tx, budget: NewBudget): Promise<number | undefined> {
+  const { team, agent = "", period, limits, approvers, by, now } = budget;
+  await tx.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [`budget/${team}`]);
+  const starts = periodStart(period, now);
+  const counted = await tx.query(
+    "select from budget_use where team = $1 and agent = $2 and period = $3 and starts = $4",
+    [team, agent, period, starts],
+  );
+  if (counted.rowCount === 0) await beginWithRecord(tx, { team, agent, period, starts });
+  const { rows } = await tx.query<{ id: number }>(
+    `insert into budget_event (team, agent, period, max_micro_usd, max_tokens, max_calls, approvers, at, by_principal)
+     select $1::text, $2::text, $3::text, $4::bigint, $5::bigint, $6::bigint, $7::text, $8::timestamptz, $9::text
+     where not exists (
+       select from (select * from budget_event where team = $1 and agent = $2 and period = $3 order by id desc limit 1) latest
+       where (max_micro_usd, max_tokens, max_calls, approvers) is not distinct from ($4::bigint, $5::bigint, $6::bigint, $7::text))
+     returning id`,
+    [team, agent, period, limits.microUsd, limits.tokens, limits.calls, approvers, now, by],
+  );
+  return rows[0]?.id;
+}
+
+type Scope = {
+  readonly team: string;
+  readonly agent: string;
+  readonly period: BudgetPeriod;
+  readonly starts: Date;
+};
+
+/**
+ * The lock waits for every decision and outcome that is being written, and holds back the others: each step is either in the sum, or charged
+ * to the new row when it ends.
+ */
+async function beginWithRecord(tx: Tx, { team, agent, period, starts }: Scope): Promise<void> {
+  await tx.query("lock table step in share row exclusive mode");
+  await tx.query(
+    `with begun as (
+       insert into budget_use (team, agent, period, starts, spent_micro_usd, spent_tokens, spent_calls, held_micro_usd, held_tokens, held_calls)
+       select $1::text, $2::text, $3::text, $4::timestamptz,
+         coalesce(sum(cost_micro_usd) filter (where step.state <> 'intended'), 0),
+         coalesce(sum(input_tokens + output_tokens) filter (where step.state <> 'intended'), 0),
+         count(*) filter (where step.state <> 'intended'),
+         coalesce(sum(step.held_micro_usd) filter (where step.state = 'intended'), 0),
+         coalesce(sum(step.held_tokens) filter (where step.state = 'intended'), 0),
+         count(*) filter (where step.state = 'intended')
+       from step join run on run.id = step.run
+       where run.team = $1 and $2 in ('', run.agent) and step.decided_at >= $4::timestamptz
+         and step.state in ('intended', 'done', 'failed', 'unknown')
+       on conflict do nothing
+       returning id)
+     update step set budgets = step.budgets || begun.id from begun, run
+     where run.id = step.run and run.team = $1 and $2 in ('', run.agent) and step.decided_at >= $4 and step.state = 'intended'`,
+    [team, agent, period, starts],
+  );
+}
+
+/** The budgets in force, of one team or all. */
+export async function listBudgets(tx: Tx, team: string | undefined, now: Date): Promise<readonly Budget[]> {
+  const { rows } = await tx.query<BudgetRow>(
+    `select b.team, b.agent, b.period, b.approvers, b.at, b.by_principal as by, b.max_micro_usd as "microUsd", b.max_tokens as tokens,
+       b.max_calls as calls,
+       coalesce(array[spent_micro_usd, spent_tokens, spent_calls, held_micro_usd, held_tokens, held_calls, extended_micro_usd,
+         extended_tokens, extended_calls], array_fill(0::bigint, array[9]))::text[] as used
+     from (select distinct on (team, agent, period) * from budget_event where $1::text is null or team = $1
+           order by team, agent, period, id desc) b
+     left join budget_use u on u.team = b.team and u.agent = b.agent and u.period = b.period
+       and u.starts = case b.period when 'month' then $2::timestamptz else to_timestamp(0) end
+     order by b.team, b.agent, b.period desc`,
+    [team ?? null, periodStart("month", now)],
+  );
+  return rows.map((row) => budgetOf(row, now));
+}
+
+type BudgetRow = Limits & {
+  readonly team: string;
+  readonly agent: string;
+  readonly period: BudgetPeriod;
+  readonly approvers: string;
+  readonly at: Date;
+  readonly by: string;
+  readonly used: readonly string[];
+};
+
+function budgetOf(
+  { team, agent, period, approvers, at, by, microUsd, tokens, calls, used }: BudgetRow,
+  now: Date,
+): Budget {
+  const name = budgetNames.find((known) => known === `${agent === "" ? "team" : "agent"}/${period}`);
+  if (name === undefined) throw new TypeError(`a budget has no period \`${period}\``);
+  const amounts = (from: number): Amounts => {
+    const [first = 0, second = 0, third = 0] = used.slice(from, from + 3).map(Number);
+    return { microUsd: first, tokens: second, calls: third };
+  };
+  return {
+    name,
+    team,
+    agent: agent === "" ? null : agent,
+    period,
+    starts: periodStart(period, now),
+    limits: { microUsd, tokens, calls },
+    approvers,
+    spent: amounts(0),
+    held: amounts(3),
+    extended: amounts(6),
+    at,
+    by,
+  };
+}
