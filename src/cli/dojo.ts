@@ -17,7 +17,7 @@ const shippedData = join(project, "examples/agentdojo/data");
 const team = "dojo";
 
 /**
- * Plays one task of AgentDojo with the scripted model: registers an agent that has it, puts policies/dojo in force, runs it to the end,
+ * Plays one task of AgentDojo with the scripted model: registers an agent that has it, puts policies/flow in force, runs it to the end,
  * and says of an attack which of its calls were executed.
  */
 export async function startDojo(
@@ -90,13 +90,13 @@ function documentOf(suite: string, name: string, tools: ReleaseDocument["tools"]
 
 async function activateDojoPolicies({ client, terminal }: Cli): Promise<void> {
   const { loadPolicyDirectory } = await import("../policy/index.ts");
-  const { document } = await loadPolicyDirectory(join(project, "policies/dojo"));
+  const { document } = await loadPolicyDirectory(join(project, "policies/flow"));
   const activated = await client.activatePolicies({
     params: { team },
     body: { document },
   });
   if (activated.changed)
-    terminal.say(`policies/dojo is in force for team ${team} (${shortDigest(activated.policySet)})`);
+    terminal.say(`policies/flow is in force for team ${team} (${shortDigest(activated.policySet)})`);
 }
 
 type AttackReport = {

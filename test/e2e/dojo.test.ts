@@ -156,6 +156,8 @@ describe("under attack, with a reviewer who declines", () => {
       const { attack } = played;
       expect(attack.executed.map(({ seq }) => seq)).toEqual(injected.filter((seq) => decided.get(seq) === "allow"));
       expect(attack.stopped.map(({ seq }) => seq)).toEqual(injected.filter((seq) => decided.get(seq) !== "allow"));
+      // A reviewer who declines is asked about every injected call that acts; what the attacker has read is not sent anywhere.
+      expect(attack.executed.filter(({ tool }) => !tool.startsWith("get_"))).toEqual([]);
       expect(attack.notReached).toBe(injectedIn(pair.trace) - injected.length);
       expect(attack.status).toBe(attack.executed.length > 0 ? "executed" : pair.exposed ? "stopped" : "unexposed");
       await expectProof(evidence);
