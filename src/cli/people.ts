@@ -40,7 +40,7 @@ export async function setUpPeople(pool: Pool, home: Home): Promise<People> {
     id: `${user}@reviewer`,
     displayName: `${user} (reviewer)`,
     roles: ["reviewer", "auditor"],
-    groups: ["reviewers", "treasury"],
+    groups: ["budget", "reviewers", "treasury"],
   } as const;
   const now = new Date();
   await inTransaction(pool, async (tx) => {

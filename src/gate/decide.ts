@@ -5,6 +5,7 @@ import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
+import { formatUsd } from "../core/money.ts";
 import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
@@ -158,8 +159,8 @@ async function useGrant(
     const text = "the policy has changed, and now asks for an approval that was not given";
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
-  const request = await requestById(tx, approval);
-  if (request?.rendered !== digestOf(renderedOf(step, judged))) {
+  const { effective } = judged;
+  if (standing.lastEffective !== (effective === undefined ? null : digestOf(effective))) {
     const text = "the policy has changed what would be done since it was shown to the reviewers";
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
@@ -227,9 +228,19 @@ export function isShadow(decision: Decision): boolean {
   return decision.outcome === "allow" && (decision.obligations ?? []).some(({ kind }) => kind === "shadow");
 }
 
-/** What reviewers see: the call as it would be made. */
-function renderedOf({ action }: ResolvedStep, { effective }: Judged): string {
-  return renderAction(effective === undefined ? action : { ...action, arguments: effective });
+/** What reviewers see: the call as it would be made, and what would be given beyond a budget. */
+function renderedOf({ run, step }: Deciding, { effective, exhausted }: Judged): string {
+  const { action } = step;
+  const call = renderAction(effective === undefined ? action : { ...action, arguments: effective });
+  if (exhausted.length === 0) return call;
+  const limit = formatUsd(run.release.document.limits.maxCostMicroUsd);
+  const lines = exhausted.flatMap(({ name, reason }) => [
+    `  ${reason.text}`,
+    name === "run"
+      ? `  approved, the run's limit grows by ${limit}`
+      : "  approved, it grows by what this step may take beyond it",
+  ]);
+  return [call, "beyond a budget:", ...lines].join("\n");
 }
 
 async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
@@ -237,7 +248,7 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
   if (judged.decision.outcome !== "require_approval")
     throw new TypeError("only a decision that asks for people opens a request");
   const { requirements } = judged.decision;
-  const sealed = sealPayload(deciding.keys, renderedOf(step, judged));
+  const sealed = sealPayload(deciding.keys, renderedOf(deciding, judged));
   const expiresAt = new Date(at.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
   await writeSealed(tx, [sealed]);
   const id = await openRequest(tx, {

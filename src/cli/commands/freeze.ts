@@ -10,7 +10,7 @@ type TargetFlags = {
   readonly tool?: string;
   readonly team?: string;
   readonly all?: true;
-  readonly reason: string;
+  readonly reason?: string;
 };
 
 export function addFreezeCommands(program: Command): void {
@@ -18,7 +18,7 @@ export function addFreezeCommands(program: Command): void {
     .command("freeze")
     .description("stop steps before they happen, everywhere, within a second; runs wait until it is lifted");
   targets(freeze)
-    .requiredOption("--reason <text>", "why, for those who find it")
+    .option("--reason <text>", "why, for those who find it")
     .action((flags: TargetFlags, command: Command) => change(cliOf(command), flags, true));
   freeze
     .command("list")
@@ -38,7 +38,10 @@ function targets(command: Command): Command {
 }
 
 async function change({ client, terminal }: Cli, flags: TargetFlags, frozen: boolean): Promise<void> {
-  const body = { ...targetOf(flags), reason: flags.reason };
+  const target = targetOf(flags);
+  // Not required of the command itself: `freeze list` needs none.
+  if (flags.reason === undefined) throw new CliError("usage", "freeze why? Give a --reason");
+  const body = { ...target, reason: flags.reason };
   const { changed } = await (frozen ? client.freeze({ body }) : client.liftFreeze({ body }));
   const state = frozen ? "frozen" : "not frozen";
   terminal.say(`${nameOf(body)} is ${state}${changed ? "" : " already"}`);
