@@ -3,6 +3,8 @@ import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 
 import { benchAgentdojo } from "./agentdojo.ts";
+import { benchGate } from "./gate.ts";
+import { benchPolicy } from "./policy.ts";
 import { benchSteps } from "./steps.ts";
 
 type Print = (line: string) => void;
@@ -16,6 +18,8 @@ const [name = "", file] = positionals;
 /** Each bench prints its table, and returns its figures. */
 const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   steps: benchSteps,
+  policy: benchPolicy,
+  gate: benchGate,
   agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools }),
 };
 

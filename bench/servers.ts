@@ -26,3 +26,16 @@ export async function startServers(print: (line: string) => void): Promise<Bench
     stop: async () => void (await stack.run()),
   };
 }
+
+/** Postgres alone, in the same way. */
+export async function startPostgresAlone(
+  print: (line: string) => void,
+): Promise<{ readonly url: string; stop(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), "countersign-bench-"));
+  const home = resolveHome({ COUNTERSIGN_HOME: folder });
+  const stack = createShutdownStack();
+  stack.add("folder", () => rm(folder, { recursive: true, force: true }), 10_000);
+  const postgres = await startPostgres({ home, port: await freePort(), onProgress: print });
+  stack.add("Postgres", () => postgres.stop(), 20_000);
+  return { url: postgres.url, stop: async () => void (await stack.run()) };
+}

@@ -1,9 +1,13 @@
+import type { z } from "zod";
+
 import { maxBodyBytes } from "./common.schema.ts";
 import { ApiError, errorBody } from "./errors.ts";
 import { isErrorCode } from "./error-codes.ts";
 import { readEvents } from "./event-stream.ts";
 import { routes } from "./routes.ts";
 import type { CallOf, ResponseOf, Route, RouteName } from "./routes.ts";
+import { backtestEvent } from "./policies.schema.ts";
+import type { BacktestEvent } from "./policies.schema.ts";
 import { watchEvent } from "./runs.schema.ts";
 import type { WatchEvent } from "./runs.schema.ts";
 
@@ -14,10 +18,17 @@ export type ClientOptions = {
   readonly timeoutMs?: number;
 };
 
-type Calls = { readonly [Name in Exclude<RouteName, "watchRun">]: (call: CallOf<Name>) => Promise<ResponseOf<Name>> };
+type Calls = {
+  readonly [Name in Exclude<RouteName, "watchRun" | "backtestPolicies">]: (
+    call: CallOf<Name>,
+  ) => Promise<ResponseOf<Name>>;
+};
 
-/** A function for each route, which throws `ApiError`, and the stream of a run's events. */
-export type ApiClient = Calls & { watch(run: string, signal?: AbortSignal): AsyncGenerator<WatchEvent, void> };
+/** A function for each route, which throws `ApiError`, and the streams: a run's events, and a backtest's progress with its report. */
+export type ApiClient = Calls & {
+  watch(run: string, signal?: AbortSignal): AsyncGenerator<WatchEvent, void>;
+  backtest(call: CallOf<"backtestPolicies">, signal?: AbortSignal): AsyncGenerator<BacktestEvent, void>;
+};
 
 type Parts = {
   readonly params?: Readonly<Record<string, string>>;
@@ -34,8 +45,19 @@ const silenceMs = 45_000;
 export function createClient(options: ClientOptions): ApiClient {
   const names = Object.keys(routes) as RouteName[];
   const calls = names.map((name) => [name, (parts: Parts = {}) => callRoute(options, routes[name], parts)] as const);
-  const watch = (run: string, signal?: AbortSignal) => watchRun(options, run, signal);
-  return { ...Object.fromEntries(calls), watch } as unknown as ApiClient;
+  const streams: Pick<ApiClient, "watch" | "backtest"> = {
+    watch: (run, signal) =>
+      readStream(options, routes.watchRun, { params: { run } }, watchEvent, "closed", signal, {
+        message: "the server stopped sending before the run closed",
+        hint: `watch again: countersign run watch ${run}`,
+      }),
+    backtest: (call, signal) =>
+      readStream(options, routes.backtestPolicies, call, backtestEvent, "report", signal, {
+        message: "the server stopped sending before the backtest was done",
+        hint: "try again; with a later --since there is less to decide",
+      }),
+  };
+  return { ...Object.fromEntries(calls), ...streams } as unknown as ApiClient;
 }
 
 async function callRoute(options: ClientOptions, route: Route, parts: Parts): Promise<unknown> {
@@ -48,7 +70,16 @@ async function callRoute(options: ClientOptions, route: Route, parts: Parts): Pr
   throw malformed(options, `${route.method} ${route.path}`, parsed.error);
 }
 
-async function* watchRun(options: ClientOptions, run: string, signal?: AbortSignal): AsyncGenerator<WatchEvent, void> {
+/** The events of a stream, up to the one of type `last`. */
+async function* readStream<Event extends { readonly type: string }>(
+  options: ClientOptions,
+  route: Route,
+  parts: Parts,
+  schema: z.ZodType<Event>,
+  last: Event["type"],
+  signal: AbortSignal | undefined,
+  broken: { readonly message: string; readonly hint: string },
+): AsyncGenerator<Event, void> {
   const silence = new AbortController();
   const stop = AbortSignal.any([silence.signal, ...(signal === undefined ? [] : [signal])]);
   let timer = setTimeout(() => silence.abort(), silenceMs);
@@ -57,23 +88,20 @@ async function* watchRun(options: ClientOptions, run: string, signal?: AbortSign
     timer = setTimeout(() => silence.abort(), silenceMs);
   };
   try {
-    const answer = await send(options, routes.watchRun, { params: { run } }, stop);
+    const answer = await send(options, route, parts, stop);
     if (!answer.ok) throw refusal(answer, await readJson(options, answer, stop));
     for await (const data of readEvents(answer, heard)) {
       const value = parseJson(data);
       if (errorBody.safeParse(value).success) throw refusal(answer, value);
-      const parsed = watchEvent.safeParse(value);
+      const parsed = schema.safeParse(value);
       if (!parsed.success) throw malformed(options, "the event stream", parsed.error);
       yield parsed.data;
-      if (parsed.data.type === "closed") return;
+      if (parsed.data.type === last) return;
     }
   } catch (error) {
     if (error instanceof ApiError) throw error;
     if (signal?.aborted === true) return;
-    throw new ApiError("stream_broken", "the server stopped sending before the run closed", {
-      cause: error,
-      hint: `watch again: countersign run watch ${run}`,
-    });
+    throw new ApiError("stream_broken", broken.message, { cause: error, hint: broken.hint });
   } finally {
     clearTimeout(timer);
   }

@@ -26,6 +26,11 @@ export const errorCodes = {
   approval_closed: { status: 409, retryable: false },
   /** This reviewer has decided on the request before. */
   already_decided: { status: 409, retryable: false },
+  proposal_not_found: { status: 404, retryable: false },
+  /** The proposed activation is in force, or something else was put in force since. */
+  proposal_closed: { status: 409, retryable: false },
+  /** This server is at another backtest: one at a time, so that runs are not slowed down. */
+  backtest_running: { status: 503, retryable: true },
   payload_too_large: { status: 413, retryable: false },
   unsupported_media_type: { status: 415, retryable: false },
   /** The manifest or its tools do not make a release. */

@@ -18,6 +18,7 @@ export type { ErrorCode } from "./error-codes.ts";
 export { ApiError, bodyOf, errorBody } from "./errors.ts";
 export type { ClientErrorCode, ErrorBody } from "./errors.ts";
 export type { Health } from "./health.schema.ts";
+export type { BacktestEvent, BacktestReportView, PolicyProposalView } from "./policies.schema.ts";
 export { routes } from "./routes.ts";
 export type { CallOf, RequestOf, ResponseOf, Route, RouteName } from "./routes.ts";
 export type { DecisionView, RunDetail, RunView, StepView, WatchEvent } from "./runs.schema.ts";

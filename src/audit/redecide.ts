@@ -17,7 +17,16 @@ import {
   withBudgets,
 } from "../gate/index.ts";
 import type { Flow, ResolvedStep, RunContext } from "../gate/index.ts";
-import { compilePolicies, explain, parsePolicySet, PolicyError, requestJson } from "../policy/index.ts";
+import {
+  compilePolicies,
+  explain,
+  modelAction,
+  parsePolicySet,
+  PolicyError,
+  remotePolicy,
+  requestJson,
+  toolAction,
+} from "../policy/index.ts";
 import type { Approved, CompiledPolicies } from "../policy/index.ts";
 import { canonicalText, digestOf } from "../store/canonical.ts";
 import { grantedApprovals } from "./approvals.ts";
@@ -81,11 +90,16 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     expect(problems, "code", recorded, recorded.code, resolved.refusal.code);
     return problems;
   }
+  // What another decision point said then, nobody can ask again.
+  if (recorded.policies.includes(remotePolicy)) return problems;
   const document = record.policySets[recorded.policySet];
   if (document === undefined) return [...problems, `policy set \`${recorded.policySet}\` is missing`];
   const compiled = compiledFor(document, record);
   if (compiled === undefined || recorded.policies.includes("gate:undecidable")) {
-    expect(problems, "code", recorded, recorded.code, compiled === undefined ? "undecidable" : null);
+    const action = resolved.kind === "model" ? modelAction : toolAction(resolved.name);
+    // What could not be counted then, cannot be seen from the run's own record.
+    const countable = compiled !== undefined && (compiled.slices.get(action)?.history.length ?? 0) === 0;
+    expect(problems, "code", recorded, recorded.code, countable ? null : "undecidable");
     return problems;
   }
   expect(problems, "flow", recorded, canonicalText(recorded.facts.flow as unknown as Json), flowText(resolved));

@@ -8,6 +8,7 @@ import { noFacts } from "../core/decision.ts";
 import { checkPostgres } from "../dev/index.ts";
 import type { ShutdownStack } from "../dev/index.ts";
 import { createSequencer, loadOrCreateSigners } from "../ledger/index.ts";
+import { remoteOptionsOf } from "../policy/index.ts";
 import {
   createModelProvider,
   parsePriceOverrides,
@@ -98,6 +99,7 @@ export async function startAgentWorker(
     provider: model.provider,
     priceOf: await pricesOf(env, model.baseUrl),
     toolRoots: toolRootsOf(env),
+    remote: remoteOptionsOf(env),
     environment: {
       name: env["COUNTERSIGN_ENVIRONMENT"] || noFacts.environment.name,
       region: env["COUNTERSIGN_MODEL_REGION"] || noFacts.environment.region,

@@ -12,7 +12,7 @@ export type IndexedText = {
 
 /** Between texts that do not follow each other: no value has such a token. */
 const gap = "\u0001";
-const separators = /[\s\0\u0001"'`“”‘’«»[\](){}<>,;|]+/u;
+const separators = /[\s"'`“”‘’«»[\](){}<>,;|]+/u;
 /** Line breaks and quotes as a text that quotes another writes them. */
 const writtenEscapes = /\\[nrt"'\\/]/g;
 const groupedThousands = /(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])/g;
@@ -29,12 +29,17 @@ const weakDigits = /^\d{1,4}$/;
  * as it is.
  */
 export function tokensOf(text: string): readonly string[] {
-  return text
-    .replaceAll(writtenEscapes, " ")
-    .replaceAll(groupedThousands, (number) => number.replaceAll(",", ""))
-    .split(separators)
-    .map(normalized)
-    .filter((token) => token !== "");
+  return (
+    text
+      .replaceAll(writtenEscapes, " ")
+      // They stand between tokens and texts here.
+      .replaceAll("\0", " ")
+      .replaceAll(gap, " ")
+      .replaceAll(groupedThousands, (number) => number.replaceAll(",", ""))
+      .split(separators)
+      .map(normalized)
+      .filter((token) => token !== "")
+  );
 }
 
 function normalized(word: string): string {

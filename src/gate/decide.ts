@@ -10,7 +10,7 @@ import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
-import type { Approved } from "../policy/index.ts";
+import type { Approved, RemoteOptions } from "../policy/index.ts";
 import { digestOf, inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { extendBudgets } from "./budgets.ts";
@@ -20,10 +20,12 @@ import { createHistoryCounter, lockHistory } from "./history.ts";
 import type { HistoryCounter } from "./history.ts";
 import { denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
-import { decisionEvents, runEvent, writeDecision } from "./record.ts";
+import { decisionEvents, writeDecision } from "./record.ts";
+import { runEvent } from "./run-event.ts";
 import type { DecisionToRecord, Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
+import { createShadow } from "./shadow.ts";
 
 export type GateOptions = {
   readonly pool: Pool;
@@ -31,6 +33,8 @@ export type GateOptions = {
   readonly cache: RunCache;
   readonly priceOf: (model: string) => TokenPrice | undefined;
   readonly environment: RunFacts["environment"];
+  /** A decision point that is asked too (OpenID AuthZEN), and can only deny more; absent: none. */
+  readonly remote?: RemoteOptions | undefined;
   /** Short, repeatable tools go through local activities. */
   readonly fastLane: boolean;
   readonly now: () => Date;
@@ -45,7 +49,13 @@ type DecisionRequest = {
 };
 
 /** A step on its way to a decision: one moment for all that is judged, counted and written of it. */
-type Deciding = DecisionRequest & Question & { readonly keys: PayloadKeys; readonly count: HistoryCounter };
+type Deciding = DecisionRequest &
+  Question & {
+    readonly keys: PayloadKeys;
+    readonly count: HistoryCounter;
+    /** Lets a candidate decide beside. */
+    readonly beside: (judged: Judged) => void;
+  };
 
 type Decided =
   | { readonly status: "allowed"; readonly effective?: JsonObject; readonly shadow: boolean }
@@ -56,9 +66,10 @@ type Decided =
 /** The end of a step's first half: everything about it is decided and written in one transaction, or nothing is. */
 export function createDecider(options: GateOptions): (request: DecisionRequest) => Promise<Decided> {
   const count = createHistoryCounter(options.keys);
+  const shadow = createShadow(options.pool, options.now);
   return async (request) => {
     try {
-      const deciding = await prepare(options, count, request);
+      const deciding = await prepare(options, count, shadow, request);
       const locks = locksFor(deciding);
       const waited = request.standing.state === "waiting" || request.grant !== undefined;
       if (!waited && locks.length === 0) return await decideAtOnce(options.pool, deciding);
@@ -76,7 +87,12 @@ export function createDecider(options: GateOptions): (request: DecisionRequest) 
   };
 }
 
-async function prepare(options: GateOptions, count: HistoryCounter, request: DecisionRequest): Promise<Deciding> {
+async function prepare(
+  options: GateOptions,
+  count: HistoryCounter,
+  shadow: ReturnType<typeof createShadow>,
+  request: DecisionRequest,
+): Promise<Deciding> {
   const { run, standing } = request;
   const { policySet } = standing;
   if (policySet === null) {
@@ -85,13 +101,15 @@ async function prepare(options: GateOptions, count: HistoryCounter, request: Dec
     });
   }
   const policies = await policiesFor(options.pool, policySet, run);
-  const { environment, keys } = options;
-  return { ...request, policySet, policies, environment, keys, count, at: options.now() };
+  const { environment, keys, remote } = options;
+  const question = { run, step: request.step, standing, policySet, policies, environment, remote, at: options.now() };
+  return { ...request, ...question, keys, count, beside: (judged) => shadow(question, judged) };
 }
 
 /** Nothing that others write is counted: the decision's statements go in one trip. */
 async function decideAtOnce(pool: Pool, deciding: Deciding): Promise<Decided> {
   const judged = await judge(pool, deciding.count, deciding, []);
+  deciding.beside(judged);
   if (judged.decision.outcome === "require_approval")
     return inTransaction(pool, (tx) => askPeople(tx, deciding, judged));
   const record = toRecord(deciding, judged, undefined);
@@ -100,6 +118,7 @@ async function decideAtOnce(pool: Pool, deciding: Deciding): Promise<Decided> {
 }
 
 async function conclude(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
+  deciding.beside(judged);
   return judged.decision.outcome === "require_approval"
     ? askPeople(tx, deciding, judged)
     : write(tx, deciding, judged, undefined);
@@ -194,8 +213,14 @@ async function refuse(
   text: string,
   approval: ApprovalId | undefined,
 ): Promise<Decided> {
-  const { facts, policySet, request } = await judge(tx, deciding.count, deciding, []);
-  return write(tx, deciding, { facts, policySet, request, exhausted: [], decision: denial(code, text) }, approval);
+  const { facts, policySet, request } = await judge(tx, deciding.count, { ...deciding, remote: undefined }, []);
+  const decision = denial(code, text);
+  return write(
+    tx,
+    deciding,
+    { facts, policySet, request, exhausted: [], decision, policyDecision: decision },
+    approval,
+  );
 }
 
 async function write(tx: Tx, deciding: Deciding, judged: Judged, approval: ApprovalId | undefined): Promise<Decided> {

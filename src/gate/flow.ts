@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from "../core/json.ts";
 import { confidentialities, defaultResultLabels, origins } from "../core/labels.ts";
-import type { DataClass, FlowFacts, Origin } from "../core/labels.ts";
+import type { FlowFacts, Origin } from "../core/labels.ts";
 import { indexTexts, linksIn, mixesScripts, soughtValue, standsIn } from "../core/provenance.ts";
 import type { IndexedText } from "../core/provenance.ts";
 import type { ToolDefinition } from "../core/release.ts";
@@ -194,6 +194,6 @@ function textsIn(value: Json): readonly string[] {
   return Object.entries(value).flatMap(([name, inner]) => [name, ...textsIn(inner)]);
 }
 
-function sorted<Value extends string | DataClass>(values: readonly Value[]): readonly Value[] {
+function sorted<Value extends string>(values: readonly Value[]): readonly Value[] {
   return [...new Set(values)].sort();
 }

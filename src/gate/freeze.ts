@@ -5,7 +5,6 @@ export type Freeze = { readonly team: string; readonly agent: string; readonly t
 
 /** After which a frozen step is tried again. */
 const lookAgainMs = 5_000;
-const failureType = "frozen";
 
 /**
  * SQL of the freeze that stops a step of `agent` (of `team`) with `tool` ('' for a model), or null. The arguments are SQL themselves. What it
@@ -30,12 +29,8 @@ export function frozenFailure({ team, agent, tool, reason }: Freeze): Applicatio
     ...(tool === "" ? [] : [`tool \`${tool}\``]),
   ];
   return ApplicationFailure.create({
-    type: failureType,
+    type: "frozen",
     message: `${what.length === 0 ? "everything" : what.join(", ")} is frozen: ${reason}`,
     nextRetryDelay: lookAgainMs,
   });
-}
-
-export function isFrozen(error: unknown): boolean {
-  return error instanceof ApplicationFailure && error.type === failureType;
 }

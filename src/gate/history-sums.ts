@@ -78,7 +78,6 @@ function keyOf({ release, tool, arguments: args, argument }: SummedStep & { read
 }
 
 /** The arguments that a step was made with, checked against the digest that the record has of them. */
-/** The arguments that a step was made with, checked against the digest that the record has of them. */
 function argumentsOf(step: SummedStep, contents: Json | undefined): JsonObject {
   const args = step.asAsked ? parsed(contents, step.callIndex) : contents;
   if (isObject(args) && digestOf(args) === step.arguments) return args;

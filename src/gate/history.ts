@@ -81,45 +81,48 @@ export async function lockHistory(tx: Tx, locks: readonly HistoryLock[]): Promis
   ]);
 }
 
-/** The steps that each fact asks for: `$1` is the run, `$2` the step left out, `$3` facts as JSON, `$4` to `$6` team, agent and requester. */
-const matching = `
+/** `$1` is the run, `$2` the step left out, `$3` facts as JSON, `$4` to `$6` team, agent and requester. */
+const askedSql = `
   with me as (select subject_key from run where id = $1),
   asked as (
     select fact.*, class.id as class
     from jsonb_to_recordset($3::jsonb) as fact (name text, actions text[], per text, since timestamptz)
-    join call_class class on class.team = $4 and class.actions && fact.actions),
-  matched as (
-    select asked.name, found.run, found.seq from asked cross join lateral (
-      select run, seq from history_step h where asked.per = 'run' and h.run = $1 and h.class = asked.class and h.at >= asked.since
-      union all
-      select run, seq from history_step h where asked.per = 'team' and h.class = asked.class and h.at >= asked.since
-      union all
-      select run, seq from history_step h
-      where asked.per = 'agent' and h.class = asked.class and h.agent = $5 and h.at >= asked.since
-      union all
-      select run, seq from history_step h
-      where asked.per = 'requester' and h.class = asked.class and h.requester = $6 and h.at >= asked.since
-      union all
-      select run, seq from history_step h
-      where asked.per = 'subject' and h.class = asked.class and h.subject = (select subject_key from me) and h.at >= asked.since
-      union all
-      -- May have been for anybody.
-      select run, seq from history_step h
-      where asked.per = 'subject' and h.class = asked.class and h.subject is null and h.at >= asked.since
-    ) found
-    where not (found.run = $1 and found.seq = $2))`;
+    join call_class class on class.team = $4 and class.actions && fact.actions)`;
 
-const countSql = `${matching} select name, count(*) as count from matched group by name`;
+/** What a fact asks for, one branch for each scope: all but one are found empty before anything is read. */
+function scopesSql(columns: string): string {
+  const scopes = [
+    "asked.per = 'run' and h.run = $1",
+    "asked.per = 'team'",
+    "asked.per = 'agent' and h.agent = $5",
+    "asked.per = 'requester' and h.requester = $6",
+    "asked.per = 'subject' and h.subject = (select subject_key from me)",
+    // It may have been for anybody.
+    "asked.per = 'subject' and h.subject is null",
+  ];
+  return scopes
+    .map((scope) => `select ${columns} from history_step h where ${scope} and ${recent}`)
+    .join(" union all ");
+}
 
-const sumSql = `${matching}
-  select matched.name, step.name as tool, coalesce(last.effective, step.arguments) as arguments, last.effective is null as "asAsked",
+const recent = "h.class = asked.class and h.at >= asked.since";
+
+// The step itself is taken off again, so that the rest is counted within an index.
+const countSql = `${askedSql}
+  select name, sum(found.n)::bigint as count from asked cross join lateral (
+    ${scopesSql("count(*) as n")} union all select -count(*) from history_step h where h.run = $1 and h.seq = $2 and ${recent}) found
+  group by name`;
+
+const sumSql = `${askedSql}
+  select asked.name, step.name as tool, coalesce(last.effective, step.arguments) as arguments, last.effective is null as "asAsked",
     step.call_index as "callIndex", coalesce(last.effective, asking.result) as contents, run.release
-  from matched
-  join step on step.run = matched.run and step.seq = matched.seq
-  join run on run.id = matched.run
+  from asked cross join lateral (${scopesSql("h.run, h.seq")}) found
+  join step on step.run = found.run and step.seq = found.seq
+  join run on run.id = found.run
   left join step asking on asking.run = step.run and asking.seq = step.asked_by
   left join lateral (select effective from decision where decision.run = step.run and decision.seq = step.seq
                      order by n desc limit 1) last on true
+  where not (found.run = $1 and found.seq = $2)
   limit ${maxSummedSteps + 1}`;
 
 /** The values of history facts by name. */

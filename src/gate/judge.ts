@@ -7,16 +7,18 @@ import { codeOf } from "../core/errors.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import {
+  askRemote,
   compilePolicies,
   explain,
   groupsOfTool,
   modelAction,
+  narrowed,
   parsePolicySet,
   PolicyError,
   requestJson,
   toolAction,
 } from "../policy/index.ts";
-import type { Approved, CompiledPolicies, PolicyRequest } from "../policy/index.ts";
+import type { Approved, CompiledPolicies, PolicyRequest, RemoteOptions } from "../policy/index.ts";
 import { policySetByDigest } from "../registry/index.ts";
 import { digestOf } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
@@ -36,11 +38,15 @@ export type Question = {
   /** Undefined where the set cannot be compiled for the run's release, which may be older than the policies: nothing is permitted then. */
   readonly policies: CompiledPolicies | undefined;
   readonly environment: RunFacts["environment"];
+  /** A decision point that is asked too, and can only deny more. */
+  readonly remote: RemoteOptions | undefined;
   readonly at: Date;
 };
 
 export type Judged = {
   readonly decision: Decision;
+  /** What the policies alone say, before budgets. */
+  readonly policyDecision: Decision;
   readonly policySet: Digest;
   readonly facts: RunFacts;
   readonly request: Digest;
@@ -88,7 +94,7 @@ function historyFor(policies: CompiledPolicies, step: ResolvedStep): readonly Hi
   return policies.slices.get(actionOf(step))?.history ?? [];
 }
 
-function actionOf(step: ResolvedStep): string {
+export function actionOf(step: ResolvedStep): string {
   return step.kind === "model" ? modelAction : toolAction(step.name);
 }
 
@@ -105,21 +111,20 @@ export async function judge(
   approved: readonly Approved[],
 ): Promise<Judged> {
   const { run, step, policySet, policies } = question;
-  const common = { policySet, request: step.actionDigest, exhausted: [] };
-  if (step.refusal !== undefined) {
-    return { ...common, facts: factsOf(question, {}), decision: denial(step.refusal.code, step.refusal.text) };
-  }
-  if (policies === undefined) {
-    const text = "the policies in force do not fit the tools of this release";
-    return { ...common, facts: factsOf(question, {}), decision: denial("undecidable", text) };
-  }
+  const denied = (code: DenialCode, text: string): Judged => {
+    const decision = denial(code, text);
+    const facts = factsOf(question, {});
+    return { policySet, request: step.actionDigest, exhausted: [], facts, decision, policyDecision: decision };
+  };
+  if (step.refusal !== undefined) return denied(step.refusal.code, step.refusal.text);
+  if (policies === undefined)
+    return denied("undecidable", "the policies in force do not fit the tools of this release");
   const history = await countFor(tx, count, question, historyFor(policies, step));
-  if (history === undefined) {
-    const text = "what the policies want counted cannot be counted";
-    return { ...common, facts: factsOf(question, {}), decision: denial("undecidable", text) };
-  }
+  if (history === undefined) return denied("undecidable", "what the policies want counted cannot be counted");
   const facts = factsOf(question, history);
-  const { decision, request, effective } = explain(policies, policyRequestOf(run, step, facts), approved);
+  const asked = policyRequestOf(run, step, facts);
+  const { decision: local, request, effective } = explain(policies, asked, approved);
+  const decision = await alsoRemotely(question.remote, local, asked, effective);
   const budget = budgetFacts(question.standing, run, step);
   const over = decision.outcome === "deny" ? [] : exhausted(budget);
   return {
@@ -128,9 +133,23 @@ export async function judge(
     // Arguments that Cedar cannot hold are denied without being asked about; the action says what they were.
     request: request === undefined ? step.actionDigest : digestOf(requestJson(request)),
     decision: withBudgets(decision, over, approved),
+    policyDecision: decision,
     exhausted: over,
     ...(effective === undefined || decision.outcome === "deny" ? {} : { effective }),
   };
+}
+
+/** The remote decision point is asked about the call as it would be made, and only about what would not be denied anyway. */
+async function alsoRemotely(
+  remote: RemoteOptions | undefined,
+  local: Decision,
+  asked: PolicyRequest,
+  effective: JsonObject | undefined,
+): Promise<Decision> {
+  if (remote === undefined || local.outcome === "deny") return local;
+  const step =
+    effective === undefined || asked.step.kind !== "tool" ? asked.step : { ...asked.step, arguments: effective };
+  return narrowed(local, await askRemote(remote, { ...asked, step }));
 }
 
 /** Undefined where a fact cannot be counted: the step is denied then. */

@@ -11,7 +11,8 @@ import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
 import { lockOrder } from "./budgets.ts";
-import { divisionByZero, runEvent } from "./record.ts";
+import { divisionByZero } from "./record.ts";
+import { runEvent } from "./run-event.ts";
 import type { RunCache } from "./run-cache.ts";
 
 export type LifecycleOptions = {

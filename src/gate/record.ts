@@ -3,7 +3,7 @@ import { exhausted, noAmounts, periodStart } from "../core/budget.ts";
 import type { Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { LedgerEvent, LedgerFacts, LedgerKind } from "../core/ledger-event.ts";
+import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { TokenUsage } from "../core/money.ts";
 import type { RunStatus } from "../core/run.ts";
 import type { SealedPayload, StepState, Tx } from "../store/index.ts";
@@ -13,6 +13,7 @@ import { GateError } from "./errors.ts";
 import { freezeSql, frozenFailure } from "./freeze.ts";
 import type { Freeze } from "./freeze.ts";
 import type { RunContext } from "./governed-call.ts";
+import { runEvent } from "./run-event.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
 /** What the record says before a step is decided on, read in one round trip. */
@@ -328,17 +329,6 @@ export async function beginAgain(tx: Tx, run: RunId, seq: number): Promise<numbe
     [run, seq],
   );
   return rows[0]?.attempts ?? 0;
-}
-
-/** A ledger event of a run. `name` makes its dedup key, which is unique in the team's log. */
-export function runEvent(
-  run: { readonly id: RunId; readonly team: string },
-  kind: LedgerKind,
-  name: string,
-  now: Date,
-  facts: LedgerFacts,
-): LedgerEvent {
-  return { log: run.team, kind, dedupKey: `${run.id}/${name}`, run: run.id, at: now.toISOString(), facts };
 }
 
 /** What the ledger says of a decision: with it, an intent where something is about to happen. */

@@ -139,15 +139,14 @@ function defaultReason(
   obligation: Obligation | undefined,
 ): string {
   if (approval !== undefined) return `needs ${approval.quorum} of ${approval.group}`;
-  switch (obligation?.kind) {
+  if (obligation === undefined) return effect === "permit" ? "permitted by policy" : "forbidden by policy";
+  switch (obligation.kind) {
     case "redact":
       return `\`${obligation.argument}\` is redacted`;
     case "cap":
       return `\`${obligation.argument}\` is at most ${obligation.max}`;
     case "shadow":
       return "recorded, and not made";
-    default:
-      return effect === "permit" ? "permitted by policy" : "forbidden by policy";
   }
 }
 

@@ -11,6 +11,7 @@ import { PolicyError, refuseErrors } from "./errors.ts";
 import type { PolicyProblem } from "./errors.ts";
 import { historyProblems } from "./history-facts.ts";
 import { evaluator, policySlice } from "./evaluator.ts";
+import { obligationProblems } from "./obligations.ts";
 import { lineOf, messageOf, readPolicy } from "./policy.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { locate, parsePolicySet } from "./policy-set.ts";
@@ -34,8 +35,9 @@ export type CompiledPolicies = {
 const compilations = new LRUCache<string, CompiledPolicies>({ max: 64 });
 
 /**
- * Makes a policy set ready to decide the calls of a release with these tools. Takes about 0.5 ms for each policy, once:
- * it is memoised by content. A hit still hashes the set: hold the result per policy set and release. Policies about tools that the release does not have apply to nothing, and are no error.
+ * Makes a policy set ready to decide the calls of a release with these tools, once: it is memoised by content. A hit still hashes the
+ * set: hold the result per policy set and release. Policies about tools that the release does not have apply to nothing, and are no
+ * error.
  * Throws PolicyError `policies_invalid` (with every problem, at policy and line) or `tools_invalid`.
  */
 export function compilePolicies(document: PolicySetDocument, tools: readonly PolicyTool[]): CompiledPolicies {
@@ -78,6 +80,7 @@ export function checkPolicySet(
   if (![...policies.values()].some((policy) => policy.effect === "permit")) {
     found.push({ severity: "warning", message: "no policy permits anything: every step will be denied" });
   }
+  found.push(...obligationProblems(policies.values(), tools));
   found.push(...historyProblems(checked, tools, sources));
   return found.map((problem) => locate(problem, sources));
 }

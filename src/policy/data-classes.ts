@@ -9,7 +9,7 @@ const maxCharacters = 2_000_000;
 /** Candidates of one class that are checked before it is given up: a text of nothing but near misses must not cost more. */
 const maxCandidates = 2_000;
 
-type Detector = { readonly pattern: RegExp; holds?(candidate: string): boolean };
+type Detector = { readonly pattern: RegExp; readonly holds?: (candidate: string) => boolean };
 
 /** Patterns have no nested repetition, so each is linear in the text. */
 const detectors: Readonly<Record<DataClass, readonly Detector[]>> = {

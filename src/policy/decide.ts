@@ -69,6 +69,12 @@ type Open = Extract<Verdict, { status: "open" }>;
 
 function weigh(compiled: CompiledPolicies, { agent }: PolicyRequest, { request, slice }: Ready): Verdict {
   const policies = slice.of(agent);
+  if (policies.screen !== undefined) {
+    // If any forbid fires or fails, the answer is not one of these two, and each policy is asked for itself.
+    const screened = evaluateSlice(compiled, request, policies.screen, slice.frame);
+    if (screened.status === "allow") return { status: "open", permits: screened.determining, lifted: [] };
+    if (screened.status === "deny" && screened.determining.length === 0) return closed("not_permitted");
+  }
   const first = evaluateSlice(compiled, request, policies.all, slice.frame);
   if (first.status === "undecidable") return { status: "closed", conclusion: undecidable(first) };
   const { determining } = first;
@@ -100,16 +106,16 @@ function oblige(
     const failed = reasons(asAsked.lifted.filter(({ obligation }) => obligation !== undefined));
     return undecidable({ detail: "an obligation cannot be met by this call", failed });
   }
-  if (obligations.every(({ kind }) => kind === "shadow")) return settle(compiled, [asAsked], obligations, approved);
-  const changed = requestOf(compiled, { ...request, step: { ...step, arguments: args } });
+  const changed =
+    args === step.arguments ? asked : requestOf(compiled, { ...request, step: { ...step, arguments: args } });
   if (changed.status === "undecidable") return { decision: deny("undecidable"), detail: changed.detail };
-  const asChanged = weigh(compiled, request, changed);
+  const asChanged = changed === asked ? asAsked : weigh(compiled, request, changed);
   if (asChanged.status === "closed") return asChanged.conclusion;
   const met = new Set(obligations.flatMap((one) => (one.kind === "cap" ? [] : [one.policy])));
   const unmet = asChanged.lifted.filter(({ id, obligation }) => obligation !== undefined && !met.has(id));
   if (unmet.length > 0) return { decision: deny("forbidden", reasons(unmet)) };
   const conclusion = settle(compiled, [asAsked, asChanged], obligations, approved);
-  return args === step.arguments ? conclusion : { ...conclusion, effective: args };
+  return changed === asked ? conclusion : { ...conclusion, effective: args };
 }
 
 /** What remains when nothing forbids: whether people have approved all that has to be approved. */

@@ -1,15 +1,17 @@
-import type { AuthorizationAnswer, EntityJson } from "@cedar-policy/cedar-wasm/nodejs";
+import type { AuthorizationAnswer, EntityJson, PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 
 import type { Digest } from "../core/ids.ts";
 import { digestOf } from "../store/canonical.ts";
 import { schemaFault } from "./conforms.ts";
-import { CedarEngine } from "./engine.ts";
+import { CedarEngine, reader } from "./engine.ts";
 import { PolicyError } from "./errors.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { prunedTo, readsOfAll } from "./reads.ts";
 import type { Reads } from "./reads.ts";
 import type { CedarRequest } from "./request.ts";
 import type { CedarSchema } from "./schema.ts";
+import { withoutScope } from "./scope.ts";
+import { anyForbid, screenOf } from "./screen.ts";
 
 /** Policies by id, named by their content: equal slices of any two policy sets share one preparsed set. */
 export type PolicySlice = {
@@ -33,9 +35,61 @@ export type ActionFrame = {
 /** Past this many preparsed policies, the instance is dropped and filled again as asked. */
 const maxHeldPolicies = 20_000;
 
+/**
+ * The slice of policies whose principal and action scopes cover what they will be asked about: `slices.ts` has made sure of it, so what
+ * Cedar gets is their conditions. It saves a third of each policy's time.
+ */
 export function policySlice(policies: readonly ReadPolicy[]): PolicySlice {
-  const texts = Object.fromEntries(policies.map(({ id, text }) => [id, text]));
+  const texts = Object.fromEntries(policies.map((policy) => [policy.id, conditionsOf(policy)]));
   return { name: digestOf(texts), policies: texts, reads: readsOfAll(policies.map(({ reads }) => reads)) };
+}
+
+const conditions = new WeakMap<ReadPolicy, string>();
+
+function conditionsOf(policy: ReadPolicy): string {
+  const known = conditions.get(policy);
+  if (known !== undefined) return known;
+  const text = textWithoutScope(policy) ?? policy.text;
+  conditions.set(policy, text);
+  return text;
+}
+
+/** Undefined where it cannot be made: with its scope, a policy only takes longer. */
+function textWithoutScope({ json, scope }: ReadPolicy): string | undefined {
+  const bare = withoutScope(json, scope);
+  return bare === undefined ? undefined : textOf(bare);
+}
+
+function textOf(json: PolicyJson): string | undefined {
+  try {
+    const answer = reader.run((cedar) => cedar.policyToText(json));
+    return answer.type === "success" ? answer.text : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * A slice that says less and is faster: the permits, and all forbids as one. Undefined where there is none to be made. What it says is
+ * only settled where no forbid fires.
+ */
+export function screeningSlice(policies: readonly ReadPolicy[]): PolicySlice | undefined {
+  const screen = screenOf(policies.filter(({ effect }) => effect === "forbid"));
+  const text = screen === undefined ? undefined : textOf(screen.json);
+  if (screen === undefined || text === undefined || !isReadable(text)) return undefined;
+  const permits = policies.filter(({ effect }) => effect === "permit");
+  const beside = [...permits, ...screen.apart].map((policy) => [policy.id, conditionsOf(policy)] as const);
+  const texts = Object.fromEntries([...beside, [anyForbid, text] as const]);
+  return { name: digestOf(texts), policies: texts, reads: readsOfAll(policies.map(({ reads }) => reads)) };
+}
+
+/** Asked of the instance that reads, so that a text too deep for Cedar costs the one that decides nothing. */
+function isReadable(text: string): boolean {
+  try {
+    return reader.run((cedar) => cedar.policyToJson(text)).type === "success";
+  } catch {
+    return false;
+  }
 }
 
 export function actionFrame(action: string, groups: readonly string[], schema: CedarSchema): ActionFrame {

@@ -37,8 +37,7 @@ export type PolicyWarning = PolicyProblem & { readonly rule: LintRule; readonly 
 type Warn = (rule: LintRule, policy: Subject | undefined, message: string, hint: string, clause?: number) => void;
 
 /** A policy with what the rules go by. */
-type Subject = Omit<ReadPolicy, "scope"> & {
-  readonly scope: ActionScope;
+type Subject = ReadPolicy & {
   /** The actions it covers, of those there are. */
   readonly actions: ReadonlySet<string>;
   /** Principal and resource scope, as one text. */
@@ -200,7 +199,7 @@ function findShadowed(subjects: readonly Subject[], warn: Warn): void {
     const print = printOf(subject);
     const twin = firstOf.get(print);
     if (twin !== undefined) {
-      warn("duplicate", subject, `says the same as ${twin.id}`, "keep one of them");
+      warn("duplicate", subject, `says the same as ${twin.id}, for these tools`, "keep one of them");
       continue;
     }
     firstOf.set(print, subject);

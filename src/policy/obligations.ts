@@ -1,5 +1,11 @@
 import type { Obligation } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import type { ArgumentType, Attribute } from "./argument-types.ts";
+import type { PolicyProblem } from "./errors.ts";
+import type { ReadPolicy } from "./policy.ts";
+import { groupsOfTool, inputOf, modelAction, toolAction } from "./schema.ts";
+import type { PolicyTool } from "./schema.ts";
+import { coversAction } from "./scope.ts";
 
 /** What stands in the place of a text that a policy redacts. */
 export const redacted = "[redacted]";
@@ -39,9 +45,11 @@ function cappedValue(value: Json, max: number): Json | undefined {
   return typeof value === "number" ? Math.min(value, max) : undefined;
 }
 
-/** In the order in which they are recorded. */
+/** In the order in which they are recorded: by kind, argument and policy, none of which has a space. */
 export function sortedObligations(obligations: readonly Obligation[]): readonly Obligation[] {
-  return obligations.toSorted((a, b) => (obligationText(a) < obligationText(b) ? -1 : 1));
+  const placeOf = (one: Obligation): string =>
+    [one.kind, one.kind === "shadow" ? "" : one.argument, one.policy].join(" ");
+  return obligations.toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1));
 }
 
 /** `cap amount_cents 5000 refund/cap`: kind, argument, bound, policy. */
@@ -51,4 +59,39 @@ export function obligationText(obligation: Obligation): string {
   return kind === "cap"
     ? `${kind} ${obligation.argument} ${obligation.max} ${policy}`
     : `${kind} ${obligation.argument} ${policy}`;
+}
+
+/** Warnings of obligations that calls they cover cannot meet: those calls are denied as soon as the policy fires. */
+export function obligationProblems(policies: Iterable<ReadPolicy>, tools: readonly PolicyTool[]): PolicyProblem[] {
+  return [...policies].flatMap(({ id, scope, obligation }) => {
+    if (obligation === undefined) return [];
+    const covered = tools.filter((tool) => coversAction(scope.action, toolAction(tool.name), groupsOfTool(tool)));
+    const unable = covered.filter((tool) => !canMeet(obligation, inputOf(tool))).map(({ name }) => name);
+    const calls = [
+      ...(unable.length === 0 ? [] : [`calls of ${unable.join(", ")}`]),
+      ...(coversAction(scope.action, modelAction, []) ? ["model calls"] : []),
+    ];
+    if (calls.length === 0) return [];
+    const what =
+      obligation.kind === "shadow"
+        ? "tool call"
+        : `${obligation.kind === "cap" ? "number" : "text"} \`${obligation.argument}\``;
+    const none = unable.length === covered.length ? "no tool that it covers" : "not every call that it covers";
+    const message = `${none} has a ${what} to ${obligation.kind}: ${calls.join(" and ")} are denied where it fires`;
+    return [{ severity: "warning", policy: id, line: 1, message }];
+  });
+}
+
+function canMeet(obligation: Obligation, input: ReadonlyMap<string, Attribute>): boolean {
+  if (obligation.kind === "shadow") return true;
+  const type = input.get(obligation.argument)?.type;
+  return type !== undefined && (obligation.kind === "cap" ? isNumber(type) : isText(type));
+}
+
+function isNumber({ kind }: ArgumentType): boolean {
+  return kind === "long" || kind === "decimal";
+}
+
+function isText(type: ArgumentType): boolean {
+  return type.kind === "string" || (type.kind === "set" && type.element.kind === "string");
 }

@@ -14,6 +14,8 @@ export type ReadPolicy = Instructions & {
   readonly id: string;
   readonly text: string;
   readonly effect: "permit" | "forbid";
+  /** As Cedar reads it. */
+  readonly json: PolicyJson;
   readonly scope: PolicyScope;
   readonly reads: Reads;
   /** Every `Action::"…"` in scope and conditions. */
@@ -41,6 +43,7 @@ export function readPolicy(text: string): { readonly policy: ReadPolicy } | { re
       id,
       text,
       effect: json.effect,
+      json,
       scope: scopeOf(json),
       reads: readsOf(json),
       mentions: mentionsOf(json),
@@ -97,7 +100,7 @@ function* nodesOf(root: unknown): Generator<{ value: object; depth: number }> {
   }
 }
 
-function isDeeperThan(root: unknown, limit: number): boolean {
+export function isDeeperThan(root: unknown, limit: number): boolean {
   for (const { depth } of nodesOf(root)) if (depth > limit) return true;
   return false;
 }

@@ -10,6 +10,7 @@ export type Reads = { readonly context: ReadTree; readonly principal: ReadTree; 
 
 const roots = ["context", "principal", "resource"] as const;
 type Root = (typeof roots)[number];
+type CedarEntity = CedarRequest["entities"][number];
 type Path = { readonly root: Root | "action"; readonly names: readonly string[] };
 
 /** Operators that look at which entity it is, and not at its attributes. */
@@ -36,17 +37,18 @@ export function readsOfAll(all: Iterable<Reads>): Reads {
 /** The request without the attributes that are not in `reads`. Cedar's time goes into reading the request, so it gets no more. */
 export function prunedTo(reads: Reads, request: CedarRequest): CedarRequest {
   const { principal, resource } = request;
+  const pruned = (entity: CedarEntity): CedarEntity => {
+    if (isSame(entity.uid, principal)) return { ...entity, attrs: pruneRecord(entity.attrs, reads.principal) };
+    if (isSame(entity.uid, resource)) return { ...entity, attrs: pruneRecord(entity.attrs, reads.resource) };
+    return entity;
+  };
   return {
     ...request,
     context: pruneRecord(request.context, reads.context) as CedarRequest["context"],
-    entities: request.entities.map((entity) => {
-      const tree = isSame(entity.uid, principal)
-        ? reads.principal
-        : isSame(entity.uid, resource)
-          ? reads.resource
-          : undefined;
-      return tree === undefined ? entity : { ...entity, attrs: pruneRecord(entity.attrs, tree) };
-    }),
+    // An entity with neither attributes nor parents is to Cedar as one that is not there.
+    entities: request.entities
+      .map(pruned)
+      .filter(({ attrs, parents }) => parents.length + Object.keys(attrs).length > 0),
   };
 }
 

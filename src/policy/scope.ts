@@ -54,10 +54,13 @@ export function coversEntity(scope: EntityScope, { type, name, parents }: Placed
   }
 }
 
-/** The one entity that a scope speaks of, if there is one. */
-export function namedIn(scope: EntityScope): EntityName | undefined {
-  if (scope.kind === "all") return undefined;
-  return scope.kind === "type" ? scope.within : scope.entity;
+/**
+ * The policy without annotations and without its principal and action, for where both are known to be covered: Cedar would look them up on
+ * every call. Undefined where the scope was not understood to the last.
+ */
+export function withoutScope(json: PolicyJson, scope: PolicyScope): PolicyJson | undefined {
+  if (json.principal.op !== "All" && scope.principal.kind === "all") return undefined;
+  return { ...json, annotations: {}, principal: { op: "All" }, action: { op: "All" } };
 }
 
 /** The entities that an action scope names, with their types. */

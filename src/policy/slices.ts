@@ -2,7 +2,7 @@ import { LRUCache } from "lru-cache";
 
 import type { HistoryFact } from "../core/decision.ts";
 import type { Attribute } from "./argument-types.ts";
-import { actionFrame, policySlice } from "./evaluator.ts";
+import { actionFrame, policySlice, screeningSlice } from "./evaluator.ts";
 import type { ActionFrame, PolicySlice } from "./evaluator.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { coversAction, coversEntity, entityName } from "./scope.ts";
@@ -28,6 +28,8 @@ export type AgentSlice = {
   readonly all: PolicySlice;
   /** The permits alone: asked where every forbid that fired can be lifted. */
   readonly permits: PolicySlice;
+  /** All forbids as one, beside the permits: asked first, as it is faster. Absent where it would not be. */
+  readonly screen?: PolicySlice;
 };
 
 /** Agents for which one action's slices are kept. */
@@ -67,7 +69,9 @@ function sliceOf(
       const principal = { type: "Agent", name: entityName("Agent", id), parents: [entityName("Team", team)] };
       const mine = relevant.filter(({ scope }) => coversEntity(scope.principal, principal));
       const permits = mine.filter(({ effect }) => effect === "permit");
-      const made = { all: policySlice(mine), permits: policySlice(permits) };
+      const screen = screeningSlice(mine);
+      const slices = { all: policySlice(mine), permits: policySlice(permits) };
+      const made = screen === undefined ? slices : { ...slices, screen };
       agents.set(id, made);
       return made;
     },

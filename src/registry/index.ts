@@ -5,7 +5,13 @@ export { freeze, freezesInForce, liftFreeze, targetExists, teamsTouched } from "
 export type { FreezeInForce, FreezeTarget } from "./freezes.ts";
 export { defineAgent, parseManifest } from "./manifest.ts";
 export type { AgentInCode, AgentManifest, ManifestTool } from "./manifest.schema.ts";
-export { activatePolicySet, activePolicySet, policySetByDigest } from "./policy-sets.ts";
+export {
+  activatePolicySet,
+  activePolicySet,
+  latestActivation,
+  policyActivations,
+  policySetByDigest,
+} from "./policy-sets.ts";
 export type { StoredPolicySet } from "./policy-sets.ts";
 export { hashToken, newToken, principalByToken, putPrincipal, roles } from "./principals.ts";
 export type { Principal, Role } from "./principals.ts";
@@ -20,3 +26,14 @@ export {
   resolveChannel,
 } from "./releases.ts";
 export type { AgentPage, AgentRow, ChannelEvent, ChannelMove } from "./releases.ts";
+export {
+  approveProposal,
+  openProposals,
+  policyGuardOf,
+  ProposalError,
+  proposePolicySet,
+  setPolicyGuard,
+} from "./policy-guard.ts";
+export type { PolicyGuard, PolicyProposal } from "./policy-guard.ts";
+export { activeShadow, addShadowCounts, setShadow, shadowCounts } from "./policy-shadow.ts";
+export type { PolicyShadow, ShadowCount } from "./policy-shadow.ts";

@@ -20,24 +20,70 @@ export async function activatePolicySet(
   by: string,
   now: Date,
 ): Promise<{ readonly digest: Digest; readonly activation: number | undefined }> {
-  const digest = digestOf(document);
+  await lockPolicies(tx, team);
+  const digest = await storePolicySet(tx, document, now);
+  if ((await latestActivation(tx, team))?.policySet === digest) return { digest, activation: undefined };
+  return { digest, activation: await insertActivation(tx, team, digest, by, now) };
+}
+
+/** Two changes of one team's policies come one after the other. */
+export async function lockPolicies(tx: Tx, team: string): Promise<void> {
   await tx.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [`policy/${team}`]);
+}
+
+/** Keeps a policy set without putting it in force. Idempotent. */
+export async function storePolicySet(tx: Tx, document: Json, now: Date): Promise<Digest> {
+  const digest = digestOf(document);
   await tx.query(
     "insert into policy_set (digest, document, created_at) values ($1, $2, $3) on conflict (digest) do nothing",
     [digest, JSON.stringify(document), now],
   );
-  if ((await activeDigest(tx, team)) === digest) return { digest, activation: undefined };
+  return digest;
+}
+
+/** Puts a set that is kept in force. The caller holds `lockPolicies`. */
+export async function insertActivation(
+  tx: Tx,
+  team: string,
+  digest: Digest,
+  by: string,
+  now: Date,
+  proposal?: number,
+): Promise<number | undefined> {
   const { rows } = await tx.query<{ id: number }>(
-    "insert into policy_activation (team, policy_set, at, by_principal) values ($1, $2, $3, $4) returning id",
-    [team, digest, now, by],
+    "insert into policy_activation (team, policy_set, at, by_principal, proposal) values ($1, $2, $3, $4, $5) returning id",
+    [team, digest, now, by, proposal ?? null],
   );
-  return { digest, activation: rows[0]?.id };
+  return rows[0]?.id;
+}
+
+export type PolicyActivation = {
+  readonly id: number;
+  readonly policySet: Digest;
+  readonly at: Date;
+  readonly by: string;
+  /** The proposal that was approved for it, where the team's policies are guarded. */
+  readonly proposal: number | null;
+};
+
+/** What was put in force for a team, newest first. */
+export async function policyActivations(tx: Tx, team: string, limit: number): Promise<readonly PolicyActivation[]> {
+  const { rows } = await tx.query<PolicyActivation>(
+    `select id, policy_set as "policySet", at, by_principal as by, proposal from policy_activation
+     where team = $1 order by id desc limit $2`,
+    [team, limit],
+  );
+  return rows;
+}
+
+export async function latestActivation(tx: Tx, team: string): Promise<PolicyActivation | undefined> {
+  return (await policyActivations(tx, team, 1))[0];
 }
 
 /** The policy set in force for a team, or undefined where none ever was. */
 export async function activePolicySet(tx: Tx, team: string): Promise<StoredPolicySet | undefined> {
-  const digest = await activeDigest(tx, team);
-  return digest === undefined ? undefined : policySetByDigest(tx, digest);
+  const latest = await latestActivation(tx, team);
+  return latest === undefined ? undefined : policySetByDigest(tx, latest.policySet);
 }
 
 /** The set, rehashed on reading. Throws `policy_set_missing` or `policy_set_corrupt`. */
@@ -53,12 +99,4 @@ export async function policySetByDigest(tx: Tx, digest: Digest): Promise<StoredP
   const found = { digest, document: row.document };
   known.set(digest, found);
   return found;
-}
-
-async function activeDigest(tx: Tx, team: string): Promise<Digest | undefined> {
-  const { rows } = await tx.query<{ policy_set: Digest }>(
-    "select policy_set from policy_activation where team = $1 order by id desc limit 1",
-    [team],
-  );
-  return rows[0]?.policy_set;
 }

@@ -15,5 +15,5 @@ export type Context = {
 export type Handler<Name extends RouteName> = (request: RequestOf<Name>, context: Context) => Promise<ResponseOf<Name>>;
 
 /** The routes that answer with one document: all but the streams. */
-export type DocumentRoute = Exclude<RouteName, "watchRun">;
+export type DocumentRoute = Exclude<RouteName, "watchRun" | "backtestPolicies">;
 export type Handlers<Names extends DocumentRoute> = { readonly [Name in Names]: Handler<Name> };

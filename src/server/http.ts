@@ -9,11 +9,12 @@ import {
 } from "fastify-type-provider-zod";
 
 import { ApiError, bodyOf, errorBody, errorCodes, isErrorCode, maxBodyBytes, routes } from "../api/index.ts";
-import type { Route } from "../api/index.ts";
+import type { Route, RouteName } from "../api/index.ts";
 import type { RunId } from "../core/ids.ts";
 import { callerIn, createGuard } from "./auth.ts";
 import type { Services, ServerOptions } from "./dependencies.ts";
 import { asApiError } from "./errors.ts";
+import { streamBacktest } from "./backtest-stream.ts";
 import { streamRunEvents } from "./event-stream.ts";
 import type { Context, DocumentRoute, Handlers } from "./handler.ts";
 import { agentHandlers } from "./handlers/agents.ts";
@@ -23,6 +24,7 @@ import { budgetHandlers } from "./handlers/budgets.ts";
 import { freezeHandlers } from "./handlers/freezes.ts";
 import { ledgerHandlers } from "./handlers/ledger.ts";
 import { policyHandlers } from "./handlers/policies.ts";
+import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
 import { recordHandlers } from "./handlers/records.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
@@ -38,6 +40,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...policyHandlers,
   ...budgetHandlers,
   ...freezeHandlers,
+  ...policyShadowHandlers,
   ...ledgerHandlers,
 };
 
@@ -75,7 +78,10 @@ export async function buildHttp(
   await describe(http);
   await http.register(async (scope) => {
     for (const name of Object.keys(handlers) as DocumentRoute[]) addRoute(scope, services, name);
-    addStream(scope, services);
+    addStream(scope, "watchRun", (request, reply) =>
+      streamRunEvents(services, (request.params as { run: RunId }).run, request, reply),
+    );
+    addStream(scope, "backtestPolicies", (request, reply) => streamBacktest(services, request, reply));
   });
   http.get("/openapi.json", { config: { access: "public" }, schema: { hide: true } as object }, async () =>
     http.swagger(),
@@ -115,15 +121,19 @@ function addRoute(http: FastifyInstance, services: Services, name: DocumentRoute
   });
 }
 
-function addStream(http: FastifyInstance, services: Services): void {
-  const route: Route = routes.watchRun;
-  const { response, ...schema } = schemaOf("watchRun", route);
+function addStream(
+  http: FastifyInstance,
+  name: Exclude<RouteName, DocumentRoute>,
+  handler: (request: FastifyRequest, reply: FastifyReply) => Promise<void>,
+): void {
+  const route: Route = routes[name];
+  const { response, ...schema } = schemaOf(name, route);
   http.route({
     method: route.method,
     url: route.path,
     config: { access: route.access },
     schema: { ...schema, produces: ["text/event-stream"], response } as object,
-    handler: (request, reply) => streamRunEvents(services, (request.params as { run: RunId }).run, request, reply),
+    handler,
   });
 }
 

@@ -3,7 +3,14 @@ import { fileURLToPath } from "node:url";
 import { ApiError } from "../api/index.ts";
 import type { Json } from "../core/json.ts";
 import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
-import { checkPolicySet, compilePolicies, formatProblem, loadPolicyDirectory, PolicyError } from "../policy/index.ts";
+import {
+  checkPolicySet,
+  compilePolicies,
+  formatProblem,
+  lintPolicies,
+  loadPolicyDirectory,
+  PolicyError,
+} from "../policy/index.ts";
 import type { PolicySetDocument } from "../policy/index.ts";
 import { newestReleases } from "../registry/index.ts";
 import type { Tx } from "../store/index.ts";
@@ -36,6 +43,11 @@ export function assertPoliciesFit(
     }
   }
   return problems.map(formatProblem);
+}
+
+/** What looks wrong in policies that fit, one line each with what to do. */
+export function lintFor(document: PolicySetDocument, releases: readonly ReleaseDocument[]): readonly string[] {
+  return lintPolicies(document, distinctTools(releases)).map((warning) => `${formatProblem(warning)}; ${warning.hint}`);
 }
 
 function refusal(code: "policies_invalid" | "policies_do_not_fit", problem: string, others: number): ApiError {

@@ -11,6 +11,7 @@ import type { Digest } from "../core/ids.ts";
 import type { TokenPrice } from "../core/money.ts";
 import { createGate, createRunCache, isGate } from "../gate/index.ts";
 import type { GovernedModelCall } from "../gate/index.ts";
+import type { RemoteOptions } from "../policy/index.ts";
 import type { ModelProvider } from "../providers/index.ts";
 import { createPool, publishDelta } from "../store/index.ts";
 import type { PayloadKeys, Pool } from "../store/index.ts";
@@ -29,6 +30,8 @@ export type AgentWorkerOptions = {
   readonly logger: Logger;
   /** Where this worker runs, and where its provider computes, as policies see it. Default: `development`, `local`. */
   readonly environment?: RunFacts["environment"];
+  /** A decision point that is asked too (OpenID AuthZEN); default: none. */
+  readonly remote?: RemoteOptions | undefined;
   /** Default: true. */
   readonly fastLane?: boolean;
   /** Default: bundled now from `workflows/`. */
@@ -65,6 +68,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     keys: options.keys,
     priceOf: options.priceOf,
     environment: options.environment ?? noFacts.environment,
+    remote: options.remote,
     fastLane: options.fastLane ?? true,
     now,
   };

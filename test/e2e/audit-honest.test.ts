@@ -64,6 +64,19 @@ const output = {
 
 const cases: readonly Case[] = [
   {
+    what: "a call whose number was capped, one whose text was redacted, and one that was only recorded",
+    options: {
+      policy: `@id("all") permit (principal, action, resource);
+@id("cap") @decision("cap") @argument("amount_cents") @max("250")
+forbid (principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 250 };
+@id("redact") @decision("redact") @argument("text") forbid (principal, action == Action::"tool/shout", resource);
+@id("shadow") @decision("shadow") forbid (principal, action == Action::"tool/look", resource);`,
+      turns: [{ calls: [pay(900), { tool: "shout", arguments: { text: "card" } }, look] }, done],
+    },
+    status: "completed",
+    shows: '"effective":',
+  },
+  {
     what: "parallel calls, one of them denied",
     options: { turns: [{ calls: [look, pay(60_000), pay(100), look] }, done] },
     status: "completed",
@@ -145,6 +158,20 @@ test.each(cases)("verified, since nothing was done to it: $what", async ({ optio
   const reports = await auditOf(evidence);
   expect([...problemsOf(reports.replay), ...problemsOf(reports.evidence)]).toEqual([]);
   expect([reports.replay.verdict, reports.evidence.verdict]).toEqual(["verified", "verified"]);
+});
+
+test("a run that waits for more than its limit is verified while it waits: that it had to ask is worked out again", async () => {
+  const world = await createWorld({
+    limits: { maxCostMicroUsd: 1_200 },
+    turns: [{ calls: [look], repeat: true }],
+  });
+  await world.work();
+  const run = await world.start();
+  await world.request(run);
+  const evidence = await evidenceIn(world, run);
+  expect(evidence.record.decisions.at(-1)).toMatchObject({ outcome: "require_approval", policies: ["budget:run"] });
+  const reports = await auditOf(evidence);
+  expect([...problemsOf(reports.replay), ...problemsOf(reports.evidence)]).toEqual([]);
 });
 
 test("a run that waits for a person is verified while it waits", async () => {

@@ -16,6 +16,7 @@ import {
   statementText,
 } from "../../src/approvals/index.ts";
 import type { ApprovalRequest, ApprovalStatement } from "../../src/approvals/index.ts";
+import type { HistoryFact } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Json, JsonSchema } from "../../src/core/json.ts";
 import type { RunLimits } from "../../src/core/release.ts";
@@ -95,8 +96,9 @@ export async function createWorld(options: {
     ...(options.output === undefined ? {} : { output: options.output }),
   });
   await registerRelease(pool, release, "operator", now);
-  const activate = async (text: string): Promise<void> => {
-    const { document } = policySetOf([{ name: "test.cedar", text }]);
+  const activate = async (text: string, history: readonly HistoryFact[] = []): Promise<void> => {
+    const { document, problems } = policySetOf([{ name: "test.cedar", text }], history);
+    if (problems.length > 0) throw new Error(JSON.stringify(problems));
     await activatePolicySet(pool, "testers", document as unknown as Json, "operator", new Date());
   };
   await activate(options.policy ?? openPolicy);

@@ -1,57 +1,89 @@
+import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
 
-import type { ToolDefinition } from "../../core/release.ts";
+import type { PolicyProblem, PolicyWarning } from "../../policy/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { CliError } from "../cli-error.ts";
-import { safe, shortDigest } from "../terminal.ts";
+import { toolsOf } from "../policy-sets.ts";
+import { safe } from "../terminal.ts";
+import { addPolicyActivationCommands } from "./policy-activate.ts";
+import { addPolicyBacktestCommands } from "./policy-backtest.ts";
+import { addPolicyDiffCommand } from "./policy-diff.ts";
+import { addPolicyExplainCommand } from "./policy-explain.ts";
+import { addPolicyShadowCommands } from "./policy-shadow.ts";
 
 export function addPolicyCommands(program: Command): void {
   const policy = program.command("policy").description("what agents may do, in Cedar");
   policy
     .command("check <dir>")
-    .description("find what is wrong with a pack; its tools are those of its cases.yaml, or of a team")
+    .description(
+      "find what is wrong with a pack, and what looks wrong; its tools are those of its cases.yaml, or of a team",
+    )
     .option("--team <team>", "check against the tools of the team's agents")
-    .action((dir: string, flags: { team?: string }, command: Command) => check(cliOf(command), dir, flags.team));
+    .option("--strict", "end in 1 on warnings too")
+    .option(
+      "--symcc",
+      "prove that no policy fails while it is evaluated, with `cedar symcc` and cvc5 where they are installed (written to its documented command line, not yet run against the real program)",
+    )
+    .action((dir: string, flags: CheckFlags, command: Command) => check(cliOf(command), dir, flags));
   policy
     .command("test <dir>")
-    .description("decide the cases of a pack's cases.yaml")
-    .action((dir: string, _flags, command: Command) => test(cliOf(command), dir));
-  policy
-    .command("activate <dir>")
-    .description("put a pack in force for a team, from the next decision on")
-    .requiredOption("--team <team>")
-    .action((dir: string, flags: { team: string }, command: Command) => activate(cliOf(command), dir, flags.team));
+    .description("decide the cases of a pack's cases.yaml, and say which policies no case reaches")
+    .option("--min-coverage <percent>", "end in 1 where cases reach fewer of the policies", percent)
+    .action((dir: string, flags: { minCoverage?: number }, command: Command) =>
+      test(cliOf(command), dir, flags.minCoverage),
+    );
+  addPolicyExplainCommand(policy);
+  addPolicyDiffCommand(policy);
+  addPolicyBacktestCommands(policy);
+  addPolicyShadowCommands(policy);
+  addPolicyActivationCommands(policy);
   policy
     .command("show <team>")
     .description("the policies in force for a team")
     .action((team: string, _flags, command: Command) => show(cliOf(command), team));
 }
 
-async function check(cli: Cli, dir: string, team: string | undefined): Promise<void> {
-  const { checkPolicySet, formatProblem, loadPolicyDirectory } = await import("../../policy/index.ts");
-  const { document, sources, tools } = await loadPolicyDirectory(dir);
-  const problems = checkPolicySet(document, team === undefined ? tools : await toolsOf(cli, team), sources);
-  const errors = problems.filter((problem) => problem.severity === "error");
-  for (const problem of problems) cli.terminal.say(`${problem.severity}: ${safe(formatProblem(problem))}`);
+function percent(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && value >= 0 && value <= 100) return value;
+  throw new InvalidArgumentError("expected a percentage from 0 to 100");
+}
+
+type CheckFlags = { readonly team?: string; readonly strict?: true; readonly symcc?: true };
+
+async function check(cli: Cli, dir: string, flags: CheckFlags): Promise<void> {
+  const { checkPolicySet, lintPolicies, loadPolicyDirectory } = await import("../../policy/index.ts");
+  const { document, sources, tools: ofCases } = await loadPolicyDirectory(dir);
+  const tools = flags.team === undefined ? ofCases : await toolsOf(cli, flags.team);
+  const found = checkPolicySet(document, tools, sources);
+  const errors = found.filter((problem) => problem.severity === "error");
+  // What looks wrong is no news where something is.
+  const problems = errors.length > 0 ? found : [...found, ...lintPolicies(document, tools, sources)];
+  for (const problem of problems) await sayProblem(cli, problem);
   cli.terminal.say(
     `${document.policies.length} policies, ${errors.length} errors, ${problems.length - errors.length} warnings`,
   );
-  cli.terminal.result({ policies: document.policies.length, problems });
-  if (errors.length > 0) process.exitCode = 1;
+  const { neverErrors } = await import("../policy-proofs.ts");
+  const proofs = flags.symcc === true && errors.length === 0 ? await neverErrors(cli, document, tools) : undefined;
+  cli.terminal.result({
+    policies: document.policies.length,
+    problems,
+    ...(proofs === undefined ? {} : { symcc: proofs }),
+  });
+  const refuted = proofs?.proofs.some(({ result }) => result.status === "refuted") ?? false;
+  const isStrict = flags.strict === true && problems.length > 0;
+  if (errors.length > 0 || refuted || isStrict) process.exitCode = 1;
 }
 
-async function toolsOf({ client }: Cli, team: string): Promise<readonly ToolDefinition[]> {
-  const { agents } = await client.listAgents({});
-  const own = agents.filter((agent) => agent.team === team);
-  if (own.length === 0)
-    throw new CliError("usage", `team \`${team}\` has no agents`, { hint: "see `countersign agent list`" });
-  const details = await Promise.all(own.map((agent) => client.showAgent({ params: agent })));
-  const tools = details.flatMap((detail) => detail.production?.document.tools ?? []);
-  return [...new Map(tools.map((tool) => [tool.name, tool])).values()];
+async function sayProblem({ terminal }: Cli, problem: PolicyProblem | PolicyWarning): Promise<void> {
+  const { formatProblem } = await import("../../policy/index.ts");
+  const paint = problem.severity === "error" ? terminal.colors.red : terminal.colors.yellow;
+  terminal.say(`${paint(problem.severity)}: ${safe(formatProblem(problem))}`);
+  if ("hint" in problem) terminal.say(`  ${terminal.colors.dim(safe(problem.hint))}`);
 }
 
-async function test({ terminal }: Cli, dir: string): Promise<void> {
+async function test({ terminal }: Cli, dir: string, minCoverage: number | undefined): Promise<void> {
   const { loadPolicyDirectory, runCases } = await import("../../policy/index.ts");
   const { document, tools, cases } = await loadPolicyDirectory(dir);
   if (cases.length === 0) terminal.say(`no cases in ${dir}/cases.yaml; policies/README.md says how to write them`);
@@ -62,26 +94,30 @@ async function test({ terminal }: Cli, dir: string): Promise<void> {
     for (const difference of result.differences) terminal.say(`  ${safe(difference)}`);
   }
   for (const id of uncovered) terminal.say(`${terminal.colors.yellow("warning")}: no case is decided by ${id}`);
+  const policies = document.policies.length;
+  // Rounded down: 100 % is every policy.
+  const coverage = policies === 0 ? 100 : Math.floor(((policies - uncovered.length) / policies) * 1_000) / 10;
+  const isShort = minCoverage !== undefined && coverage < minCoverage;
+  const wanted = isShort ? terminal.colors.red(`, expected at least ${minCoverage} %`) : "";
   terminal.say(`${results.length - failed.length} passed, ${failed.length} failed`);
-  terminal.result({ passed: results.length - failed.length, failed: failed.length, uncovered, results });
-  if (failed.length > 0) process.exitCode = 1;
-}
-
-async function activate({ client, terminal }: Cli, dir: string, team: string): Promise<void> {
-  const { loadPolicyDirectory } = await import("../../policy/index.ts");
-  const { document } = await loadPolicyDirectory(dir);
-  const activated = await client.activatePolicies({ params: { team }, body: { document } });
-  for (const warning of activated.warnings) terminal.say(`${terminal.colors.yellow("warning")}: ${safe(warning)}`);
-  const what = `${activated.policies} policies (${shortDigest(activated.policySet)})`;
-  terminal.say(
-    activated.changed ? `${what} are in force for team ${team}` : `${what} were in force for team ${team} already`,
-  );
-  terminal.result(activated);
+  terminal.say(`${coverage} % of ${policies} policies are reached by a case${wanted}`);
+  terminal.result({
+    passed: results.length - failed.length,
+    failed: failed.length,
+    coverage: { percent: coverage, policies, reached: policies - uncovered.length },
+    uncovered,
+    results,
+  });
+  if (failed.length > 0 || isShort) process.exitCode = 1;
 }
 
 async function show({ client, terminal }: Cli, team: string): Promise<void> {
   const active = await client.showPolicies({ params: { team } });
   terminal.say(`policy set ${active.policySet} of team ${team}, by ${active.by ?? "?"}`);
+  if (active.guard !== null) {
+    terminal.say(`guarded: an activation needs ${active.guard.quorum} of group ${active.guard.approvers}`);
+  }
+  for (const fact of active.document.history ?? []) terminal.say(`counts ${safe(fact.name)} per ${fact.per}`);
   for (const { text } of active.document.policies) terminal.say(`\n${safe(text)}`);
   terminal.result(active);
 }

@@ -1,0 +1,83 @@
+import { stat } from "node:fs/promises";
+
+import type { Digest } from "../core/ids.ts";
+import { digestPattern, namePattern } from "../core/ids.ts";
+import type { ToolDefinition } from "../core/release.ts";
+import type { PolicyDirectory, PolicySetDocument } from "../policy/index.ts";
+import type { Cli } from "./cli.ts";
+import { CliError } from "./cli-error.ts";
+import { shortDigest } from "./terminal.ts";
+
+/** A policy set as a person names it. */
+export type NamedSet = {
+  readonly label: string;
+  readonly document: PolicySetDocument;
+  /** Where it is a directory: its tools and cases. */
+  readonly pack?: PolicyDirectory;
+  /** Where it is what a team has in force. */
+  readonly team?: string;
+};
+
+/** The set in a directory, of a digest, or in force for a team. A digest may be cut to 8 digits where `team` had it in force. */
+export async function policySetNamed({ client }: Cli, name: string, team: string | undefined): Promise<NamedSet> {
+  const isDirectory = await stat(name).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (isDirectory) {
+    const { loadPolicyDirectory } = await import("../policy/index.ts");
+    const pack = await loadPolicyDirectory(name);
+    return { label: name, document: pack.document, pack };
+  }
+  if (/^[0-9a-f]{8,64}$/.test(name)) {
+    const digest = digestPattern.test(name) ? (name as Digest) : await wholeDigest(client, name, team);
+    const { policySet, document } = await client.policySet({ params: { digest } });
+    return { label: shortDigest(policySet), document };
+  }
+  if (!namePattern.test(name)) {
+    throw new CliError("usage", `\`${name}\` is no directory, digest or team`, {
+      hint: "give a pack's directory, a digest of `countersign policy history TEAM`, or a team's name",
+    });
+  }
+  const { document } = await client.showPolicies({ params: { team: name } });
+  return { label: `in force for ${name}`, document, team: name };
+}
+
+export async function wholeDigest(client: Cli["client"], start: string, team: string | undefined): Promise<Digest> {
+  if (digestPattern.test(start)) return start as Digest;
+  if (team === undefined) throw new CliError("usage", "a digest that is cut needs --team");
+  const { activations } = await client.policyHistory({ params: { team } });
+  const fitting = [...new Set(activations.map(({ policySet }) => policySet))].filter((one) => one.startsWith(start));
+  const [found] = fitting;
+  if (found !== undefined && fitting.length === 1) return found;
+  throw new CliError("usage", `${fitting.length} policy sets of team \`${team}\` begin with ${start}`, {
+    hint: `see \`countersign policy history ${team}\``,
+  });
+}
+
+const unitMs: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+
+/** `30d`, `12h`, `2w`, `15m` back from now, or an ISO date or time; as ISO 8601 in UTC. */
+export function sinceOf(text: string, now: Date): string {
+  const match = /^([1-9]\d{0,5})([mhdw])$/.exec(text);
+  const back = match === null ? undefined : Number(match[1]) * (unitMs[match[2] ?? ""] ?? 0);
+  const time =
+    back === undefined ? new Date(/^\d{4}-\d{2}-\d{2}/.test(text) ? text : Number.NaN) : new Date(now.getTime() - back);
+  if (!Number.isNaN(time.getTime())) return time.toISOString();
+  throw new CliError("usage", `--since: \`${text}\` is no time`, { hint: "give 30d, 12h, or 2026-11-01" });
+}
+
+/** Of the team's agents in production; one of each name. */
+export async function toolsOf({ client }: Cli, team: string): Promise<readonly ToolDefinition[]> {
+  const { agents } = await client.listAgents({});
+  const own = agents.filter((agent) => agent.team === team);
+  if (own.length === 0)
+    throw new CliError("usage", `team \`${team}\` has no agents`, { hint: "see `countersign agent list`" });
+  const details = await Promise.all(own.map((agent) => client.showAgent({ params: agent })));
+  const tools = details.flatMap((detail) => detail.production?.document.tools ?? []);
+  return [...new Map(tools.map((tool) => [tool.name, tool])).values()];
+}
+
+export function setLine(policySet: string, policies: number): string {
+  return `${policies} ${policies === 1 ? "policy" : "policies"} (${shortDigest(policySet)})`;
+}

@@ -1,0 +1,76 @@
+import { LRUCache } from "lru-cache";
+
+import { shadowDecide, verdictOf } from "../policy/index.ts";
+import { activeShadow, addShadowCounts } from "../registry/index.ts";
+import type { PolicyShadow, ShadowCount } from "../registry/index.ts";
+import type { Pool } from "../store/index.ts";
+import { actionOf, policiesFor, policyRequestOf } from "./judge.ts";
+import type { Judged, Question } from "./judge.ts";
+
+/** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */
+const pauseMs = 1_000;
+/** Decisions of one worker that wait for their candidate; more are counted as skipped. */
+const maxWaiting = 500;
+
+/**
+ * Lets a team's candidate policies decide beside those in force, after a decision is made. Never waits and never throws: what goes wrong is a
+ * count. What was counted in the last second before a worker dies is lost.
+ */
+export function createShadow(pool: Pool, now: () => Date): (question: Question, judged: Judged) => void {
+  const shadows = new LRUCache<string, Promise<PolicyShadow | undefined>>({ max: 1_000, ttl: pauseMs });
+  const counts = new Map<number, Map<string, ShadowCount>>();
+  let waiting = 0;
+  let timer: NodeJS.Timeout | undefined;
+
+  function shadowOf(team: string): Promise<PolicyShadow | undefined> {
+    const known = shadows.get(team);
+    if (known !== undefined) return known;
+    const found = activeShadow(pool, team).catch(() => undefined);
+    shadows.set(team, found);
+    return found;
+  }
+
+  function add(shadow: number, kind: string, policy: string, name: string): void {
+    const own = counts.get(shadow) ?? new Map<string, ShadowCount>();
+    const key = JSON.stringify([kind, policy, name]);
+    own.set(key, { kind, policy, name, count: (own.get(key)?.count ?? 0) + 1 });
+    counts.set(shadow, own);
+    timer ??= setTimeout(() => void write(), pauseMs).unref();
+  }
+
+  async function write(): Promise<void> {
+    timer = undefined;
+    const all = [...counts];
+    counts.clear();
+    for (const [shadow, own] of all)
+      await addShadowCounts(pool, shadow, [...own.values()], now()).catch(() => undefined);
+  }
+
+  async function decideBeside(question: Question, judged: Judged): Promise<void> {
+    const { run, step } = question;
+    const shadow = await shadowOf(run.team);
+    if (shadow === undefined) return;
+    if (waiting > maxWaiting) return add(shadow.id, "skipped", "", step.name);
+    try {
+      const candidate = await policiesFor(pool, shadow.policySet, run);
+      const wanted = candidate?.slices.get(actionOf(step))?.history ?? [];
+      // What only the candidate counts was not counted for this decision.
+      if (wanted.some(({ name }) => !Object.hasOwn(judged.facts.history, name)))
+        return add(shadow.id, "error", "", step.name);
+      const actual = verdictOf(judged.policyDecision, judged.effective);
+      const { kind, cause } = shadowDecide(candidate, policyRequestOf(run, step, judged.facts), actual);
+      add(shadow.id, kind, cause, step.name);
+    } catch {
+      add(shadow.id, "error", "", step.name);
+    }
+  }
+
+  return (question, judged) => {
+    if (question.step.refusal !== undefined) return;
+    waiting += 1;
+    // After the decision, and not in its way.
+    setImmediate(() => {
+      void decideBeside(question, judged).finally(() => (waiting -= 1));
+    });
+  };
+}

@@ -1,0 +1,235 @@
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import { describe, expect, onTestFinished, test } from "vitest";
+
+import type { RunId } from "../../src/core/ids.ts";
+import { policySetOf, remoteOptionsOf } from "../../src/policy/index.ts";
+import { freeze, liftFreeze, setShadow, shadowCounts } from "../../src/registry/index.ts";
+import { decisionsOf, stepsOf } from "../../src/store/index.ts";
+import { createWorld, until } from "../support/world.ts";
+import type { World } from "../support/world.ts";
+
+const pay = (to: string, amount_cents = 100) => ({ tool: "pay", arguments: { to, amount_cents } });
+const look = (thing: string) => ({ tool: "look", arguments: { thing } });
+const shout = (text: string) => ({ tool: "shout", arguments: { text } });
+const all = '@id("all") permit (principal, action, resource);';
+
+async function effects(world: World, word: string): Promise<readonly string[]> {
+  const text = await readFile(world.effects, "utf8").catch(() => "");
+  return text.split("\n").filter((line) => line.startsWith(`${word} `));
+}
+
+async function decisions(world: World, run: RunId, tool: string) {
+  const seqs = (await stepsOf(world.pool, run)).filter(({ name }) => name === tool).map(({ seq }) => seq);
+  return (await decisionsOf(world.pool, run)).filter(({ seq }) => seqs.includes(seq));
+}
+
+describe("labels", () => {
+  const guarded = `${all}
+@id("asked") @decision("require_approval") @group("treasury") @reason("not the user's")
+forbid (principal, action == Action::"tool/shout", resource) unless { context.destination.origin == "user" };`;
+
+  test("what the user said goes; what a result said waits for a person, and is recorded as what it is", async () => {
+    const world = await createWorld({
+      policy: guarded,
+      turns: [
+        { calls: [look("parcel-from-eve")] },
+        { calls: [shout("go")] },
+        { calls: [shout("parcel-from-eve")] },
+        { text: "done" },
+      ],
+    });
+    await world.work();
+    const run = await world.start();
+    const request = await world.request(run);
+    expect(await effects(world, "shout")).toEqual(["shout go"]);
+    const found = await decisions(world, run, "shout");
+    expect(found.map(({ outcome, facts }) => [outcome, facts.flow.destination, facts.flow.seen.sources])).toEqual([
+      ["allow", "user", ["look"]],
+      ["require_approval", "untrusted", ["look", "shout"]],
+    ]);
+    const reviewer = await world.reviewer("rita");
+    await reviewer.decide(request, "deny");
+    await world.wake(run, request);
+    expect(await world.closed(run)).toMatchObject({ status: "completed" });
+    expect(await effects(world, "shout")).toHaveLength(1);
+  });
+});
+
+describe("obligations", () => {
+  test("a capped number is what is paid, a redacted text is what is said, a shadowed call is not made", async () => {
+    const world = await createWorld({
+      policy: `${all}
+@id("cap") @decision("cap") @argument("amount_cents") @max("250")
+forbid (principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 250 };
+@id("redact") @decision("redact") @argument("text")
+forbid (principal, action == Action::"tool/shout", resource) when { context.content.dataClasses.contains("card") };
+@id("shadow") @decision("shadow")
+forbid (principal, action == Action::"tool/look", resource) when { context.input.thing == "secret" };`,
+      turns: [
+        { calls: [pay("ada", 900), shout("card 4111 1111 1111 1111"), look("secret"), look("box")] },
+        { text: "done" },
+      ],
+    });
+    await world.work();
+    const run = await world.start();
+    expect(await world.closed(run)).toMatchObject({ status: "completed" });
+    expect((await effects(world, "pay")).map((line) => line.split(" ").slice(0, 3).join(" "))).toEqual(["pay ada 250"]);
+    expect(await effects(world, "shout")).toEqual(["shout [redacted]"]);
+    expect(await effects(world, "look")).toEqual(["look box"]);
+    const [paid] = await decisions(world, run, "pay");
+    expect(paid).toMatchObject({ outcome: "allow", shadow: false, effective: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect((await decisions(world, run, "look")).map(({ shadow }) => shadow)).toEqual([true, false]);
+  });
+
+  test("people are shown the changed call, and it is what runs", async () => {
+    const world = await createWorld({
+      policy: `${all}
+@id("cap") @decision("cap") @argument("amount_cents") @max("250")
+forbid (principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 250 };
+@id("ask") @decision("require_approval") @group("treasury")
+forbid (principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 200 };`,
+      turns: [{ calls: [pay("ada", 900)] }, { text: "done" }],
+    });
+    await world.work();
+    const run = await world.start();
+    const request = await world.request(run);
+    const reviewer = await world.reviewer("rita");
+    await reviewer.decide(request, "approve");
+    await world.wake(run, request);
+    expect(await world.closed(run)).toMatchObject({ status: "completed" });
+    expect(await effects(world, "pay")).toMatchObject([expect.stringContaining("pay ada 250 ")]);
+  });
+
+  test("a change of the obligation after the approval stops the call", async () => {
+    const capped = (max: number): string => `${all}
+@id("cap") @decision("cap") @argument("amount_cents") @max("${max}")
+forbid (principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > ${max} };
+@id("ask") @decision("require_approval") @group("treasury")
+forbid (principal, action == Action::"tool/pay", resource);`;
+    const world = await createWorld({ policy: capped(250), turns: [{ calls: [pay("ada", 900)] }, { text: "done" }] });
+    await world.work();
+    const run = await world.start();
+    const request = await world.request(run);
+    const reviewer = await world.reviewer("rita");
+    await reviewer.decide(request, "approve");
+    await world.activate(capped(300));
+    await world.wake(run, request);
+    expect(await world.closed(run)).toMatchObject({ status: "completed" });
+    expect(await effects(world, "pay")).toEqual([]);
+    expect((await decisions(world, run, "pay")).at(-1)).toMatchObject({ outcome: "deny", code: "invalid_grant" });
+  });
+});
+
+describe("history", () => {
+  const three = `${all}
+@id("three") @reason("at most three payments an hour, and 500 in sum")
+forbid (principal, action == Action::"tool/pay", resource)
+when { context.history.payments >= 3 || context.history.paid + context.input.amount_cents > 500 };`;
+  const facts = [
+    { name: "payments", measure: "count", actions: ["tool/pay"], per: "team", withinMs: 3_600_000 },
+    {
+      name: "paid",
+      measure: "sum",
+      argument: "amount_cents",
+      actions: ["group/money"],
+      per: "team",
+      withinMs: 3_600_000,
+    },
+  ] as const;
+
+  test("parallel payments of parallel runs are counted before they happen: three go, never four", async () => {
+    const world = await createWorld({ turns: [{ calls: [pay("ada"), pay("bob"), pay("eve")] }, { text: "done" }] });
+    await world.activate(three, facts);
+    await world.work();
+    const runs = await Promise.all(Array.from({ length: 4 }, () => world.start()));
+    for (const run of runs) expect(await world.closed(run)).toMatchObject({ status: "completed" });
+    expect(await effects(world, "pay")).toHaveLength(3);
+    const { rows } = await world.pool.query(
+      "select outcome, count(*) as n from decision join step using (run, seq) where name = 'pay' group by 1 order by 1",
+    );
+    expect(rows).toEqual([
+      { outcome: "allow", n: 3 },
+      { outcome: "deny", n: 9 },
+    ]);
+  });
+
+  test("a policy that is added later sees what was done before, and sums what was paid", async () => {
+    const world = await createWorld({
+      turns: [{ calls: [pay("ada", 300)] }, { calls: [pay("ada", 300)] }, { text: "done" }],
+    });
+    await world.work();
+    expect(await world.closed(await world.start())).toMatchObject({ status: "completed" });
+    await world.activate(three, facts);
+    const later = await world.start();
+    expect(await world.closed(later)).toMatchObject({ status: "completed" });
+    expect(await effects(world, "pay")).toHaveLength(2);
+    const [denied] = await decisions(world, later, "pay");
+    expect(denied).toMatchObject({ outcome: "deny", facts: { history: { payments: 2, paid: 600 } } });
+  });
+});
+
+test("a freeze stops the next step within a second, waits stay waits, and the run goes on when it is lifted", async () => {
+  const world = await createWorld({
+    turns: [{ calls: [look("box")], repeat: true, delayMs: 100 }],
+    limits: { maxSteps: 60 },
+  });
+  await world.work();
+  const run = await world.start();
+  await until(async () => ((await effects(world, "look")).length > 0 ? true : undefined));
+  const target = { team: "testers", by: "op", reason: "stop" };
+  await freeze(world.pool, { ...target, now: new Date() });
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  const frozen = (await stepsOf(world.pool, run)).length;
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  expect((await stepsOf(world.pool, run)).length).toBe(frozen);
+  await liftFreeze(world.pool, { ...target, now: new Date() });
+  expect(await world.closed(run, 60_000)).toMatchObject({ status: "failed", failure: { code: "limit_steps" } });
+});
+
+test("another decision point can only deny more, and denies where it gives no answer", async () => {
+  let answer = '{"decision": true}';
+  const server = createServer((request, response) => {
+    request.resume();
+    request.on("end", () => response.setHeader("content-type", "application/json").end(answer));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const remote = remoteOptionsOf({ COUNTERSIGN_AUTHZEN_URL: `http://127.0.0.1:${port}` });
+  const world = await createWorld({ turns: [{ calls: [pay("ada")] }, { text: "done" }] });
+  await world.work({ remote });
+  expect(await world.closed(await world.start())).toMatchObject({ status: "completed" });
+  expect(await effects(world, "pay")).toHaveLength(1);
+  for (const [said, code] of [
+    ['{"decision": false}', "model_denied"],
+    ["no", "model_denied"],
+  ] as const) {
+    answer = said;
+    expect(await world.closed(await world.start())).toMatchObject({ status: "failed", failure: { code } });
+  }
+  expect(await effects(world, "pay")).toHaveLength(1);
+});
+
+test("a candidate decides beside the policies in force, is counted, and changes nothing", async () => {
+  const world = await createWorld({ policy: all, turns: [{ calls: [pay("ada"), look("box")] }, { text: "done" }] });
+  const { document } = policySetOf([
+    { name: "c.cedar", text: `${all}\n@id("never") forbid (principal, action == Action::"tool/pay", resource);` },
+  ]);
+  const { id } = await setShadow(world.pool, "testers", document as never, "op", new Date());
+  await world.work();
+  expect(await world.closed(await world.start())).toMatchObject({ status: "completed" });
+  expect(await effects(world, "pay")).toHaveLength(1);
+  const counts = await until(async () => {
+    const found = await shadowCounts(world.pool, id ?? 0);
+    return found.reduce((sum, { count }) => sum + count, 0) === 4 ? found : undefined;
+  });
+  const shown = counts.map(({ kind, policy, name, count }) => `${kind} ${policy} ${name} ${count}`);
+  expect(shown.toSorted((a, b) => (a < b ? -1 : 1))).toMatchObject([
+    "newly_denied never pay 1",
+    expect.stringMatching(/^unchanged \S* look 1$/),
+    expect.stringMatching(/^unchanged \S* scripted\/test 2$/),
+  ]);
+});
