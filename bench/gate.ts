@@ -242,7 +242,7 @@ function callsOfModel() {
   return Array.from({ length: callsPerRun }, (_, index) => {
     const recipient = index % 3 === 0 ? "bob@rival.example" : "alice@example.com";
     const args = {
-      amount_cents: (index * 7_919) % 70_000,
+      amount_cents: Math.floor((((index * 7_919) % 1_000) / 1_000) ** 3 * 100_000),
       recipient,
       note: "The parcel left the warehouse on Monday.",
       tags: ["priority", `project-${index}`],

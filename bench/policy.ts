@@ -31,7 +31,8 @@ type Percentiles = { readonly p50: number; readonly p99: number };
 export async function benchPolicy(print: (line: string) => void): Promise<object> {
   const requests = Array.from({ length: requestCount }, (_, index) => requestOfNumber(index));
   const opa = await findOpa(print);
-  const contestants: Contestant[] = [];
+  const own: Contestant[] = [];
+  const theirs: Contestant[] = [];
   for (const size of sizes) {
     const rules = rulesOf(size);
     const ours = countersign(`countersign ${size}`, rules, requests, callsOf.countersign);
@@ -40,10 +41,12 @@ export async function benchPolicy(print: (line: string) => void): Promise<object
       ...(opa === undefined ? [] : [await rego(`opa ${size}`, opa, rules, requests)]),
     ];
     compareOutcomes(ours, others, print);
-    contestants.push(ours, ...others);
+    own.push(ours);
+    theirs.push(...others);
   }
-  const general = generalRules(1_000);
-  contestants.push(countersign("general 1000", general, requests, callsOf.general));
+  theirs.push(countersign("general 1000", generalRules(1_000), requests, callsOf.general));
+  // Both sizes one after the other, since the machine's mood changes.
+  const contestants = [...own, ...theirs];
   return report(measure(contestants, print), opa !== undefined, print);
 }
 
@@ -191,7 +194,8 @@ export function requestOfNumber(index: number): PolicyRequest {
       kind: "tool",
       tool: tool.name,
       arguments: {
-        amount_cents: (index * 7_919) % 100_000,
+        // Mostly small, as amounts are.
+        amount_cents: Math.floor((((index * 7_919) % 1_000) / 1_000) ** 3 * 100_000),
         recipient,
         note: "The parcel left the warehouse on Monday, and should arrive within two working days. ".repeat(3),
         tags: ["priority", `project-${index}`],
@@ -247,7 +251,7 @@ function report(
   print(
     `goals: growth at most ${goal.growth}, p99 below ${goal.p99us} µs at both. ${rounds} rounds in turns after one for warming up, medians of the\n` +
       `rounds' own percentiles; ${callsOf.countersign} calls of Countersign, ${callsOf.opa} of OPA and ${callsOf.unsliced} of unsliced Cedar a round, ${requestCount} requests in turn over ${tools.length} tools and\n` +
-      "80 agents, with denials and approvals. Countersign's time is all of decide(): making the request, checking it, one or two evaluations.\n" +
+      "80 agents, with denials and approvals. Countersign's time is all of decide(): making the request, checking it, one to four evaluations.\n" +
       "The others get the finished request, which they read from JSON as well. 1,000 policies that all cover the very action and agent asked\n" +
       `about cannot be sliced: ${general.p50us} µs (p50), ${general.p99us} µs (p99). Compiling is not measured. Other work on the machine shows in p99.`,
   );

@@ -19,12 +19,13 @@ const toolCount = 50;
 const agentsPerTeam = 20;
 export const teams = ["support", "finance", "logistics", "research"] as const;
 const groups = ["money", "mail", "records", "files", "search"] as const;
-const effects = ["read", "write", "egress", "destructive"] as const;
+/** Of every ten tools; what destroys is permitted to nobody. */
+const effects = ["read", "write", "egress", "read", "write", "egress", "read", "write", "read", "destructive"] as const;
 
 /** Fifty tools: ten in each group, of all effect classes. */
 export const tools: readonly PolicyTool[] = Array.from({ length: toolCount }, (_, index) => ({
   name: `tool_${index}`,
-  effect: effects[index % effects.length] ?? "read",
+  effect: effects[Math.floor(index / groups.length) % effects.length] ?? "read",
   groups: [groups[index % groups.length] ?? "search"],
   parameters: {
     type: "object",

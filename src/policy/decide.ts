@@ -1,10 +1,8 @@
-import type { Response } from "@cedar-policy/cedar-wasm/nodejs";
-
 import type { ApprovalRequirement, Decision, DenialCode, Obligation, PolicyReason } from "../core/decision.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { CompiledPolicies } from "./compile.ts";
-import { evaluator } from "./evaluator.ts";
-import type { ActionFrame, PolicySlice } from "./evaluator.ts";
+import { evaluate, evaluateAll } from "./evaluation.ts";
+import type { Evaluation } from "./evaluation.ts";
 import { meetObligations, sortedObligations } from "./obligations.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { requestOf } from "./request.ts";
@@ -69,13 +67,7 @@ type Open = Extract<Verdict, { status: "open" }>;
 
 function weigh(compiled: CompiledPolicies, { agent }: PolicyRequest, { request, slice }: Ready): Verdict {
   const policies = slice.of(agent);
-  if (policies.screen !== undefined) {
-    // If any forbid fires or fails, the answer is not one of these two, and each policy is asked for itself.
-    const screened = evaluateSlice(compiled, request, policies.screen, slice.frame);
-    if (screened.status === "allow") return { status: "open", permits: screened.determining, lifted: [] };
-    if (screened.status === "deny" && screened.determining.length === 0) return closed("not_permitted");
-  }
-  const first = evaluateSlice(compiled, request, policies.all, slice.frame);
+  const first = evaluateAll(compiled, policies, slice.frame, request);
   if (first.status === "undecidable") return { status: "closed", conclusion: undecidable(first) };
   const { determining } = first;
   if (first.status === "allow") return { status: "open", permits: determining, lifted: [] };
@@ -83,7 +75,7 @@ function weigh(compiled: CompiledPolicies, { agent }: PolicyRequest, { request, 
   const lasting = determining.filter((policy) => policy.approval === undefined && policy.obligation === undefined);
   if (lasting.length > 0) return closed("forbidden", lasting);
 
-  const second = evaluateSlice(compiled, request, policies.permits, slice.frame);
+  const second = evaluate(compiled, policies.permits, slice.frame, request);
   if (second.status === "undecidable") return { status: "closed", conclusion: undecidable(second) };
   if (second.status === "deny") return closed("not_permitted");
   return { status: "open", permits: second.determining, lifted: determining };
@@ -153,48 +145,11 @@ function policiesOf(compiled: CompiledPolicies, ids: readonly string[]): ReadPol
   return [...new Set(ids)].sort().flatMap((id) => compiled.policies.get(id) ?? []);
 }
 
-type Evaluation =
-  | { readonly status: "allow" | "deny"; readonly determining: readonly ReadPolicy[] }
-  | { readonly status: "undecidable"; readonly detail: string; readonly failed: readonly PolicyReason[] };
-
 function isSatisfied({ policy, group, quorum }: ApprovalRequirement, approved: readonly Approved[]): boolean {
   return approved.some(
     (one) =>
       one.policy === policy && one.group === group && Number.isSafeInteger(one.approvals) && one.approvals >= quorum,
   );
-}
-
-function evaluateSlice(
-  compiled: CompiledPolicies,
-  request: CedarRequest,
-  slice: PolicySlice,
-  frame: ActionFrame,
-): Evaluation {
-  try {
-    const answer = evaluator.evaluate(slice, frame, request);
-    if (answer.type === "success") return evaluationOf(compiled, answer.response);
-    return { status: "undecidable", detail: answer.errors[0]?.message ?? "cedar gave no reason", failed: [] };
-  } catch {
-    return { status: "undecidable", detail: "the policy engine failed", failed: [] };
-  }
-}
-
-/** A forbid that fails is skipped by Cedar, which would open what it closes: so any failure means undecidable. */
-function evaluationOf(compiled: CompiledPolicies, { decision, diagnostics }: Response): Evaluation {
-  if (diagnostics.errors.length > 0) {
-    return {
-      status: "undecidable",
-      detail: diagnostics.errors.map(({ error }) => error.message).join("; "),
-      failed: diagnostics.errors
-        .map(({ policyId }) => ({ policy: policyId, text: "failed while it was evaluated" }))
-        .sort((a, b) => (a.policy < b.policy ? -1 : 1)),
-    };
-  }
-  const determining = diagnostics.reason.toSorted().map((id) => compiled.policies.get(id));
-  if (!determining.every((policy) => policy !== undefined)) {
-    return { status: "undecidable", detail: "cedar named a policy that it was not given", failed: [] };
-  }
-  return { status: decision, determining };
 }
 
 function undecidable({ detail, failed }: Omit<Extract<Evaluation, { status: "undecidable" }>, "status">): Conclusion {

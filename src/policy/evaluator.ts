@@ -11,7 +11,7 @@ import type { Reads } from "./reads.ts";
 import type { CedarRequest } from "./request.ts";
 import type { CedarSchema } from "./schema.ts";
 import { withoutScope } from "./scope.ts";
-import { anyForbid, screenOf } from "./screen.ts";
+import { partsOf } from "./screen.ts";
 
 /** Policies by id, named by their content: equal slices of any two policy sets share one preparsed set. */
 export type PolicySlice = {
@@ -69,18 +69,26 @@ function textOf(json: PolicyJson): string | undefined {
   }
 }
 
-/**
- * A slice that says less and is faster: the permits, and all forbids as one. Undefined where there is none to be made. What it says is
- * only settled where no forbid fires.
- */
-export function screeningSlice(policies: readonly ReadPolicy[]): PolicySlice | undefined {
-  const screen = screenOf(policies.filter(({ effect }) => effect === "forbid"));
-  const text = screen === undefined ? undefined : textOf(screen.json);
-  if (screen === undefined || text === undefined || !isReadable(text)) return undefined;
+/** A slice that says less and is faster: the permits, and forbids by parts. `parts` has the forbids of each by the id that it has there. */
+export type Screen = { readonly slice: PolicySlice; readonly parts: ReadonlyMap<string, PolicySlice> };
+
+/** Undefined where there is none to be made. */
+export function screenOf(policies: readonly ReadPolicy[]): Screen | undefined {
+  const made = partsOf(policies.filter(({ effect }) => effect === "forbid"));
+  if (made === undefined) return undefined;
+  const texts = new Map<string, string>();
+  for (const { id, json } of made.parts) {
+    const text = textOf(json);
+    if (text === undefined || !isReadable(text)) return undefined;
+    texts.set(id, text);
+  }
   const permits = policies.filter(({ effect }) => effect === "permit");
-  const beside = [...permits, ...screen.apart].map((policy) => [policy.id, conditionsOf(policy)] as const);
-  const texts = Object.fromEntries([...beside, [anyForbid, text] as const]);
-  return { name: digestOf(texts), policies: texts, reads: readsOfAll(policies.map(({ reads }) => reads)) };
+  for (const policy of [...permits, ...made.apart]) texts.set(policy.id, conditionsOf(policy));
+  const named = Object.fromEntries(texts);
+  return {
+    slice: { name: digestOf(named), policies: named, reads: readsOfAll(policies.map(({ reads }) => reads)) },
+    parts: new Map(made.parts.map(({ id, forbids }) => [id, policySlice(forbids)])),
+  };
 }
 
 /** Asked of the instance that reads, so that a text too deep for Cedar costs the one that decides nothing. */

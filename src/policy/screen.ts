@@ -6,36 +6,49 @@ import { withoutScope } from "./scope.ts";
 
 type Expression = PolicyJson["conditions"][number]["body"];
 
-/** No policy's `@id` has a space. */
-export const anyForbid = "any forbid";
-/** Of fewer, each is asked about itself at no greater cost. */
-const worthwhile = 4;
+/** Of fewer forbids, each is asked about itself at no greater cost. */
+const worthwhile = 6;
 /** Leaves room for the tree of alternatives above it: Cedar's stack is small. */
 const maxDepth = 100;
 
+/** One forbid in the place of several. */
+export type Part = { readonly id: string; readonly json: PolicyJson; readonly forbids: readonly ReadPolicy[] };
+
 /**
- * One forbid that fires, or fails, exactly if one of `forbids` does: `(a) || (b) || …` of their conditions. `||` goes on to the next
- * alternative only when one is false, so if the whole is false without an error, then so is each of them. Cedar takes a
- * microsecond or two for every policy, whatever it says, and a fraction of that for an alternative: where nothing forbids, which is most
- * often, one question to this policy and the permits settles it. Returns also those that cannot be an alternative, to be asked beside
- * it; undefined where it would not be worth its while.
+ * Forbids in parts, and for each part one forbid that fires, or fails, exactly if the first of the part to do either does: `(a) || (b)
+ * || …` of their conditions. `||` goes on to the next alternative only when one is false, so if the whole is false without an error,
+ * then so is each of them. Cedar takes two microseconds for every policy, whatever it says, and a fraction of that for an
+ * alternative: where nothing forbids, which is most often, one question to the parts and the permits settles it, and where something
+ * does, only its part has to be asked. `apart` are those that cannot be an alternative, to be asked beside. Undefined where it would
+ * not be worth its while.
  */
-export function screenOf(
+export function partsOf(
   forbids: readonly ReadPolicy[],
-): { readonly json: PolicyJson; readonly apart: readonly ReadPolicy[] } | undefined {
-  const alternatives: Expression[] = [];
+): { readonly parts: readonly Part[]; readonly apart: readonly ReadPolicy[] } | undefined {
+  const alternatives: { readonly policy: ReadPolicy; readonly condition: Expression }[] = [];
   const apart: ReadPolicy[] = [];
   for (const policy of forbids) {
     const bare = withoutScope(policy.json, policy.scope);
     const fits = bare !== undefined && bare.resource.op === "All" && !isDeeperThan(bare, maxDepth);
-    if (fits) alternatives.push(conjunctionOf(bare.conditions));
+    if (fits) alternatives.push({ policy, condition: conjunctionOf(bare.conditions) });
     else apart.push(policy);
   }
   if (alternatives.length < worthwhile) return undefined;
-  const conditions: PolicyJson["conditions"] = [{ kind: "when", body: disjunctionOf(alternatives) }];
+  // As many parts as each has policies: neither question is then long.
+  const size = Math.ceil(Math.sqrt(alternatives.length));
+  const parts = Array.from({ length: Math.ceil(alternatives.length / size) }, (_, index): Part => {
+    const chosen = alternatives.slice(index * size, (index + 1) * size);
+    const body = disjunctionOf(chosen.map(({ condition }) => condition));
+    // No policy's `@id` has a space.
+    return { id: `part ${index}`, json: forbidWhen(body), forbids: chosen.map(({ policy }) => policy) };
+  });
+  return { parts, apart };
+}
+
+function forbidWhen(body: Expression): PolicyJson {
   const everything = { op: "All" } as const;
   const scopes = { principal: everything, action: everything, resource: everything };
-  return { json: { effect: "forbid", ...scopes, conditions, annotations: {} }, apart };
+  return { effect: "forbid", ...scopes, conditions: [{ kind: "when", body }], annotations: {} };
 }
 
 /** In order, as Cedar evaluates the clauses of a policy. */

@@ -2,8 +2,8 @@ import { LRUCache } from "lru-cache";
 
 import type { HistoryFact } from "../core/decision.ts";
 import type { Attribute } from "./argument-types.ts";
-import { actionFrame, policySlice, screeningSlice } from "./evaluator.ts";
-import type { ActionFrame, PolicySlice } from "./evaluator.ts";
+import { actionFrame, policySlice, screenOf } from "./evaluator.ts";
+import type { ActionFrame, PolicySlice, Screen } from "./evaluator.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { coversAction, coversEntity, entityName } from "./scope.ts";
 import { groupsOfTool, inputOf, modelAction, schemaOfAction, toolAction } from "./schema.ts";
@@ -28,8 +28,8 @@ export type AgentSlice = {
   readonly all: PolicySlice;
   /** The permits alone: asked where every forbid that fired can be lifted. */
   readonly permits: PolicySlice;
-  /** All forbids as one, beside the permits: asked first, as it is faster. Absent where it would not be. */
-  readonly screen?: PolicySlice;
+  /** Asked first, as it is faster. Absent where it would not be. */
+  readonly screen?: Screen;
 };
 
 /** Agents for which one action's slices are kept. */
@@ -69,7 +69,7 @@ function sliceOf(
       const principal = { type: "Agent", name: entityName("Agent", id), parents: [entityName("Team", team)] };
       const mine = relevant.filter(({ scope }) => coversEntity(scope.principal, principal));
       const permits = mine.filter(({ effect }) => effect === "permit");
-      const screen = screeningSlice(mine);
+      const screen = screenOf(mine);
       const slices = { all: policySlice(mine), permits: policySlice(permits) };
       const made = screen === undefined ? slices : { ...slices, screen };
       agents.set(id, made);
