@@ -144,7 +144,7 @@ async function gateSide(url: string) {
   const sequencer = createSequencer({
     pool,
     originOf: (log) => `bench/${log}`,
-    signers: (log) => createSigner(`bench/${log}`, Buffer.alloc(32, 2)),
+    signers: (log) => [createSigner(`bench/${log}`, Buffer.alloc(32, 2))],
     onError: (error) => void process.stderr.write(`ledger: ${String(error)}\n`),
   });
   sequencer.start();

@@ -14,6 +14,10 @@ export type ServerSettings = {
   readonly allowedHosts: readonly string[];
   /** The first part of every log's origin: the name under which the ledger is known. */
   readonly ledgerHost: string;
+  /** The file that names the witnesses to ask, if any. */
+  readonly witnesses: string | undefined;
+  /** Checkpoints, tiles and entries are served to everybody. */
+  readonly openLedger: boolean;
   readonly logLevel: string;
 };
 
@@ -28,8 +32,23 @@ export function serverSettingsOf(env: NodeJS.ProcessEnv): ServerSettings {
     host: given(env, "COUNTERSIGN_HOST") ?? "127.0.0.1",
     port: portOf(given(env, "COUNTERSIGN_PORT") ?? String(defaultApiPort)),
     allowedHosts: (given(env, "COUNTERSIGN_ALLOWED_HOSTS") ?? "").split(",").filter((name) => name !== ""),
-    ledgerHost: given(env, "COUNTERSIGN_LEDGER_HOST") ?? "localhost",
+    ...ledgerSettingsOf(env),
     logLevel: given(env, "COUNTERSIGN_LOG_LEVEL") ?? "info",
+  };
+}
+
+/** `countersign dev` reads these too. */
+export function ledgerSettingsOf(
+  env: NodeJS.ProcessEnv,
+): Pick<ServerSettings, "ledgerHost" | "witnesses" | "openLedger"> {
+  const open = given(env, "COUNTERSIGN_LEDGER_OPEN");
+  if (open !== undefined && open !== "0" && open !== "1") {
+    throw new CliError("usage", "COUNTERSIGN_LEDGER_OPEN is neither 0 nor 1");
+  }
+  return {
+    ledgerHost: given(env, "COUNTERSIGN_LEDGER_HOST") ?? "localhost",
+    witnesses: given(env, "COUNTERSIGN_WITNESSES"),
+    openLedger: open === "1",
   };
 }
 

@@ -7,7 +7,7 @@ import { dojoScripts } from "../../examples/agentdojo/dojo.ts";
 import { noFacts } from "../core/decision.ts";
 import { checkPostgres } from "../dev/index.ts";
 import type { ShutdownStack } from "../dev/index.ts";
-import { createSequencer, loadOrCreateSigners } from "../ledger/index.ts";
+import { createSequencer, createWitnessing, loadOrCreateSigners, loadWitnesses } from "../ledger/index.ts";
 import { remoteOptionsOf } from "../policy/index.ts";
 import {
   createModelProvider,
@@ -59,15 +59,24 @@ export async function startApi(
   const { stack, secrets, settings, logger } = options;
   const signers = await loadOrCreateSigners(join(secrets, "ledger.pem"));
   const originOf = (log: string): string => `${settings.ledgerHost}/ledger/${log}`;
-  const signerOf = (log: string) => signers(originOf(log));
   const sequencer = createSequencer({
     pool,
-    signers: signerOf,
+    signers: (log) => signers(originOf(log)),
     originOf,
     onError: (error, log) => logger.error({ err: error, log }, "ledger"),
   });
   sequencer.start();
   stack.add("ledger", () => sequencer.stop(), 10_000);
+  const { witnesses, quorum } =
+    settings.witnesses === undefined ? { witnesses: [], quorum: 0 } : await loadWitnesses(settings.witnesses);
+  const witnessing = createWitnessing({
+    pool,
+    witnesses,
+    now: () => new Date(),
+    onError: (error, log, witness) => logger.error({ err: error, log, witness }, "witness"),
+  });
+  witnessing.start();
+  stack.add("witnesses", () => witnessing.stop(), 15_000);
   const connection = await connectTemporal(settings.temporal);
   stack.add("Temporal connection", () => connection.close(), 5_000);
   const server = createServer({
@@ -76,7 +85,14 @@ export async function startApi(
     keys: await loadOrCreatePayloadKeys(join(secrets, "payload.key")),
     temporal: connection.client,
     taskQueue: settings.taskQueue,
-    ledger: { originOf, signerOf, flush: (log) => sequencer.flush(log) },
+    ledger: {
+      originOf,
+      signerOf: (log) => signers(originOf(log))[0],
+      flush: (log) => sequencer.flush(log),
+      witnesses: witnesses.map(({ verifierKey }) => verifierKey),
+      quorum,
+      open: settings.openLedger,
+    },
     logger,
     allowedHosts: settings.allowedHosts,
   });

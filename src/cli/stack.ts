@@ -16,6 +16,7 @@ import {
 } from "../dev/index.ts";
 import type { Home } from "../dev/index.ts";
 import { sha256 } from "../store/index.ts";
+import { ledgerSettingsOf } from "./server-settings.ts";
 import { setUpPeople } from "./people.ts";
 import type { People } from "./people.ts";
 import { openDatabase, startAgentWorker, startApi } from "./services.ts";
@@ -91,13 +92,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const { worker, model } = await startAgentWorker(services, env);
     worker.failed.catch(() => ended("the worker")());
     const people = await setUpPeople(pool, home);
-    const ledgerHost = env["COUNTERSIGN_LEDGER_HOST"] ?? "localhost";
     const api = {
       ...services.settings,
       host: "127.0.0.1",
       port: ports.api,
       allowedHosts: [],
-      ledgerHost,
+      ...ledgerSettingsOf(env),
       logLevel: "info",
     };
     const apiUrl = await startApi({ ...services, settings: api }, pool);

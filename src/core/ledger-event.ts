@@ -28,6 +28,7 @@ export const ledgerKinds = [
   "budget.extended",
   "freeze.set",
   "freeze.lifted",
+  "log.key.rotated",
 ] as const;
 export type LedgerKind = (typeof ledgerKinds)[number];
 

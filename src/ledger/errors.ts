@@ -15,4 +15,6 @@ export class LedgerError extends CodedError<
   | "signer_mismatch"
   | "key_unusable"
   | "not_in_log"
+  | "witness_state_unusable"
+  | "witness_unusable"
 > {}

@@ -25,3 +25,11 @@ export async function newestWaiting(tx: Tx, log: string): Promise<number> {
   );
   return rows[0]?.newest ?? 0;
 }
+
+/** Logs that were signed at least once. */
+export async function logsSigned(tx: Tx): Promise<readonly string[]> {
+  const { rows } = await tx.query<{ log: string }>(
+    "select log from ledger_state state where exists (select from ledger_checkpoint signed where signed.log = state.log) order by log",
+  );
+  return rows.map((row) => row.log);
+}

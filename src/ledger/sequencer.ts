@@ -11,8 +11,8 @@ import { signCheckpoint } from "./sign-checkpoint.ts";
 
 export type SequencerOptions = {
   readonly pool: Pool;
-  /** The log's key. Its name MUST be the log's origin. */
-  readonly signers: (log: string) => Signer;
+  /** The log's keys, the current one first. Their name MUST be the log's origin. */
+  readonly signers: (log: string) => readonly Signer[];
   /** The log's name to the world: a URL without scheme, such as `host/ledger/team`. */
   readonly originOf: (log: string) => string;
   /** Between looks at the outbox while there is work, in milliseconds; without work it grows to a second. Default 100. */

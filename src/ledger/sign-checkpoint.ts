@@ -1,8 +1,10 @@
+import { sha256 } from "../store/canonical.ts";
 import type { Tx } from "../store/index.ts";
 import { LedgerError } from "./errors.ts";
 import { tryLockLog } from "./lock.ts";
 import { readLogState } from "./log-state.ts";
 import type { LogState } from "./log-state.ts";
+import { appendToOutbox } from "./outbox.ts";
 import { proveConsistency } from "./prove.ts";
 import { latestCheckpoint } from "./reads.ts";
 import {
@@ -17,7 +19,7 @@ import {
 import type { Checkpoint, Signer } from "./proof/index.ts";
 
 /**
- * Signs the committed head of the log if it grew since the last checkpoint. It MUST be a transaction of its own, after the one
+ * Signs the committed head of the log, with every signer of it (the current one first, those on their way out after it), if it grew since the last checkpoint. It MUST be a transaction of its own, after the one
  * that grew the log: a signed tree can then never roll back. Throws `checkpoint_conflict` rather than sign anything smaller than,
  * different from, or not grown out of the last signed tree.
  */
@@ -25,25 +27,66 @@ export async function signCheckpoint(
   tx: Tx,
   log: string,
   origin: string,
-  signer: Signer,
+  signers: readonly Signer[],
 ): Promise<"signed" | "current" | "busy"> {
-  if (signer.name !== origin) {
+  const stranger = signers.find((signer) => signer.name !== origin);
+  if (stranger !== undefined) {
     throw new LedgerError(
       "signer_mismatch",
-      `signer of log \`${log}\` is named \`${signer.name}\`, expected \`${origin}\``,
+      `signer of log \`${log}\` is named \`${stranger.name}\`, expected \`${origin}\``,
     );
   }
-  const [locked, state, last] = await Promise.all([
+  const [locked, state, last, known] = await Promise.all([
     tryLockLog(tx, log),
     readLogState(tx, log),
     latestCheckpoint(tx, log),
+    keysOf(tx, log),
   ]);
   if (!locked) return "busy";
   if (last !== undefined) await assertGrownFrom(tx, log, state, origin, parseCheckpoint(parseNote(last.note).text));
   if (state.size === (last?.size ?? 0)) return "current";
-  const note = signNote(formatCheckpoint({ origin, size: state.size, root: state.root }), [signer]);
+  const note = signNote(formatCheckpoint({ origin, size: state.size, root: state.root }), signers);
   await tx.query("insert into ledger_checkpoint (log, size, note) values ($1, $2, $3)", [log, state.size, note]);
+  await noteKeys(tx, log, state.size, signers, known);
   return "signed";
+}
+
+async function keysOf(tx: Tx, log: string): Promise<readonly string[]> {
+  const { rows } = await tx.query<{ key: string }>(
+    `select verifier_key as key from ledger_key where log = $1 order by since_size, verifier_key`,
+    [log],
+  );
+  return rows.map(({ key }) => key);
+}
+
+/** A key that comes after the first is told by the log itself, in an entry that the old key signs too while both are in use. */
+async function noteKeys(
+  tx: Tx,
+  log: string,
+  size: number,
+  signers: readonly Signer[],
+  known: readonly string[],
+): Promise<void> {
+  const fresh = signers.map(({ verifierKey }) => verifierKey).filter((key) => !known.includes(key));
+  if (fresh.length === 0) return;
+  const { rows } = await tx.query<{ now: Date }>(
+    `insert into ledger_key (log, verifier_key, since_size, at) select $1, key, $3, now() from unnest($2::text[]) key
+     returning at as now`,
+    [log, fresh, size],
+  );
+  const at = (rows[0]?.now ?? new Date(0)).toISOString();
+  const before = known.at(-1);
+  if (before === undefined) return;
+  await appendToOutbox(
+    tx,
+    fresh.map((key) => ({
+      log,
+      kind: "log.key.rotated" as const,
+      dedupKey: `log-key/${sha256(key)}`,
+      at,
+      facts: { key, before, sinceSize: size },
+    })),
+  );
 }
 
 async function assertGrownFrom(tx: Tx, log: string, state: LogState, origin: string, last: Checkpoint): Promise<void> {

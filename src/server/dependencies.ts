@@ -13,6 +13,11 @@ export type LedgerAccess = {
   signerOf(log: string): Pick<Signer, "verifierKey">;
   /** Where a sequencer runs in this process: brings all that is committed into the log, and signs. */
   flush?(log: string): Promise<void>;
+  /** Verifier keys of the witnesses that cosign checkpoints, and how many have to before one is published. */
+  readonly witnesses?: readonly string[];
+  readonly quorum?: number;
+  /** Checkpoints, tiles and entries are for everybody, not for auditors alone. */
+  readonly open?: boolean;
 };
 
 /** All that the server works with. Nothing is read from the environment. */

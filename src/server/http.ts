@@ -28,6 +28,7 @@ import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
 import { recordHandlers } from "./handlers/records.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
+import { addLogResources } from "./log-resources.ts";
 
 const requestTimeoutMs = 60_000;
 
@@ -73,7 +74,8 @@ export async function buildHttp(
   http.addHook("onRequest", createHostCheck(options.allowedHosts ?? []));
   http.addHook("onRequest", createGuard(services.pool));
   http.addHook("onSend", async (_request, reply) => {
-    reply.header("cache-control", "no-store").header("x-content-type-options", "nosniff");
+    if (!reply.hasHeader("cache-control")) reply.header("cache-control", "no-store");
+    reply.header("x-content-type-options", "nosniff");
   });
   await describe(http);
   await http.register(async (scope) => {
@@ -81,6 +83,7 @@ export async function buildHttp(
     addStream(scope, "watchRun", (request, reply) =>
       streamRunEvents(services, (request.params as { run: RunId }).run, request, reply),
     );
+    addLogResources(scope, services);
     addStream(scope, "backtestPolicies", (request, reply) => streamBacktest(services, request, reply));
   });
   http.get("/openapi.json", { config: { access: "public" }, schema: { hide: true } as object }, async () =>

@@ -22,7 +22,7 @@ async function evidenceIn(world: World, run: RunId): Promise<Evidence> {
   const fail = (error: unknown): never => {
     throw error;
   };
-  const sequencer = createSequencer({ pool, signers: signerOf, originOf, onError: fail });
+  const sequencer = createSequencer({ pool, signers: (log) => [signerOf(log)], originOf, onError: fail });
   await sequencer.flush("testers");
   const services = {
     pool,

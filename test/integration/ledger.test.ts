@@ -11,8 +11,8 @@ import {
   createSigner,
   entryBodies,
   latestCheckpoint,
-  loadOrCreateSigner,
-  loadSigner,
+  loadOrCreateSigners,
+  loadSigners,
   proveConsistency,
   proveInclusion,
   readEntries,
@@ -55,7 +55,14 @@ function sequencer(options: Partial<SequencerOptions> = {}): Sequencer {
   const onError = (error: unknown): void => {
     throw error;
   };
-  return createSequencer({ pool: database.pool, signers: signerOf, originOf, intervalMs: 5, onError, ...options });
+  return createSequencer({
+    pool: database.pool,
+    signers: (log) => [signerOf(log)],
+    originOf,
+    intervalMs: 5,
+    onError,
+    ...options,
+  });
 }
 
 const runOf = (n: number): RunId => `run_${n.toString().padStart(26, "0")}` as RunId;
@@ -224,7 +231,7 @@ describe("several sequencers at once", () => {
     const running = sequencer({
       signers: (log) => {
         if (log === "l17" && failures++ < 3) throw new Error("key store is away");
-        return signerOf(log);
+        return [signerOf(log)];
       },
       onError: (_error, log) => errors.push(log),
     });
@@ -379,12 +386,13 @@ describe("signers", () => {
     const folder = await mkdtemp(join(tmpdir(), "countersign-signer-"));
     try {
       const path = join(folder, "keys", "ledger.pem");
-      const all = await Promise.all(Array.from({ length: 8 }, () => loadOrCreateSigner(path, "test.example/log")));
-      expect(new Set(all.map((signer) => signer.verifierKey)).size).toBe(1);
+      const all = await Promise.all(Array.from({ length: 8 }, () => loadOrCreateSigners(path)));
+      const keysOf = all.map((signersOf) => signersOf("test.example/log").map(({ verifierKey }) => verifierKey));
+      expect(new Set(keysOf.map(String)).size).toBe(1);
       expect((await stat(path)).mode & 0o777).toBe(0o600);
       expect(await readFile(path, "utf8")).toContain("BEGIN PRIVATE KEY");
-      expect((await loadSigner(path, "test.example/other")).verifierKey).not.toBe(must(all[0]).verifierKey);
-      await expect(loadSigner(join(folder, "missing"), "x")).rejects.toMatchObject({ code: "key_unusable" });
+      expect((await loadSigners(path, "test.example/other"))[0].verifierKey).not.toBe(must(keysOf[0])[0]);
+      await expect(loadSigners(join(folder, "missing"), "x")).rejects.toMatchObject({ code: "key_unusable" });
     } finally {
       await rm(folder, { recursive: true });
     }
@@ -392,7 +400,7 @@ describe("signers", () => {
 
   test("a signer named otherwise than the log's origin signs nothing", async () => {
     await append("l15", 0, 1);
-    const wrong = sequencer({ signers: () => signerOf("l1") });
+    const wrong = sequencer({ signers: () => [signerOf("l1")] });
     await expect(wrong.flush("l15")).rejects.toMatchObject({ code: "signer_mismatch" });
     expect(await latestCheckpoint(database.pool, "l15")).toBeUndefined();
   });

@@ -99,7 +99,7 @@ beforeAll(async () => {
   });
   const sequencer = createSequencer({
     pool,
-    signers: signerOf,
+    signers: (log) => [signerOf(log)],
     originOf,
     onError: (error) => {
       throw error;

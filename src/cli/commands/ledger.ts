@@ -5,8 +5,11 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { trustIn } from "../known-logs.ts";
+import { addLedgerKeyCommands } from "./ledger-keys.ts";
+import { addWitnessCommand } from "./ledger-witness.ts";
 
 type LogFlags = { readonly log?: string; readonly verifierKey?: string };
+type CheckpointFlags = LogFlags & { readonly witness: readonly string[]; readonly quorum?: number };
 type ProofFlags = LogFlags & { readonly size?: number; readonly from?: number };
 
 export function addLedgerCommands(program: Command): void {
@@ -16,7 +19,9 @@ export function addLedgerCommands(program: Command): void {
     .description("the latest checkpoint, its signature verified")
     .option("--log <team>", "whose log")
     .option("--verifier-key <key>", "the log's key, as its operator published it")
-    .action((flags: LogFlags, command: Command) => checkpoint(cliOf(command), flags));
+    .option("--witness <key>", "a witness's key that has to have cosigned it; repeatable", collected, [])
+    .option("--quorum <n>", "how many of the witnesses; default: all", size)
+    .action((flags: CheckpointFlags, command: Command) => checkpoint(cliOf(command), flags));
   ledger
     .command("proof [index]")
     .description("prove that the entry at INDEX is in the log, or with --from that the log only grew")
@@ -25,21 +30,52 @@ export function addLedgerCommands(program: Command): void {
     .option("--from <size>", "an older size: prove that it is a prefix", size)
     .option("--size <size>", "of which tree; default: that of the latest checkpoint", size)
     .action((index: string | undefined, flags: ProofFlags, command: Command) => proof(cliOf(command), index, flags));
+  addWitnessCommand(ledger);
+  addLedgerKeyCommands(ledger);
 }
 
-async function checkpoint(cli: Cli, flags: LogFlags): Promise<void> {
+async function checkpoint(cli: Cli, flags: CheckpointFlags): Promise<void> {
   const log = await logOf(cli, flags.log);
   const { note, head } = await openLatest(cli, log, flags.verifierKey);
+  const cosignatures = await cosignaturesIn(note, flags);
   cli.terminal.say(note.trimEnd());
   cli.terminal.say();
   cli.terminal.say(`signature verified: log ${head.origin} has ${head.size} entries`);
+  for (const { witness, at } of cosignatures) cli.terminal.say(`cosigned by ${witness} at ${at}`);
   cli.terminal.result({
     log,
     checkpoint: note,
     size: head.size,
     root: Buffer.from(head.root).toString("hex"),
     verified: true,
+    cosignatures,
   });
+}
+
+/** Whoever asks for witnesses takes nothing that too few of them cosigned. */
+async function cosignaturesIn(
+  note: string,
+  { witness, quorum = witness.length }: CheckpointFlags,
+): Promise<readonly { readonly witness: string; readonly at: string }[]> {
+  const { cosignatureTime, parseCosignerKey, parseNote, verifyNote } = await import("../../ledger/proof/index.ts");
+  const { text, signatures } = parseNote(note);
+  const found = witness.map(parseCosignerKey).flatMap((key) => {
+    const signed = signatures.find((one) => one.name === key.name && one.keyId === key.keyId);
+    if (signed === undefined || !key.verify(Buffer.from(text), signed.signature)) return [];
+    const time = cosignatureTime(signed.signature) ?? 0;
+    return [{ witness: key.name, at: new Date(time * 1_000).toISOString() }];
+  });
+  const known = new Set(found.map((one) => one.witness));
+  if (known.size >= quorum) return found;
+  // Says which signature is wrong, where one is.
+  if (found.length < signatures.length) verifyNote(note, witness.map(parseCosignerKey));
+  throw new CliError(
+    "refuted",
+    `the checkpoint is cosigned by ${known.size} of the ${quorum} witnesses that are needed`,
+    {
+      hint: "the newest checkpoint may be seconds old: try again; if it stays so, the log hides something from its witnesses",
+    },
+  );
 }
 
 async function proof(cli: Cli, index: string | undefined, flags: ProofFlags): Promise<void> {
@@ -107,6 +143,10 @@ async function logOf({ client }: Cli, log: string | undefined): Promise<string> 
   throw new CliError("usage", "whose log? Give --log TEAM", {
     hint: teams.length === 0 ? "there are no agents yet" : `teams: ${teams.join(", ")}`,
   });
+}
+
+function collected(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
 }
 
 function size(text: string): number {

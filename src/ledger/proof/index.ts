@@ -9,13 +9,19 @@ export { emptyRoot, equalHashes, hexOf, leafHash, nodeHash } from "./hash.ts";
 export type { Hash } from "./hash.ts";
 export { inclusionProof, verifyInclusion } from "./inclusion.ts";
 export type { InclusionClaim } from "./inclusion.ts";
-export { createSigner, parseNote, signNote, verifyNote } from "./note.ts";
+export { createCosigner, createSigner, parseNote, signatureLine, signNote, verifyNote } from "./note.ts";
 export type { Note, NoteSignature, Signer } from "./note.ts";
 export { completeNodes, consistencyRanges, inclusionRanges } from "./ranges.ts";
 export type { LeafRange, NodeId } from "./ranges.ts";
 export { CompactRange, rootOf, rootOfSubtrees } from "./tree.ts";
 export type { NodeVisitor } from "./tree.ts";
-export { formatVerifierKey, parseVerifierKey, verifierKeyOf } from "./verifier-key.ts";
+export {
+  cosignatureTime,
+  formatVerifierKey,
+  parseCosignerKey,
+  parseVerifierKey,
+  verifierKeyOf,
+} from "./verifier-key.ts";
 export type { VerifierKey } from "./verifier-key.ts";
 export { verifyLog } from "./verify-log.ts";
 export type { LogCheck, LogCheckName, LogEvidence, LogReport } from "./verify-log.ts";

@@ -2,7 +2,15 @@
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 
 import { ProofError } from "./errors.ts";
-import { decodeBase64, formatVerifierKey, isKeyName, verifierKeyOf } from "./verifier-key.ts";
+import {
+  cosignedMessage,
+  cosignerKeyOf,
+  decodeBase64,
+  formatCosignerKey,
+  formatVerifierKey,
+  isKeyName,
+  verifierKeyOf,
+} from "./verifier-key.ts";
 import type { VerifierKey } from "./verifier-key.ts";
 
 /** The specification asks for at least 16. */
@@ -25,9 +33,7 @@ export type Signer = {
 
 /** A signer from the 32-byte seed of an Ed25519 key (RFC 8032). For a log, `name` is its origin. */
 export function createSigner(name: string, seed: Uint8Array): Signer {
-  if (seed.length !== 32) throw new ProofError("key_malformed", `seed has ${seed.length} bytes, expected 32`);
-  const key = createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: "der", type: "pkcs8" });
-  const publicKey = createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32);
+  const { key, publicKey } = keyPairOf(seed);
   const verifier = verifierKeyOf(name, publicKey);
   return {
     name,
@@ -35,6 +41,29 @@ export function createSigner(name: string, seed: Uint8Array): Signer {
     verifierKey: formatVerifierKey(verifier),
     sign: (message) => sign(null, message, key),
   };
+}
+
+/** A witness's signer (C2SP tlog-cosignature). `time` tells the seconds since 1970 that it states. */
+export function createCosigner(name: string, seed: Uint8Array, time: () => number): Signer {
+  const { key, publicKey } = keyPairOf(seed);
+  const verifier = cosignerKeyOf(name, publicKey);
+  return {
+    name,
+    keyId: verifier.keyId,
+    verifierKey: formatCosignerKey(verifier),
+    sign(message) {
+      const now = time();
+      const stamp = Buffer.alloc(8);
+      stamp.writeBigUInt64BE(BigInt(now));
+      return Buffer.concat([stamp, sign(null, cosignedMessage(message, now), key)]);
+    },
+  };
+}
+
+function keyPairOf(seed: Uint8Array) {
+  if (seed.length !== 32) throw new ProofError("key_malformed", `seed has ${seed.length} bytes, expected 32`);
+  const key = createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: "der", type: "pkcs8" });
+  return { key, publicKey: createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32) };
 }
 
 /** `text` with a signature line per signer. Throws `note_malformed` for text that a note cannot carry. */
@@ -84,7 +113,8 @@ export function verifyNote(
   return { text, signedBy: [...signedBy] };
 }
 
-function signatureLine(signer: Signer, message: Uint8Array): string {
+/** `— name base64`, the line that a signer adds to a note with the text `message`. */
+export function signatureLine(signer: Signer, message: Uint8Array): string {
   const keyId = Buffer.alloc(4);
   keyId.writeUInt32BE(signer.keyId);
   return `— ${signer.name} ${Buffer.concat([keyId, signer.sign(message)]).toString("base64")}\n`;

@@ -1,0 +1,54 @@
+import type { Tx } from "../store/index.ts";
+import { latestCheckpoint } from "./reads.ts";
+import type { SignedCheckpoint } from "./reads.ts";
+
+/** The largest checkpoint that a witness cosigned; 0 for none. */
+export async function cosignedSize(tx: Tx, log: string, witness: string): Promise<number> {
+  const { rows } = await tx.query<{ size: number }>(
+    "select size from ledger_cosignature where log = $1 and witness = $2 order by size desc limit 1",
+    [log, witness],
+  );
+  return rows[0]?.size ?? 0;
+}
+
+/** Keeps a verified cosignature line. The same one again changes nothing. */
+export async function keepCosignature(
+  tx: Tx,
+  cosignature: {
+    readonly log: string;
+    readonly size: number;
+    readonly witness: string;
+    readonly line: string;
+    readonly now: Date;
+  },
+): Promise<void> {
+  const { log, size, witness, line, now } = cosignature;
+  await tx.query(
+    "insert into ledger_cosignature (log, size, witness, line, at) values ($1, $2, $3, $4, $5) on conflict do nothing",
+    [log, size, witness, line, now],
+  );
+}
+
+/**
+ * The checkpoint to publish, with all its cosignatures: the newest that `quorum` of `witnesses` cosigned, and where there is none (yet), the
+ * newest signed one. Undefined while nothing was signed.
+ */
+export async function publishedCheckpoint(
+  tx: Tx,
+  log: string,
+  witnesses: readonly string[],
+  quorum: number,
+): Promise<SignedCheckpoint | undefined> {
+  const { rows } = await tx.query<SignedCheckpoint>(
+    `select checkpoint.size, checkpoint.note || string_agg(said.line, '' order by said.witness) as note,
+       checkpoint.signed_at as "signedAt"
+     from ledger_checkpoint checkpoint
+     join ledger_cosignature said on said.log = checkpoint.log and said.size = checkpoint.size
+     where checkpoint.log = $1
+     group by checkpoint.log, checkpoint.size
+     having $3::int > 0 and count(*) filter (where said.witness = any($2::text[])) >= $3::int
+     order by checkpoint.size desc limit 1`,
+    [log, witnesses, quorum],
+  );
+  return rows[0] ?? latestCheckpoint(tx, log);
+}

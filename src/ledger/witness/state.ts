@@ -1,0 +1,72 @@
+import { mkdir, open, readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { sha256 } from "../../store/canonical.ts";
+import { LedgerError } from "../errors.ts";
+import { parseCheckpoint } from "../proof/index.ts";
+import type { Checkpoint } from "../proof/index.ts";
+
+/**
+ * What a witness remembers: the last checkpoint of each log that it cosigned, a file each. It is all that a rollback of the log would
+ * have to get past, so it is on disk, whole, before a cosignature goes out.
+ */
+export type WitnessState = {
+  latest(origin: string): Promise<Checkpoint | undefined>;
+  /** `text` is the checkpoint's text. */
+  remember(origin: string, text: string): Promise<void>;
+  /** Keeps a note that contradicts what was cosigned, signed by the log itself: evidence against it. Returns where. */
+  keepContradiction(note: string): Promise<string>;
+};
+
+export async function openWitnessState(directory: string): Promise<WitnessState> {
+  await mkdir(join(directory, "contradictions"), { recursive: true, mode: 0o700 });
+  const fileOf = (origin: string) => join(directory, `${sha256(origin).slice(0, 32)}.checkpoint`);
+  return {
+    async latest(origin) {
+      const path = fileOf(origin);
+      const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return undefined;
+        throw error;
+      });
+      return text === undefined ? undefined : checkpointIn(text, origin, path);
+    },
+    remember: (origin, text) => writeDurably(directory, fileOf(origin), text),
+    async keepContradiction(note) {
+      const path = join(directory, "contradictions", `${sha256(note).slice(0, 32)}.note`);
+      await writeFile(path, note, { flag: "wx" }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST") throw error;
+      });
+      return path;
+    },
+  };
+}
+
+function checkpointIn(text: string, origin: string, path: string): Checkpoint {
+  try {
+    const checkpoint = parseCheckpoint(text);
+    if (checkpoint.origin === origin) return checkpoint;
+  } catch {
+    // Told below: a witness that forgot must not sign as one that never knew.
+  }
+  throw new LedgerError("witness_state_unusable", `\`${path}\` is not the last checkpoint of log \`${origin}\``, {
+    hint: "restore the witness's directory; without it, it cannot tell a rollback",
+  });
+}
+
+async function writeDurably(directory: string, path: string, text: string): Promise<void> {
+  const fresh = `${path}.fresh`;
+  const file = await open(fresh, "w", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(fresh, path);
+  const folder = await open(directory, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
