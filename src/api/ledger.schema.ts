@@ -5,9 +5,16 @@ import { count, digest } from "./common.schema.ts";
 export const checkpointView = z
   .object({
     log: z.string(),
-    checkpoint: z.string().describe("the signed note (C2SP tlog-checkpoint)"),
+    checkpoint: z.string().describe("the signed note (C2SP tlog-checkpoint), with the cosignatures that it has"),
   })
   .meta({ id: "Checkpoint" });
+
+export const checkpointQuery = z.strictObject({
+  cosigned: z
+    .stringbool()
+    .default(false)
+    .describe("the newest that a quorum of the configured witnesses cosigned, if any; else the newest"),
+});
 
 export const verifierKeyView = z.object({
   log: z.string(),

@@ -6,6 +6,7 @@ import { approvalId, digest, name, runId } from "./common.schema.ts";
 import type { Role } from "./common.schema.ts";
 import { health, whoAmI } from "./health.schema.ts";
 import {
+  checkpointQuery,
   checkpointView,
   consistencyQuery,
   entriesQuery,
@@ -350,6 +351,7 @@ export const routes = {
     summary: "The latest signed checkpoint of a team's log",
     access: readers,
     params: logParams,
+    query: checkpointQuery,
     status: 200,
     response: checkpointView,
   },

@@ -50,5 +50,16 @@ export async function publishedCheckpoint(
      order by checkpoint.size desc limit 1`,
     [log, witnesses, quorum],
   );
-  return rows[0] ?? latestCheckpoint(tx, log);
+  return rows[0] ?? cosignedLatest(tx, log);
+}
+
+/** The newest signed checkpoint, with the cosignatures that it has by now. */
+export async function cosignedLatest(tx: Tx, log: string): Promise<SignedCheckpoint | undefined> {
+  const latest = await latestCheckpoint(tx, log);
+  if (latest === undefined) return undefined;
+  const { rows } = await tx.query<{ line: string }>(
+    "select line from ledger_cosignature where log = $1 and size = $2 order by witness",
+    [log, latest.size],
+  );
+  return { ...latest, note: latest.note + rows.map(({ line }) => line).join("") };
 }

@@ -5,7 +5,7 @@ export { entryBodies, latestCheckpoint, readEntries, readRunEntries, unsequenced
 export type { SequencedEntry, SignedCheckpoint } from "./reads.ts";
 export { createSequencer } from "./sequencer.ts";
 export type { Sequencer, SequencerOptions } from "./sequencer.ts";
-export { publishedCheckpoint } from "./cosignatures.ts";
+export { cosignedLatest, publishedCheckpoint } from "./cosignatures.ts";
 export { publishedTile } from "./publish.ts";
 export { loadOrCreateSeed, loadOrCreateSigners, loadSigners, retireKeys, rotateKey } from "./signer-file.ts";
 export type { SignersOf } from "./signer-file.ts";

@@ -1,13 +1,21 @@
 import { ApiError } from "../../api/index.ts";
-import { latestCheckpoint, proveConsistency, proveInclusion, readEntries } from "../../ledger/index.ts";
+import {
+  cosignedLatest,
+  publishedCheckpoint,
+  proveConsistency,
+  proveInclusion,
+  readEntries,
+} from "../../ledger/index.ts";
 import type { Handlers } from "../handler.ts";
 import { hexOf } from "../ledger-excerpt.ts";
 
 export const ledgerHandlers: Handlers<
   "checkpoint" | "entries" | "inclusionProof" | "consistencyProof" | "verifierKey"
 > = {
-  async checkpoint({ params: { log } }, { services }) {
-    const latest = await latestCheckpoint(services.pool, log);
+  async checkpoint({ params: { log }, query }, { services: { pool, ledger } }) {
+    const latest = query.cosigned
+      ? await publishedCheckpoint(pool, log, ledger.witnesses ?? [], ledger.quorum ?? 0)
+      : await cosignedLatest(pool, log);
     if (latest === undefined) {
       throw new ApiError("not_signed_yet", `nothing of log \`${log}\` has been signed yet`, {
         hint: "a log is a team's name; its first entries are signed within a second",
