@@ -4,18 +4,32 @@ import { checkContents } from "./contents.ts";
 import { checkHistory } from "./history.ts";
 import { checkLedger } from "./ledger.ts";
 import { checkDecisions } from "./redecide.ts";
+import { createReplayers } from "./replayers.ts";
+import type { Replayers } from "./replayers.ts";
 import { check, reportOf } from "./report.ts";
 import type { AuditCheck, AuditReport } from "./report.ts";
 
-/** Replays a run: its code on its history, its decisions on their policy set, its approvals' signatures, its costs. */
-export async function replayRun(record: RunRecord, bundleCode: string | undefined): Promise<AuditReport> {
-  return reportOf([
-    checkContents(record),
-    await checkHistory(record, bundleCode),
-    checkDecisions(record),
-    checkApprovals(record),
-    checkCosts(record),
-  ]);
+/**
+ * Replays a run: its code on its history, its decisions on their policy set, its approvals' signatures, its costs. `replayers`: those of
+ * an audit of many runs; without them, one is made and closed.
+ */
+export async function replayRun(
+  record: RunRecord,
+  bundleCode: string | undefined,
+  replayers?: Replayers,
+): Promise<AuditReport> {
+  const own = replayers ?? createReplayers();
+  try {
+    return reportOf([
+      checkContents(record),
+      await checkHistory(record, bundleCode, own),
+      checkDecisions(record),
+      checkApprovals(record),
+      checkCosts(record),
+    ]);
+  } finally {
+    if (replayers === undefined) await own.close();
+  }
 }
 
 /** Verifies a run's evidence in the ledger, with a verifier key that the auditor brings. */

@@ -59,6 +59,18 @@ const endings = ["COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"].m
   (how) => `EVENT_TYPE_WORKFLOW_EXECUTION_${how}`,
 );
 
+/** Whether an execution is over: nothing is added to its history any more. */
+export function executionHasEnded(history: Json): boolean {
+  return continuedAs(history) !== null || hasEnded({ histories: [{ temporalRunId: "", history }] });
+}
+
+/** The execution that the run went on as, where this one continued as new. */
+export function continuedAs(history: Json): string | null {
+  const last = eventsOf(history).at(-1) ?? null;
+  const next = at(at(last, "workflowExecutionContinuedAsNewEventAttributes"), "newExecutionRunId");
+  return typeof next === "string" && next !== "" ? next : null;
+}
+
 /** Whether the histories reach to the end of the workflow. */
 export function hasEnded(record: Pick<RunRecord, "histories">): boolean {
   const last = eventsOf(record.histories.at(-1)?.history ?? null).at(-1);

@@ -1,12 +1,10 @@
-import { DefaultLogger, Runtime, Worker } from "@temporalio/worker";
-
 import { stepKinds } from "../core/action.ts";
 import type { Json } from "../core/json.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { sha256 } from "../store/canonical.ts";
 import { at, eventsOf, hasEnded, linkProblems, scheduledInput } from "./history-events.ts";
 import type { Scheduled } from "./history-events.ts";
 import { check, notChecked } from "./report.ts";
+import type { Replayers } from "./replayers.ts";
 import type { AuditCheck } from "./report.ts";
 
 /**
@@ -14,18 +12,22 @@ import type { AuditCheck } from "./report.ts";
  * that was cut off, so what the code schedules is listened to and compared with the recorded inputs, steps and end, both ways, and the
  * histories have to be this run's, whole and linked.
  */
-export async function checkHistory(record: RunRecord, bundleCode: string | undefined): Promise<AuditCheck> {
+export async function checkHistory(
+  record: RunRecord,
+  bundleCode: string | undefined,
+  replayers: Replayers,
+): Promise<AuditCheck> {
   if (bundleCode === undefined) return notChecked("history", "the workflow code of this run is not kept");
   if (record.histories.length === 0) return notChecked("history", "the run has no recorded history");
   // Other code is not evidence, and is not executed.
-  if (sha256(bundleCode) !== record.run.workflowBundle)
+  if (replayers.digestOf(bundleCode) !== record.run.workflowBundle)
     return check("history", "", ["the workflow code is not the one that the run is recorded to have run"]);
-  quietRuntime();
   const scheduled: Scheduled[] = [];
   const problems = [...linkProblems(record)];
   for (const [index, { history }] of record.histories.entries()) {
-    const again = await replay(record, bundleCode, history, scheduled);
-    if (again !== undefined) problems.push(`execution ${index}: ${again}`);
+    const again = await replayers.of(bundleCode).replay(record.run.id, history);
+    scheduled.push(...again.scheduled);
+    if (again.problem !== undefined) problems.push(`execution ${index}: ${again.problem}`);
   }
   const whole = hasEnded(record);
   problems.push(...compareInputs(record, scheduled), ...compareSteps(record, scheduled, whole));
@@ -37,34 +39,6 @@ export async function checkHistory(record: RunRecord, bundleCode: string | undef
       "it stops before the run's end: either it was read too early, or the rest was cut off",
     );
   return check("history", `${events} events, ${scheduled.length} activities executed again`, problems);
-}
-
-async function replay(
-  record: RunRecord,
-  code: string,
-  history: Json,
-  scheduled: Scheduled[],
-): Promise<string | undefined> {
-  try {
-    await Worker.runReplayHistory(
-      {
-        workflowBundle: { code },
-        sinks: {
-          replay: {
-            scheduled: {
-              fn: (_, activityType: string, args: Json[]) => void scheduled.push({ activityType, args }),
-              callDuringReplay: true,
-            },
-          },
-        },
-      },
-      history,
-      record.run.id,
-    );
-    return undefined;
-  } catch (error) {
-    return error instanceof Error ? `${error.name}: ${error.message.split("\n")[0]}` : "replay failed";
-  }
 }
 
 /** The inputs of ordinary activities are in the history; those of local ones are not. */
@@ -129,21 +103,4 @@ function compareEnd({ run }: RunRecord, scheduled: readonly Scheduled[]): readon
   return JSON.stringify(asked) === JSON.stringify(recorded)
     ? []
     : ["the run is recorded to have ended otherwise than its workflow ended it"];
-}
-
-let quiet = false;
-
-/** Temporal prints a replay's failure as well as throwing it. Once per process, and only where no worker has set it up. */
-function quietRuntime(): void {
-  if (quiet) return;
-  quiet = true;
-  try {
-    Runtime.install({
-      logger: new DefaultLogger("ERROR", () => undefined),
-      telemetryOptions: { logging: { filter: { core: "ERROR", other: "ERROR" }, forward: {} } },
-      shutdownSignals: [],
-    });
-  } catch {
-    // A worker of this process has its logger in place.
-  }
 }

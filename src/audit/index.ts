@@ -1,5 +1,7 @@
 export { replayRun, verifyRun } from "./audit.ts";
-export { hasEnded } from "./history-events.ts";
+export { continuedAs, eventsOf, executionHasEnded, hasEnded } from "./history-events.ts";
+export { createReplayers } from "./replayers.ts";
+export type { Replayers } from "./replayers.ts";
 export type { AuditCheck, AuditReport } from "./report.ts";
 export { timelineOf } from "./timeline.ts";
 export type { TimelineEntry } from "./timeline.ts";

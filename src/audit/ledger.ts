@@ -14,6 +14,7 @@ import { approvalProblems } from "./approval-entries.ts";
 import { differences, timeDifference } from "./differences.ts";
 import type { ExpectedFacts } from "./differences.ts";
 import { check, notChecked } from "./report.ts";
+import { checkSeals } from "./seals.ts";
 import type { AuditCheck } from "./report.ts";
 
 type Placed = { readonly index: number; readonly bytes: Uint8Array; readonly entry: LedgerEntry };
@@ -28,6 +29,7 @@ export function checkLedger(record: RunRecord, verifierKey: string): readonly Au
   return [
     signatureCheck(record, checkpoint),
     inclusionCheck(record, checkpoint),
+    checkSeals(record, checkpoint),
     check("chain", `${placed.length} entries, dense and chained`, [...problems, ...chainProblems(record, placed)]),
     joinCheck(
       record,

@@ -29,6 +29,7 @@ export const ledgerKinds = [
   "freeze.set",
   "freeze.lifted",
   "log.key.rotated",
+  "history.sealed",
 ] as const;
 export type LedgerKind = (typeof ledgerKinds)[number];
 

@@ -110,4 +110,6 @@ export type LedgerExcerpt = {
     /** Absent while no checkpoint covers the entry. */
     readonly proof?: readonly Digest[];
   }[];
+  /** The entries that seal the run's histories, which are in no run's chain. Absent in records from before there were any. */
+  readonly seals?: LedgerExcerpt["entries"];
 };

@@ -56,7 +56,11 @@ async function markRunning(tx: Tx, id: RunId, temporalRunId: string, bundle: Dig
     `with opened as (
        update run set status = 'running', started_at = coalesce(started_at, $2), temporal_run_id = coalesce(temporal_run_id, $3),
          workflow_bundle = coalesce(workflow_bundle, $4)
-       where id = $1 and closed_at is null returning id)
+       where id = $1 and closed_at is null returning id),
+     execution as (
+       insert into run_execution (run, position, temporal_run_id, opened_at)
+       select id, coalesce((select max(position) + 1 from run_execution before where before.run = id), 0), $3, $2 from opened
+       on conflict do nothing)
      select 1 / count(*) from opened`,
     [id, now, temporalRunId, bundle],
   );

@@ -1,7 +1,7 @@
 export { LedgerError } from "./errors.ts";
 export { appendToOutbox } from "./outbox.ts";
 export { proveConsistency, proveInclusion } from "./prove.ts";
-export { entryBodies, latestCheckpoint, readEntries, readRunEntries, unsequenced } from "./reads.ts";
+export { entryBodies, latestCheckpoint, readEntries, readKeyedEntries, readRunEntries, unsequenced } from "./reads.ts";
 export type { SequencedEntry, SignedCheckpoint } from "./reads.ts";
 export { createSequencer } from "./sequencer.ts";
 export type { Sequencer, SequencerOptions } from "./sequencer.ts";
@@ -17,5 +17,12 @@ export { loadWitnesses } from "./witness-file.ts";
 export type { Witnesses } from "./witness-file.ts";
 export { openWitnessState } from "./witness/state.ts";
 export { startWitness } from "./witness/server.ts";
-export { createCosigner, createSigner, parseCosignerKey, parseVerifierKey, verifyLog } from "./proof/index.ts";
+export {
+  createCosigner,
+  createSigner,
+  historyRoot,
+  parseCosignerKey,
+  parseVerifierKey,
+  verifyLog,
+} from "./proof/index.ts";
 export type { Checkpoint, Hash, LogReport, Signer } from "./proof/index.ts";

@@ -49,6 +49,20 @@ export async function readRunEntries(tx: Tx, run: RunId): Promise<readonly Seque
   return rows.map(sequencedEntry);
 }
 
+/** The entries of the log with these keys, in their order in the log. */
+export async function readKeyedEntries(
+  tx: Tx,
+  log: string,
+  dedupKeys: readonly string[],
+): Promise<readonly SequencedEntry[]> {
+  if (dedupKeys.length === 0) return [];
+  const { rows } = await tx.query<EntryRow>(
+    "select log, idx, leaf_hash, body from ledger_entry where log = $1 and dedup_key = any($2::text[]) order by idx",
+    [log, dedupKeys],
+  );
+  return rows.map(sequencedEntry);
+}
+
 /** How many events of the run wait to be sequenced. */
 export async function unsequenced(tx: Tx, run: RunId): Promise<number> {
   const { rows } = await tx.query<{ waiting: number }>("select count(*) as waiting from ledger_outbox where run = $1", [

@@ -1,7 +1,10 @@
 import type { Digest, RunId } from "../core/ids.ts";
 import type { LedgerExcerpt } from "../core/run-record.ts";
-import { latestCheckpoint, proveInclusion, readRunEntries, unsequenced } from "../ledger/index.ts";
+import { latestCheckpoint, proveInclusion, readKeyedEntries, readRunEntries, unsequenced } from "../ledger/index.ts";
+import type { SequencedEntry } from "../ledger/index.ts";
+import { executionsOf } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
+import { sealKey } from "./seal-histories.ts";
 
 /** The run's entries with proofs to the latest checkpoint. Those that it does not cover yet have none. */
 export async function ledgerExcerpt(
@@ -9,19 +12,37 @@ export async function ledgerExcerpt(
   run: { readonly id: RunId; readonly team: string },
   verifierKey: string,
 ): Promise<LedgerExcerpt> {
-  const [checkpoint, entries, waiting] = await Promise.all([
+  const [checkpoint, entries, waiting, executions] = await Promise.all([
     latestCheckpoint(tx, run.team),
     readRunEntries(tx, run.id),
     unsequenced(tx, run.id),
+    executionsOf(tx, run.id),
   ]);
   const size = checkpoint?.size ?? 0;
+  const keys = executions.map(({ position }) => sealKey(run.id, position));
+  const proven = (found: readonly SequencedEntry[]) => withProofs(tx, run.team, found, size);
+  return {
+    checkpoint: checkpoint?.note ?? null,
+    verifierKey,
+    waiting,
+    entries: await proven(entries),
+    seals: await proven(await readKeyedEntries(tx, run.team, keys)),
+  };
+}
+
+async function withProofs(
+  tx: Tx,
+  log: string,
+  entries: readonly SequencedEntry[],
+  size: number,
+): Promise<LedgerExcerpt["entries"]> {
   const proven: LedgerExcerpt["entries"][number][] = [];
   for (const { index, body } of entries) {
     const leaf = Buffer.from(body).toString("utf8");
     if (index >= size) proven.push({ index, leaf });
-    else proven.push({ index, leaf, proof: (await proveInclusion(tx, run.team, index, size)).map(hexOf) });
+    else proven.push({ index, leaf, proof: (await proveInclusion(tx, log, index, size)).map(hexOf) });
   }
-  return { checkpoint: checkpoint?.note ?? null, verifierKey, waiting, entries: proven };
+  return proven;
 }
 
 export function hexOf(hash: Uint8Array): Digest {

@@ -2,7 +2,8 @@ import type { Client } from "@temporalio/client";
 
 import type { RunState } from "../core/contract.ts";
 import type { ApprovalId, RunId } from "../core/ids.ts";
-import { cancelRun, fetchHistories, queryRunState, startAgentRun, wakeRun } from "../temporal/index.ts";
+import type { Json } from "../core/json.ts";
+import { cancelRun, fetchHistories, fetchHistory, queryRunState, startAgentRun, wakeRun } from "../temporal/index.ts";
 import type { RecordedHistory } from "../temporal/index.ts";
 
 /** What the server asks of Temporal. All throw `temporal_unavailable` where it does not answer. */
@@ -14,6 +15,8 @@ export type RunEngine = {
   cancel(run: RunId): Promise<void>;
   state(run: RunId): Promise<RunState>;
   histories(run: RunId, firstTemporalRunId: string): Promise<readonly RecordedHistory[]>;
+  /** Of one execution; undefined where Temporal has it no more. */
+  history(run: RunId, temporalRunId: string): Promise<Json | undefined>;
   isReachable(): Promise<boolean>;
 };
 
@@ -27,6 +30,7 @@ export function temporalEngine(client: Client, taskQueue: string): RunEngine {
     cancel: (run) => cancelRun(client, run),
     state: (run) => queryRunState(client, run),
     histories: (run, first) => fetchHistories(client, run, first),
+    history: (run, temporalRunId) => fetchHistory(client, run, temporalRunId),
     async isReachable() {
       const { connection } = client;
       return connection

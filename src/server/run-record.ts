@@ -1,16 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { ApiError } from "../api/index.ts";
-import type { Digest } from "../core/ids.ts";
+import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
+import { hasEnded } from "../audit/index.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
-import { decisionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
+import { decisionsOf, executionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
 import { approvalRecords } from "./approval-views.ts";
 import type { Services } from "./dependencies.ts";
 import { ledgerExcerpt } from "./ledger-excerpt.ts";
+import { sealRun } from "./seal-histories.ts";
 
 /** What has not been signed by then has no proof in the record, which says so. */
 const flushWithinMs = 5_000;
@@ -22,6 +24,11 @@ const looks = 5;
  * while the run is at work. Throws `temporal_unavailable`.
  */
 export async function buildRunRecord(services: Services, run: RunRow): Promise<RunRecord> {
+  if (run.closedAt !== null) {
+    await sealRun(services, run.id).catch((error: unknown) => {
+      services.logger.warn({ err: error, run: run.id }, "the run's history could not be archived now");
+    });
+  }
   for (let look = 1; ; look += 1) {
     await flushed(services, run.team);
     const { row, stored } = await inSnapshot(services.pool, (tx) => readStored(services, tx, run));
@@ -140,6 +147,8 @@ async function policySetsOf(tx: Tx, decisions: readonly DecisionRow[]): Promise<
 
 async function historiesOf(services: Services, run: RunRow): Promise<RunRecord["histories"]> {
   if (run.temporalRunId === null) return [];
+  const archived = await archivedHistories(services, run.id);
+  if (archived !== undefined) return archived;
   try {
     return await services.runs.histories(run.id, run.temporalRunId);
   } catch (cause) {
@@ -148,4 +157,17 @@ async function historiesOf(services: Services, run: RunRow): Promise<RunRecord["
       hint: "try again; histories are kept for the namespace's retention time only",
     });
   }
+}
+
+/** The run's histories from the archive, where all of them are there, to the run's end. */
+async function archivedHistories({ pool, keys }: Services, run: RunId): Promise<RunRecord["histories"] | undefined> {
+  const executions = await executionsOf(pool, run);
+  const digests = executions.flatMap(({ history }) => history ?? []);
+  if (digests.length === 0 || digests.length < executions.length) return undefined;
+  const found = await getPayloads(pool, keys, digests);
+  const histories = executions.flatMap(({ temporalRunId, history }) => {
+    const value = history === null ? undefined : found.get(history);
+    return value === undefined ? [] : [{ temporalRunId, history: value }];
+  });
+  return histories.length === executions.length && hasEnded({ histories }) ? histories : undefined;
 }

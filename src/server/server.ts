@@ -6,6 +6,7 @@ import type { FastifyInstance } from "fastify";
 import { CodedError, codeOf } from "../core/errors.ts";
 import { createDeltaHub } from "./delta-hub.ts";
 import { deliverDecisions } from "./deliver-decisions.ts";
+import { sealHistories } from "./seal-histories.ts";
 import type { Services, ServerOptions } from "./dependencies.ts";
 import { buildHttp } from "./http.ts";
 import type { RunEngine } from "./run-engine.ts";
@@ -49,7 +50,7 @@ export function createServer(
     streams: new Set(),
   };
   let built: Promise<FastifyInstance> | undefined;
-  let delivering: Promise<void> | undefined;
+  let working: Promise<unknown> | undefined;
   const http = () => (built ??= buildHttp(services, options));
 
   return {
@@ -57,7 +58,7 @@ export function createServer(
     async start(port, host = "127.0.0.1") {
       const app = await http();
       await listen(app, host, port);
-      delivering = deliverDecisions(services);
+      working = Promise.all([deliverDecisions(services), sealHistories(services)]);
       const bound = (app.server.address() as AddressInfo).port;
       return { url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}`, port: bound };
     },
@@ -66,7 +67,7 @@ export function createServer(
       // Closing cuts connections: watches get their last words out first.
       await Promise.race([Promise.allSettled(services.streams), sleep(streamsEndWithinMs, undefined, { ref: false })]);
       await (await built)?.close();
-      await delivering;
+      await working;
       await deltas.stop();
     },
   };

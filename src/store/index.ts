@@ -1,6 +1,8 @@
 export { canonicalBytes, CanonicalError, canonicalText, digestOf, sha256 } from "./canonical.ts";
 export { createPool, inOneTrip, inSnapshot, inTransaction, StoreError } from "./database.ts";
 export type { Pool, Tx } from "./database.ts";
+export { archiveExecution, endedExecutions, executionsOf, loseExecution, noteExecution } from "./executions.ts";
+export type { ExecutionRow } from "./executions.ts";
 export { migrate } from "./migrate.ts";
 export {
   getPayload,

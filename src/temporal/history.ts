@@ -1,4 +1,5 @@
 import type { Client } from "@temporalio/client";
+import { WorkflowNotFoundError } from "@temporalio/client";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 
 import type { RunId } from "../core/ids.ts";
@@ -20,4 +21,15 @@ export async function fetchHistories(
     next = history.events?.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? undefined;
   }
   return histories;
+}
+
+/** The history of one execution, as protobuf JSON; undefined where Temporal has it no more. */
+export async function fetchHistory(client: Client, run: RunId, temporalRunId: string): Promise<Json | undefined> {
+  try {
+    const history = await client.workflow.getHandle(run, temporalRunId).fetchHistory();
+    return JSON.parse(historyToJSON(history)) as Json;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
+  }
 }

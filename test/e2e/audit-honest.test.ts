@@ -5,7 +5,7 @@ import type { RunStatus } from "../../src/core/run.ts";
 import { createSequencer, createSigner } from "../../src/ledger/index.ts";
 import { buildRunRecord } from "../../src/server/run-record.ts";
 import { runById } from "../../src/store/index.ts";
-import { cancelRun, fetchHistories, readBundle } from "../../src/temporal/index.ts";
+import { cancelRun, fetchHistories, fetchHistory, readBundle } from "../../src/temporal/index.ts";
 import { hasEnded } from "../../src/audit/index.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
@@ -28,7 +28,9 @@ async function evidenceIn(world: World, run: RunId): Promise<Evidence> {
     pool,
     keys,
     ledger: { signerOf, flush: (log: string) => sequencer.flush(log) },
-    runs: { histories: fetchHistories.bind(undefined, client) },
+    runs: { histories: fetchHistories.bind(undefined, client), history: fetchHistory.bind(undefined, client) },
+    now: () => new Date(),
+    logger: console,
   };
   const record = await until(async () => {
     const row = await runById(pool, run);

@@ -54,6 +54,10 @@ class ScriptedEngine implements RunEngine {
     this.#answer();
     return [];
   }
+  async history(): Promise<undefined> {
+    this.#answer();
+    return undefined;
+  }
   async isReachable(): Promise<boolean> {
     return this.up;
   }

@@ -1,10 +1,13 @@
 import type { Command } from "commander";
 
 import type { AuditReport } from "../../audit/index.ts";
-import type { Digest, RunId } from "../../core/ids.ts";
+import type { RunId } from "../../core/ids.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
+import { CliError } from "../cli-error.ts";
 import { trustIn } from "../known-logs.ts";
+import { addSelectionFlags, selectRuns } from "../run-selection.ts";
+import type { SelectionFlags } from "../run-selection.ts";
 import { localTime, safe } from "../terminal.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -22,10 +25,11 @@ type Report = {
 
 export function addAuditCommands(program: Command): void {
   const audit = program.command("audit").description("replay runs and verify evidence, trusting nobody");
-  audit
-    .command("replay <runs...>")
-    .description("replay runs on the code they ran, and decide each step again under the policies of then")
-    .action((runs: RunId[], _flags, command: Command) => replay(cliOf(command), runs));
+  addSelectionFlags(
+    audit
+      .command("replay [runs...]")
+      .description("replay runs on the code they ran, and decide each step again under the policies of then"),
+  ).action((runs: RunId[], flags: SelectionFlags, command: Command) => replay(cliOf(command), runs, flags));
   audit
     .command("verify [runs...]")
     .description("verify that runs are in the signed ledger; without a run, whole logs")
@@ -38,24 +42,37 @@ export function addAuditCommands(program: Command): void {
     .action((run: RunId, _flags, command: Command) => timeline(cliOf(command), run));
 }
 
-async function replay({ client, terminal }: Cli, runs: readonly RunId[]): Promise<void> {
-  const [{ replayRun }, { closedRecord }] = await Promise.all([
+/** More than so many runs are told by their sum, and by those that are not verified. */
+const toldOneByOne = 20;
+
+async function replay(cli: Cli, named: readonly RunId[], flags: SelectionFlags): Promise<void> {
+  const { terminal, interrupted } = cli;
+  const [{ createReplayers, replayRun }, { recordsOf }] = await Promise.all([
     import("../../audit/index.ts"),
-    import("../closed-record.ts"),
+    import("../run-records.ts"),
   ]);
-  const bundles = new Map<Digest, string>();
+  const replayers = createReplayers();
   const reports: (Report & { run: RunId })[] = [];
-  for (const run of runs) {
-    const record = await closedRecord(client, run);
-    const { workflowBundle } = record.run;
-    const code =
-      workflowBundle === null
-        ? undefined
-        : (bundles.get(workflowBundle) ?? (await client.bundle({ params: { digest: workflowBundle } })).code);
-    if (workflowBundle !== null && code !== undefined) bundles.set(workflowBundle, code);
-    const report = await replayRun(record, code);
-    reports.push({ run, ...report });
-    print(terminal, run, report);
+  const begun = Date.now();
+  try {
+    for await (const { record, code } of recordsOf(cli, selectRuns(cli, named, flags))) {
+      const report = { run: record.run.id, ...(await replayRun(record, code, replayers)) };
+      reports.push(report);
+      // The first are told as they come; after that, what is wrong.
+      if (reports.length <= toldOneByOne || report.verdict !== "verified") print(terminal, report.run, report);
+      if (reports.length % 100 === 0) terminal.note(`${reports.length} runs replayed`);
+      if (interrupted.aborted) throw new CliError("environment", `stopped after ${reports.length} runs`);
+    }
+  } finally {
+    await replayers.close();
+  }
+  if (reports.length === 0) terminal.say("no run was selected");
+  if (reports.length > toldOneByOne) {
+    const counted = (verdict: Report["verdict"]) => reports.filter((report) => report.verdict === verdict).length;
+    const seconds = ((Date.now() - begun) / 1_000).toFixed(1);
+    terminal.say(
+      `${reports.length} runs in ${seconds} s: ${counted("verified")} verified, ${counted("refuted")} refuted, ${counted("incomplete")} incomplete`,
+    );
   }
   conclude(terminal, reports, { runs: reports });
 }

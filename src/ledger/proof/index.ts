@@ -7,6 +7,7 @@ export { maxEntryBytes } from "./entry.schema.ts";
 export { ProofError } from "./errors.ts";
 export { emptyRoot, equalHashes, hexOf, leafHash, nodeHash } from "./hash.ts";
 export type { Hash } from "./hash.ts";
+export { historyRoot } from "./history-root.ts";
 export { inclusionProof, verifyInclusion } from "./inclusion.ts";
 export type { InclusionClaim } from "./inclusion.ts";
 export { createCosigner, createSigner, parseNote, signatureLine, signNote, verifyNote } from "./note.ts";

@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { continuedAs, eventsOf, executionHasEnded } from "../audit/index.ts";
+import type { RunId } from "../core/ids.ts";
+import { appendToOutbox, historyRoot } from "../ledger/index.ts";
+import {
+  archiveExecution,
+  endedExecutions,
+  executionsOf,
+  inTransaction,
+  loseExecution,
+  noteExecution,
+  putPayloads,
+} from "../store/index.ts";
+import type { ExecutionRow } from "../store/index.ts";
+import type { Services } from "./dependencies.ts";
+
+const betweenMs = 2_000;
+const atOnce = 20;
+
+/** The ledger's entry for a sealed execution is found by this. */
+export function sealKey(run: RunId, position: number): string {
+  return `history/${run}/${position}`;
+}
+
+/**
+ * Until the server stops: keeps the history of every execution that has ended, and its root in the ledger, before Temporal deletes it. A
+ * workflow cannot record its own last event, so this is beside it. Any number of servers may do this.
+ */
+export async function sealHistories(services: Services): Promise<void> {
+  let failures = 0;
+  while (!services.stopping.aborted) {
+    try {
+      for (const execution of await endedExecutions(services.pool, atOnce)) {
+        if (services.stopping.aborted) break;
+        await sealExecution(services, execution);
+      }
+      failures = 0;
+    } catch (error) {
+      if (services.stopping.aborted) break;
+      failures += 1;
+      services.logger.warn({ err: error }, "histories could not be archived; it is tried again");
+    }
+    const pauseMs = betweenMs * 2 ** Math.min(failures, 5);
+    await sleep(pauseMs, undefined, { signal: services.stopping }).catch(() => undefined);
+  }
+}
+
+/** Seals what has ended of one run, so that its record can be whole at once. */
+export async function sealRun(services: Services, run: RunId): Promise<void> {
+  for (const execution of await executionsOf(services.pool, run)) {
+    if (execution.history === null && !execution.lost) await sealExecution(services, execution);
+  }
+}
+
+async function sealExecution(services: Services, { run, team, position, temporalRunId }: ExecutionRow): Promise<void> {
+  const history = await services.runs.history(run, temporalRunId);
+  const now = services.now();
+  if (history === undefined) {
+    services.logger.error({ run, temporalRunId }, "Temporal deleted a history before it was archived");
+    return loseExecution(services.pool, run, position, now);
+  }
+  // A run is closed in Postgres moments before its workflow ends.
+  if (!executionHasEnded(history)) return;
+  const events = eventsOf(history);
+  const root = historyRoot(events);
+  await inTransaction(services.pool, async (tx) => {
+    const [digest] = await putPayloads(tx, services.keys, [history]);
+    if (digest === undefined) throw new TypeError("a payload was not stored");
+    const archived = { run, position, history: digest, events: events.length, root, now };
+    if (!(await archiveExecution(tx, archived))) return;
+    const facts = { run, position, temporalRunId, events: events.length, root };
+    const at = now.toISOString();
+    await appendToOutbox(tx, [{ log: team, kind: "history.sealed", dedupKey: sealKey(run, position), at, facts }]);
+    const next = continuedAs(history);
+    if (next !== null) await noteExecution(tx, run, next, now);
+  });
+}

@@ -1,0 +1,139 @@
+import { expect, test } from "vitest";
+import { replayRun, verifyRun } from "../../src/audit/index.ts";
+import type { RunId } from "../../src/core/ids.ts";
+import type { Json } from "../../src/core/json.ts";
+import type { RunRecord } from "../../src/core/run-record.ts";
+import { createSequencer, createSigner } from "../../src/ledger/index.ts";
+import { buildRunRecord } from "../../src/server/run-record.ts";
+import { sealHistories } from "../../src/server/seal-histories.ts";
+import { executionsOf, runById } from "../../src/store/index.ts";
+import { fetchHistories, fetchHistory, readBundle } from "../../src/temporal/index.ts";
+import { createWorld, until } from "../support/world.ts";
+import type { World } from "../support/world.ts";
+
+const originOf = (log: string): string => `localhost/ledger/${log}`;
+const signerOf = (log: string) => createSigner(originOf(log), Buffer.alloc(32, 3));
+const verifierKey = signerOf("testers").verifierKey;
+
+/** What the server works with; `temporal` is what it finds there. */
+function servicesOf({ pool, keys, client }: World, temporal: "whole" | "away" | "forgot" = "whole") {
+  const sequencer = createSequencer({
+    pool,
+    signers: (log) => [signerOf(log)],
+    originOf,
+    onError: (error) => {
+      throw error;
+    },
+  });
+  const stopping = new AbortController();
+  const away = async (): Promise<never> => {
+    throw new Error("away");
+  };
+  const runs = {
+    whole: { histories: fetchHistories.bind(undefined, client), history: fetchHistory.bind(undefined, client) },
+    away: { histories: away, history: away },
+    forgot: { histories: away, history: async () => undefined },
+  }[temporal];
+  const logger = { warn: () => undefined, error: () => undefined };
+  const ledger = { signerOf, flush: (log: string) => sequencer.flush(log) };
+  const services = { pool, keys, ledger, runs, logger, now: () => new Date(), stopping: stopping.signal } as never;
+  return { services, stop: () => stopping.abort() };
+}
+
+async function recordOf(world: World, run: RunId, temporal?: "whole" | "away" | "forgot"): Promise<RunRecord> {
+  const row = await runById(world.pool, run);
+  if (row === undefined) throw new Error("no such run");
+  return buildRunRecord(servicesOf(world, temporal).services, row);
+}
+
+async function ranAndClosed() {
+  const look = { tool: "look", arguments: { thing: "box" } };
+  const world = await createWorld({ turns: [{ calls: [look] }, { text: "done" }] });
+  await world.work();
+  const run = await world.start();
+  await world.closed(run);
+  await world.client.workflow.getHandle(run).result();
+  return { world, run };
+}
+
+const sealOf = (record: RunRecord) =>
+  verifyRun(record, verifierKey).checks.find(({ name }) => name === "seals") ?? { status: "missing", problems: [] };
+
+test("a history is archived and sealed while Temporal has it, and read from the archive when Temporal does not", async () => {
+  const { world, run } = await ranAndClosed();
+  const { services, stop } = servicesOf(world);
+  const sweep = sealHistories(services);
+  await until(async () => (await executionsOf(world.pool, run))[0]?.history ?? undefined);
+  stop();
+  await sweep;
+  const record = await recordOf(world, run, "away");
+  expect(record.histories).toHaveLength(1);
+  expect(verifyRun(record, verifierKey)).toMatchObject({ verdict: "verified" });
+  const code = await readBundle(world.pool, record.run.workflowBundle ?? ("" as never));
+  expect(await replayRun(record, code)).toMatchObject({ verdict: "verified" });
+  await expect(world.pool.query("update run_execution set root = $1", ["0".repeat(64)])).rejects.toThrow(
+    "archived once",
+  );
+});
+
+test("what replay cannot see, the seal does: a time in the history, an event left out, a seal left out", async () => {
+  const { world, run } = await ranAndClosed();
+  const record = await recordOf(world, run);
+  expect(sealOf(record)).toMatchObject({ status: "passed" });
+  const events = (record.histories[0]?.history as { events: { eventTime: string }[] }).events;
+  const changed = (history: Json): RunRecord => ({
+    ...record,
+    histories: [{ temporalRunId: record.histories[0]?.temporalRunId ?? "", history }],
+  });
+  const later = events.map((event, index) => (index === 3 ? { ...event, eventTime: "2031-01-01T00:00:00Z" } : event));
+  const retimed = changed({ events: later } as Json);
+  const code = await readBundle(world.pool, record.run.workflowBundle ?? ("" as never));
+  expect(await replayRun(retimed, code)).toMatchObject({ verdict: "verified" });
+  expect(sealOf(retimed)).toMatchObject({
+    status: "failed",
+    problems: [expect.stringContaining("not the one that was sealed")],
+  });
+  expect(sealOf(changed({ events: events.toSpliced(4, 1) } as Json)).status).toBe("failed");
+  expect(sealOf({ ...record, histories: [] }).problems).toEqual([
+    expect.stringContaining("is sealed, and not in the record"),
+  ]);
+  const unsealed = { ...record, ledger: { ...record.ledger, seals: [] } };
+  expect(verifyRun(unsealed, verifierKey)).toMatchObject({ verdict: "incomplete" });
+  const [seal] = record.ledger.seals ?? [];
+  if (seal === undefined) throw new Error("no seal");
+  const forged = { ...seal, leaf: seal.leaf.replace(/"events":\d+/, '"events":1') };
+  expect(sealOf({ ...record, ledger: { ...record.ledger, seals: [forged] } }).status).toBe("failed");
+});
+
+test("a history that Temporal deleted first is told, and its run is incomplete, not verified", async () => {
+  const { world, run } = await ranAndClosed();
+  await expect(recordOf(world, run, "forgot")).rejects.toMatchObject({ code: "temporal_unavailable" });
+  expect(await executionsOf(world.pool, run)).toMatchObject([{ lost: true, history: null }]);
+});
+
+test("each execution of a run that continued as new is archived in its place, one that has not ended is waited for", async () => {
+  const { world, run } = await ranAndClosed();
+  const [first] = await executionsOf(world.pool, run);
+  const event = (eventId: string, more: object) => ({ eventId, eventTime: "2026-01-01T00:00:00Z", ...more });
+  const goesOn = { workflowExecutionContinuedAsNewEventAttributes: { newExecutionRunId: "second" } };
+  const histories = new Map<string, Json>([
+    [first?.temporalRunId ?? "", { events: [event("1", {}), event("2", goesOn)] }],
+    ["second", { events: [event("1", {})] }],
+  ]);
+  const { services, stop } = servicesOf(world);
+  const played = { ...(services as object), runs: { history: async (_: RunId, id: string) => histories.get(id) } };
+  const sweep = sealHistories(played as never);
+  const known = () => executionsOf(world.pool, run);
+  await until(async () => ((await known())[1] === undefined ? undefined : true));
+  expect(await known()).toMatchObject([
+    { position: 0 },
+    { position: 1, temporalRunId: "second", history: null, lost: false },
+  ]);
+  histories.set("second", {
+    events: [event("1", {}), event("2", { eventType: "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED" })],
+  });
+  await until(async () => (await known())[1]?.history ?? undefined);
+  stop();
+  await sweep;
+  expect(new Set((await known()).map(({ root }) => root)).size).toBe(2);
+});
