@@ -1,5 +1,6 @@
 import type { ApprovalRequirement, Decision, DenialCode, Obligation, PolicyReason } from "../core/decision.ts";
-import type { JsonObject } from "../core/json.ts";
+import type { JsonObject, JsonSchema } from "../core/json.ts";
+import { fits } from "../tools/arguments.ts";
 import type { CompiledPolicies } from "./compile.ts";
 import { evaluate, evaluateAll } from "./evaluation.ts";
 import type { Evaluation } from "./evaluation.ts";
@@ -30,7 +31,7 @@ export type Explanation = {
  *
  * A forbid with an obligation is lifted by meeting it. Arguments that change (redact, cap) make another call, so that is decided
  * too, and both have to be allowed: an approval that either needs is asked for, and what people then approve is the changed call.
- * So an obligation never opens what would be closed without it. What was redacted may fire again, since facts about the contents are
+ * Changed arguments that no longer fit the tool's JSON Schema make the call undecidable. So an obligation never opens what would be closed without it. What was redacted may fire again, since facts about the contents are
  * of the call as it was asked; what was capped may not, nor may an obligation that was not owed before.
  */
 export function decide(
@@ -98,6 +99,12 @@ function oblige(
     const failed = reasons(asAsked.lifted.filter(({ obligation }) => obligation !== undefined));
     return undecidable({ detail: "an obligation cannot be met by this call", failed });
   }
+  // The tool was promised arguments that fit: what a policy made of them has to as well.
+  const fault = args === step.arguments ? undefined : schemaFaultOf(args, asked.slice.parameters);
+  if (fault !== undefined) {
+    const failed = reasons(asAsked.lifted.filter(({ obligation }) => obligation !== undefined));
+    return undecidable({ detail: `what an obligation makes of the arguments does not fit the tool: ${fault}`, failed });
+  }
   const changed =
     args === step.arguments ? asked : requestOf(compiled, { ...request, step: { ...step, arguments: args } });
   if (changed.status === "undecidable") return { decision: deny("undecidable"), detail: changed.detail };
@@ -108,6 +115,13 @@ function oblige(
   if (unmet.length > 0) return { decision: deny("forbidden", reasons(unmet)) };
   const conclusion = settle(compiled, [asAsked, asChanged], obligations, approved);
   return changed === asked ? conclusion : { ...conclusion, effective: args };
+}
+
+/** Undefined where they fit. A tool whose schema is not known takes nothing that was changed. */
+function schemaFaultOf(args: JsonObject, parameters: JsonSchema | undefined): string | undefined {
+  if (parameters === undefined) return "it has no schema";
+  const fitting = fits(args, parameters);
+  return fitting.ok ? undefined : fitting.problem;
 }
 
 /** What remains when nothing forbids: whether people have approved all that has to be approved. */

@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
 
 import type { HistoryFact } from "../core/decision.ts";
+import type { JsonSchema } from "../core/json.ts";
 import type { Attribute } from "./argument-types.ts";
 import { actionFrame, policySlice, screenOf } from "./evaluator.ts";
 import type { ActionFrame, PolicySlice, Screen } from "./evaluator.ts";
@@ -14,6 +15,8 @@ export type ActionSlice = {
   readonly action: string;
   /** The types of `context.input`; absent for a model call. */
   readonly input?: ReadonlyMap<string, Attribute>;
+  /** The tool's own JSON Schema, for arguments that obligations change; absent for a model call. */
+  readonly parameters?: JsonSchema;
   /** What policies see of the tool itself; absent for a model call. */
   readonly tool?: { readonly name: string; readonly effect: string; readonly groups: string[] };
   /** What has to be counted: the facts that a policy about this action reads. */
@@ -60,7 +63,7 @@ function sliceOf(
     history,
     ...(tool === undefined
       ? {}
-      : { input: inputOf(tool), tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] } }),
+      : { input: inputOf(tool), parameters: tool.parameters, tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] } }),
     frame: actionFrame(action, groups, schemaOfAction(tool, history)),
     of({ team, name }) {
       const id = `${team}/${name}`;

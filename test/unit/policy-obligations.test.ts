@@ -19,6 +19,8 @@ const pay: PolicyTool = {
       tags: { type: "array", items: { type: "string" } },
       place: { type: "object", properties: { city: { type: "string" } } },
       tip: { type: "integer", default: 900 },
+      size: { type: "string", enum: ["small", "large"] },
+      dues: { type: "integer", multipleOf: 20 },
     },
   },
 };
@@ -188,6 +190,21 @@ describe("an obligation", () => {
       },
       {},
       { decision: { outcome: "deny", code: "forbidden" } },
+    ],
+    [
+      "is undecidable where what was redacted no longer fits the tool's schema",
+      { permit, r: redact.replace("note", "size") },
+      { size: "small" },
+      { decision: { outcome: "deny", code: "undecidable", policies: [{ policy: "r" }] } },
+    ],
+    [
+      "is undecidable where what was capped no longer fits the tool's schema",
+      { permit, c: cap.replace('"cents"', '"dues"').replace(over("cents", 50), over("dues", 50)) },
+      { dues: 60 },
+      {
+        decision: { outcome: "deny", code: "undecidable", policies: [{ policy: "c" }] },
+        detail: "what an obligation makes of the arguments does not fit the tool: /dues must be multiple of 20",
+      },
     ],
   ])("%s", (_name, policies, given, expected) => {
     const explained = explain(compilePolicies(documentOf(policies), tools), call(given));
