@@ -54,6 +54,8 @@ export const releaseDocument: z.ZodType<ReleaseDocument, ReleaseDocument> = z
     limits: z.strictObject({
       maxSteps: z.int().min(1).max(100_000),
       maxCostMicroUsd: z.int().min(1).max(1_000_000_000_000),
+      maxTokens: z.int().min(1).max(1_000_000_000_000).optional(),
+      maxCalls: z.int().min(1).max(100_000).optional(),
       maxWallClockMs: z.int().min(1_000).max(31_536_000_000),
     }),
     output: jsonObject.optional(),

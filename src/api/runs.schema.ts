@@ -60,6 +60,10 @@ export const runView = z
     maxSteps: z.int(),
     spentMicroUsd: microUsd,
     maxCostMicroUsd: microUsd,
+    spentTokens: z.int().describe("input and output of all model calls"),
+    maxTokens: z.int().nullable().describe("null: no limit"),
+    spentCalls: z.int().describe("calls of models and tools that were begun"),
+    maxCalls: z.int().nullable().describe("null: no limit"),
   })
   .meta({ id: "Run" });
 export type RunView = z.output<typeof runView>;

@@ -87,6 +87,14 @@ const titles: Readonly<Record<BudgetName, string>> = {
   "agent/month": "the agent's budget for the month",
 };
 
+/** `$0.50, 1000 tokens`: what is not nought. */
+export function amountsText(amounts: Amounts): string {
+  return units
+    .filter((unit) => amounts[unit] > 0)
+    .map((unit) => (unit === "microUsd" ? formatUsd(amounts.microUsd) : `${amounts[unit]} ${unit}`))
+    .join(", ");
+}
+
 function shortage(budget: BudgetState, hold: Amounts, missing: Amounts, unit: keyof Amounts): readonly string[] {
   if (missing[unit] === 0) return [];
   const shown = (amount: number): string => (unit === "microUsd" ? formatUsd(amount) : `${amount} ${unit}`);

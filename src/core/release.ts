@@ -59,6 +59,10 @@ export type RunLimits = {
   /** Governed steps in one run. */
   readonly maxSteps: number;
   readonly maxCostMicroUsd: number;
+  /** Tokens of all model calls, input and output together. Absent: no limit. */
+  readonly maxTokens?: number;
+  /** Calls of models and tools that were begun; what was denied does not count. Absent: no limit. */
+  readonly maxCalls?: number;
   /** Time in which the agent works; waiting for people does not count. */
   readonly maxWallClockMs: number;
 };

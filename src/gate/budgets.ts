@@ -75,10 +75,10 @@ export function budgetFacts(standing: Standing, run: RunContext, step: ResolvedS
   const own: BudgetState = {
     name: "run",
     approvers: defaultApprovers,
-    limits: { microUsd: standing.maxCostMicroUsd, tokens: null, calls: null },
+    limits: { microUsd: standing.maxCostMicroUsd, tokens: standing.maxTokens, calls: standing.maxCalls },
     extended: noAmounts,
-    spent: { ...noAmounts, microUsd: standing.spentMicroUsd },
-    held: { ...noAmounts, microUsd: standing.heldMicroUsd },
+    spent: { microUsd: standing.spentMicroUsd, tokens: standing.spentTokens, calls: standing.spentCalls },
+    held: { microUsd: standing.heldMicroUsd, tokens: standing.heldTokens, calls: standing.heldCalls },
   };
   const shared = standing.budgets.map(({ name, approvers, limits, extended, spent, held }) => ({
     name,
@@ -108,16 +108,10 @@ export type BudgetExtension = {
  */
 export async function extendBudgets(tx: Tx, extension: BudgetExtension): Promise<Standing> {
   const { run, standing, exhausted: given, approval, now } = extension;
-  const own = run.release.document.limits.maxCostMicroUsd;
-  const added = new Map(
-    given.map(({ name, missing }) => [
-      name,
-      name === "run" ? { ...noAmounts, microUsd: Math.max(own, missing.microUsd) } : missing,
-    ]),
-  );
+  const added = new Map(given.map((one) => [one.name, one.name === "run" ? givenToRun(run, one) : one.missing]));
   const amountsOf = (budget: BudgetStanding): Amounts => added.get(budget.name) ?? noAmounts;
   const { budgets } = standing;
-  const forRun = added.get("run")?.microUsd ?? 0;
+  const forRun = added.get("run") ?? noAmounts;
   await Promise.all([
     tx.query(
       `with locked as materialized (select u.id from budget_use u where u.id = any($1::bigint[]) order by ${lockOrder} for no key update)
@@ -132,7 +126,11 @@ export async function extendBudgets(tx: Tx, extension: BudgetExtension): Promise
         budgets.map((budget) => amountsOf(budget).calls),
       ],
     ),
-    tx.query("update run set max_cost_micro_usd = max_cost_micro_usd + $2 where id = $1", [run.id, forRun]),
+    tx.query(
+      `update run set max_cost_micro_usd = max_cost_micro_usd + $2, max_tokens = max_tokens + $3, max_calls = max_calls + $4
+       where id = $1`,
+      [run.id, forRun.microUsd, forRun.tokens, forRun.calls],
+    ),
     appendToOutbox(
       tx,
       given.map(({ name, reason }) =>
@@ -147,8 +145,21 @@ export async function extendBudgets(tx: Tx, extension: BudgetExtension): Promise
   ]);
   return {
     ...standing,
-    maxCostMicroUsd: standing.maxCostMicroUsd + forRun,
+    maxCostMicroUsd: standing.maxCostMicroUsd + forRun.microUsd,
+    maxTokens: standing.maxTokens === null ? null : standing.maxTokens + forRun.tokens,
+    maxCalls: standing.maxCalls === null ? null : standing.maxCalls + forRun.calls,
     budgets: budgets.map((budget) => ({ ...budget, extended: plus(budget.extended, amountsOf(budget)) })),
+  };
+}
+
+/** What an approval gives a run beyond its own limits: of whatever is short, at least as much again as its release gave it. */
+export function givenToRun({ release }: RunContext, { missing }: Exhausted): Amounts {
+  const { limits } = release.document;
+  const given = (short: number, own: number | undefined): number => (short === 0 ? 0 : Math.max(own ?? 0, short));
+  return {
+    microUsd: given(missing.microUsd, limits.maxCostMicroUsd),
+    tokens: given(missing.tokens, limits.maxTokens),
+    calls: given(missing.calls, limits.maxCalls),
   };
 }
 

@@ -1,11 +1,10 @@
 import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction, requestById } from "../approvals/index.ts";
-import { isBudgetPolicy } from "../core/budget.ts";
+import { amountsText, isBudgetPolicy } from "../core/budget.ts";
 import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
-import { formatUsd } from "../core/money.ts";
 import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
@@ -13,7 +12,7 @@ import { appendToOutbox } from "../ledger/index.ts";
 import type { Approved, RemoteOptions } from "../policy/index.ts";
 import { digestOf, inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
-import { extendBudgets } from "./budgets.ts";
+import { extendBudgets, givenToRun } from "./budgets.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter, lockHistory } from "./history.ts";
@@ -258,11 +257,10 @@ function renderedOf({ run, step }: Deciding, { effective, exhausted }: Judged): 
   const { action } = step;
   const call = renderAction(effective === undefined ? action : { ...action, arguments: effective });
   if (exhausted.length === 0) return call;
-  const limit = formatUsd(run.release.document.limits.maxCostMicroUsd);
-  const lines = exhausted.flatMap(({ name, reason }) => [
-    `  ${reason.text}`,
-    name === "run"
-      ? `  approved, the run's limit grows by ${limit}`
+  const lines = exhausted.flatMap((one) => [
+    `  ${one.reason.text}`,
+    one.name === "run"
+      ? `  approved, the run's limit grows by ${amountsText(givenToRun(run, one))}`
       : "  approved, it grows by what this step may take beyond it",
   ]);
   return [call, "beyond a budget:", ...lines].join("\n");

@@ -113,7 +113,7 @@ async function endRun(
   ]);
   await Promise.all([
     tx.query(
-      "update run set status = $2, closed_at = $3, failure = $4, result = $5, held_micro_usd = 0 where id = $1",
+      "update run set status = $2, closed_at = $3, failure = $4, result = $5, held_micro_usd = 0, held_tokens = 0, spent_calls = spent_calls + held_calls, held_calls = 0 where id = $1",
       [run.id, status, now, failure === undefined ? null : keepable(failure), answer?.digest ?? null],
     ),
     appendToOutbox(tx, [

@@ -24,6 +24,13 @@ export type Standing = {
   readonly spentMicroUsd: number;
   readonly heldMicroUsd: number;
   readonly maxCostMicroUsd: number;
+  readonly spentTokens: number;
+  readonly heldTokens: number;
+  /** Null: no limit. */
+  readonly maxTokens: number | null;
+  readonly spentCalls: number;
+  readonly heldCalls: number;
+  readonly maxCalls: number | null;
   readonly watched: boolean;
   readonly sameName: number;
   readonly policySet: Digest | null;
@@ -88,6 +95,8 @@ async function standingRow(
   const { rows } = await tx.query<StandingRow>(
     `select run.status as "runStatus", run.steps, run.max_steps as "maxSteps", run.spent_micro_usd as "spentMicroUsd",
        run.held_micro_usd as "heldMicroUsd", run.decisions as "runDecisions", run.max_cost_micro_usd as "maxCostMicroUsd",
+       run.spent_tokens as "spentTokens", run.held_tokens as "heldTokens", run.max_tokens as "maxTokens",
+       run.spent_calls as "spentCalls", run.held_calls as "heldCalls", run.max_calls as "maxCalls",
        coalesce(run.watched_until > $5, false) as watched,
        (select count(*) from step other where other.run = run.id and other.name = $3 and other.seq <> $2
           and other.state in ('intended', 'done', 'failed', 'unknown')) as "sameName",
@@ -155,11 +164,14 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
        join unnest($26::bigint[], $28::bigint[], $29::bigint[], $30::bigint[]) as given (id, max_micro_usd, max_tokens, max_calls) using (id)
        order by ${lockOrder} for no key update of u),
      room as (
-       update run set steps = steps + $3::int, held_micro_usd = held_micro_usd + $4::bigint, decisions = decisions + 1
+       update run set steps = steps + $3::int, held_micro_usd = held_micro_usd + $4::bigint, held_tokens = held_tokens + $27::bigint,
+         held_calls = held_calls + $37::int, decisions = decisions + 1
        -- The budgets come first: this is known before the run's row is locked.
        where cardinality($26::bigint[]) = (select count(*) from locked where has_money and has_tokens and has_calls)
          and id = $1 and status = 'running' and decisions = $25::int and steps + $3::int <= max_steps
          and ($4::bigint = 0 or spent_micro_usd + held_micro_usd + $4::bigint <= max_cost_micro_usd)
+         and ($27::bigint = 0 or max_tokens is null or spent_tokens + held_tokens + $27::bigint <= max_tokens)
+         and ($37::int = 0 or max_calls is null or spent_calls + held_calls + $37::int <= max_calls)
          and $31::bigint = (select coalesce(max(id), 0) from budget_event where team = $32 and agent in ('', $33))
          and ${freezeSql("$32", "$33", "$34")} is null
        returning id),
@@ -224,6 +236,7 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
       step.kind === "tool" ? step.name : "",
       d.effective?.digest ?? null,
       d.shadow,
+      hold.calls,
     ],
   );
   await written.catch((error: unknown) => {
@@ -297,7 +310,10 @@ export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean>
      journal as (
        update effect set state = $11::text, ended_at = $10::timestamptz from ended where effect.run = ended.run and effect.seq = ended.seq),
      settled as (
-       update run set spent_micro_usd = spent_micro_usd + $5::bigint, held_micro_usd = run.held_micro_usd - ended.held_micro_usd
+       update run set spent_micro_usd = spent_micro_usd + $5::bigint, held_micro_usd = run.held_micro_usd - ended.held_micro_usd,
+         spent_tokens = spent_tokens + $6::int + $8::int, spent_calls = spent_calls + 1,
+         -- A worker of an earlier version may have begun the step, and held none of these.
+         held_tokens = greatest(0, run.held_tokens - ended.held_tokens), held_calls = greatest(0, run.held_calls - 1)
        from ended where run.id = ended.run),
      charged as (
        update budget_use u set spent_micro_usd = u.spent_micro_usd + $5::bigint, spent_tokens = u.spent_tokens + $6::int + $8::int,

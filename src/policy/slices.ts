@@ -63,7 +63,11 @@ function sliceOf(
     history,
     ...(tool === undefined
       ? {}
-      : { input: inputOf(tool), parameters: tool.parameters, tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] } }),
+      : {
+          input: inputOf(tool),
+          parameters: tool.parameters,
+          tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] },
+        }),
     frame: actionFrame(action, groups, schemaOfAction(tool, history)),
     of({ team, name }) {
       const id = `${team}/${name}`;

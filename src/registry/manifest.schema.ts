@@ -106,6 +106,8 @@ const fields = {
     .strictObject({
       maxSteps: z.int().min(1).max(100_000).default(50),
       maxCost: dollars.default(microUsdPerUsd),
+      maxTokens: z.int().min(1).max(1_000_000_000_000).optional(),
+      maxCalls: z.int().min(1).max(100_000).optional(),
       maxWallClock: duration.default(900_000),
     })
     .prefault({}),

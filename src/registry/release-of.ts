@@ -36,7 +36,13 @@ export function releaseOf(
     },
     prompt,
     tools,
-    limits: { maxSteps: limits.maxSteps, maxCostMicroUsd: limits.maxCost, maxWallClockMs: limits.maxWallClock },
+    limits: {
+      maxSteps: limits.maxSteps,
+      maxCostMicroUsd: limits.maxCost,
+      ...(limits.maxTokens === undefined ? {} : { maxTokens: limits.maxTokens }),
+      ...(limits.maxCalls === undefined ? {} : { maxCalls: limits.maxCalls }),
+      maxWallClockMs: limits.maxWallClock,
+    },
     ...(output === undefined ? {} : { output: output as JsonSchema }),
   });
 }

@@ -20,6 +20,10 @@ export function viewOfRun(row: RunRow): RunView {
     maxSteps: row.maxSteps,
     spentMicroUsd: row.spentMicroUsd,
     maxCostMicroUsd: row.maxCostMicroUsd,
+    spentTokens: row.spentTokens,
+    maxTokens: row.maxTokens,
+    spentCalls: row.spentCalls,
+    maxCalls: row.maxCalls,
   };
 }
 

@@ -25,8 +25,9 @@ export type NewRun = {
  */
 export async function createRun(tx: Tx, run: NewRun): Promise<void> {
   await tx.query(
-    `insert into run (id, team, agent, release, input, requested_by, created_at, max_steps, max_cost_micro_usd, subject_key)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    `insert into run (id, team, agent, release, input, requested_by, created_at, max_steps, max_cost_micro_usd, subject_key,
+       max_tokens, max_calls)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
     [
       run.id,
       run.team,
@@ -38,6 +39,8 @@ export async function createRun(tx: Tx, run: NewRun): Promise<void> {
       run.limits.maxSteps,
       run.limits.maxCostMicroUsd,
       run.subjectKey ?? "",
+      run.limits.maxTokens ?? null,
+      run.limits.maxCalls ?? null,
     ],
   );
 }
@@ -62,12 +65,18 @@ export type RunRow = {
   readonly heldMicroUsd: number;
   readonly maxSteps: number;
   readonly maxCostMicroUsd: number;
+  readonly spentTokens: number;
+  readonly spentCalls: number;
+  /** Null: no limit. */
+  readonly maxTokens: number | null;
+  readonly maxCalls: number | null;
 };
 
 const runColumns = `id, team, agent, release, input, requested_by as "requestedBy", status, created_at as "createdAt",
   started_at as "startedAt", closed_at as "closedAt", temporal_run_id as "temporalRunId", workflow_bundle as "workflowBundle", failure,
   result, steps, spent_micro_usd as "spentMicroUsd", held_micro_usd as "heldMicroUsd", max_steps as "maxSteps",
-  max_cost_micro_usd as "maxCostMicroUsd"`;
+  max_cost_micro_usd as "maxCostMicroUsd", spent_tokens as "spentTokens", spent_calls as "spentCalls", max_tokens as "maxTokens",
+  max_calls as "maxCalls"`;
 
 export async function runById(tx: Tx, id: RunId): Promise<RunRow | undefined> {
   const { rows } = await tx.query<RunRow>(`select ${runColumns} from run where id = $1`, [id]);

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
+import { listRequests } from "../../src/approvals/index.ts";
 import { decisionsOf, getPayload, runById, stepsOf } from "../../src/store/index.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import { cancelRun, queryRunState } from "../../src/temporal/index.ts";
@@ -166,6 +167,43 @@ test("a run that has spent its limit waits for more: given, it goes on and waits
   await world.wake(run, second);
   expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "limit_cost" }, heldMicroUsd: 0 });
 });
+
+test.each([
+  ["tokens", { maxTokens: 2_500 }, "tokens"],
+  ["calls", { maxCalls: 3 }, "calls"],
+] as const)(
+  "a run that has used up its %s waits for more, and goes on where it is given",
+  async (_what, limits, unit) => {
+    const world = await createWorld({
+      limits,
+      turns: [...Array.from({ length: 4 }, () => ({ calls: [call("look", { thing: "box" })] })), say("done")],
+    });
+    await world.work();
+    const owner = await world.reviewer("owner", ["budget"]);
+    const run = await world.start();
+    const request = await world.request(run);
+    expect(request.requirements).toMatchObject([{ policy: "budget:run", group: "budget", quorum: 1 }]);
+    const shown = (await getPayload(world.pool, world.keys, request.rendered)) as string;
+    expect(shown).toMatch(new RegExp(`approved, the run's limit grows by \\d+ ${unit}\n?$`));
+    for (let next = request; ;) {
+      await owner.decide(next, "approve");
+      await world.wake(run, next);
+      const later = await until(async () => {
+        const row = await runById(world.pool, run);
+        if (row?.closedAt !== null) return "closed" as const;
+        return (await listRequests(world.pool, { run, state: "pending", limit: 1 }))[0];
+      });
+      if (later === "closed") break;
+      next = later;
+    }
+    const row = await world.closed(run);
+    expect(row.status).toBe("completed");
+    const steps = await stepsOf(world.pool, run);
+    expect(row.spentCalls).toBe(steps.length);
+    expect(row.spentTokens).toBe(steps.reduce((sum, step) => sum + step.inputTokens + step.outputTokens, 0));
+    expect(row.maxTokens ?? row.maxCalls).toBeGreaterThan(limits.maxTokens ?? limits.maxCalls ?? 0);
+  },
+);
 
 test.each([
   ["no price", { prices: () => undefined }, [say("hi")], "model_denied", 0],

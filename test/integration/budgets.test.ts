@@ -51,7 +51,11 @@ beforeEach(async () => {
 });
 
 /** A running run of an agent of team `shop`. */
-async function running(agent = "till", maxCostMicroUsd = 1_000_000): Promise<RunContext> {
+async function running(
+  agent = "till",
+  maxCostMicroUsd = 1_000_000,
+  own: { readonly maxTokens?: number; readonly maxCalls?: number } = {},
+): Promise<RunContext> {
   const release = releaseOfDocument({
     v: 1,
     team: "shop",
@@ -61,7 +65,7 @@ async function running(agent = "till", maxCostMicroUsd = 1_000_000): Promise<Run
     model: { name: "m", maxOutputTokens: 10 },
     prompt: "",
     tools: [],
-    limits: { maxSteps: 1_000, maxCostMicroUsd, maxWallClockMs: 60_000 },
+    limits: { maxSteps: 1_000, maxCostMicroUsd, maxWallClockMs: 60_000, ...own },
   });
   await registerRelease(pool, release, "operator", october);
   const id = `run_${ulid()}` as RunId;
@@ -161,7 +165,7 @@ async function fromRecord(agent: string | null = null) {
     `select array[coalesce(sum(cost_micro_usd), 0), coalesce(sum(input_tokens + output_tokens), 0),
          count(*) filter (where state <> 'intended')]::text[] as spent,
        array[coalesce(sum(step.held_micro_usd) filter (where state = 'intended'), 0),
-         coalesce(sum(held_tokens) filter (where state = 'intended'), 0), count(*) filter (where state = 'intended')]::text[] as held
+         coalesce(sum(step.held_tokens) filter (where state = 'intended'), 0), count(*) filter (where state = 'intended')]::text[] as held
      from step join run on run.id = step.run
      where state in ('intended', 'done', 'failed', 'unknown') and ($1::text is null or agent = $1)`,
     [agent],
@@ -321,6 +325,50 @@ async function extend(run: RunContext, step: ResolvedStep): Promise<void> {
     }
   }
 }
+
+test.each([
+  ["tokens", { maxTokens: 79 }, "the step may take 11 tokens; of 79 tokens, 0 tokens are spent and 77 tokens held"],
+  ["calls", { maxCalls: 7 }, "the step may take 1 calls; of 7 calls, 0 calls are spent and 7 calls held"],
+])("of twenty steps that want a run's own %s at once, the seven that fit get it", async (what, own, text) => {
+  const run = await running("till", 1_000_000, own);
+  const outcomes = await Promise.all(
+    Array.from({ length: 20 }, async (_, seq) => decide(run, stepOf(run, seq, 10, 11))),
+  );
+  expect(outcomes.filter((outcome) => outcome === "allowed")).toHaveLength(7);
+  const step = stepOf(run, 20, 10, 11);
+  const standing = await readStanding(pool, run, 20, "m", november);
+  expect(exhausted(budgetFacts(standing, run, step)).map(({ reason }) => reason.text)).toEqual([
+    `the run's limit is used up: ${text}`,
+  ]);
+  // What was read before the room was taken is not written, and what is read now is refused as it is.
+  await expect(inOneTrip(pool, (tx) => [write(tx, run, step, standing, november)])).rejects.toMatchObject({
+    code: "limit_cost",
+  });
+  await extend(run, step);
+  const row = await runById(pool, run.id);
+  expect([row?.maxTokens, row?.maxCalls]).toEqual(what === "tokens" ? [158, null] : [null, 14]);
+});
+
+test("what steps take of a run is settled by what they used, however they end", async () => {
+  const run = await running("till", 1_000_000, { maxTokens: 1_000, maxCalls: 10 });
+  for (const seq of [0, 1, 2, 3]) expect(await decide(run, stepOf(run, seq, 100, 50))).toBe("allowed");
+  const held = async () => {
+    const { rows } = await pool.query(
+      "select held_tokens, held_calls, spent_tokens, spent_calls from run where id = $1",
+      [run.id],
+    );
+    return rows[0] as unknown;
+  };
+  expect(await held()).toEqual({ held_tokens: 200, held_calls: 4, spent_tokens: 0, spent_calls: 0 });
+  expect(await end(run, 0, "done", 150, 60)).toBe(true);
+  expect(await end(run, 0, "done", 150, 60)).toBe(false);
+  expect(await end(run, 1, "failed", 20, 5)).toBe(true);
+  expect(await end(run, 2, "unknown")).toBe(true);
+  expect(await held()).toEqual({ held_tokens: 50, held_calls: 1, spent_tokens: 65, spent_calls: 3 });
+  await close(run);
+  expect(await end(run, 3, "done", 99, 9)).toBe(false);
+  expect(await held()).toEqual({ held_tokens: 0, held_calls: 0, spent_tokens: 65, spent_calls: 4 });
+});
 
 test("an extension lets the step pass and nobody else, and the ledger has it", async () => {
   const [a, b] = [await running("till", 100), await running()];

@@ -23,6 +23,10 @@ const view = {
   maxSteps: 5,
   spentMicroUsd: 0,
   maxCostMicroUsd: 5,
+  spentTokens: 0,
+  maxTokens: null,
+  spentCalls: 0,
+  maxCalls: 100,
 };
 const opened: Server[] = [];
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { defineAgent, parseManifest, RegistryError } from "../../src/registry/index.ts";
+import { defineAgent, parseManifest, RegistryError, releaseOf } from "../../src/registry/index.ts";
 
 const complete = `name: support
 team: shop
@@ -95,6 +95,23 @@ describe("a manifest", () => {
     expect(tools).toHaveLength(1);
     expect(() => parseManifest(readFileSync("examples/agentdojo/agent.yaml", "utf8"), "agent.yaml")).not.toThrow();
   });
+});
+
+test("tokens and calls of a run are limits of its release, and no part of one without", () => {
+  const of = (limits: string) =>
+    releaseOf(
+      parseManifest(
+        `name: a\nteam: t\nuseCase: u\nriskTier: minimal\nmodel: { name: m }\nprompt: p\nlimits: ${limits}`,
+        "a",
+      ),
+      "p",
+      [],
+    ).document.limits;
+  const others = { maxSteps: 50, maxCostMicroUsd: 1_000_000, maxWallClockMs: 900_000 };
+  expect(of("{ maxTokens: 20000, maxCalls: 30 }")).toEqual({ ...others, maxTokens: 20_000, maxCalls: 30 });
+  expect(Object.keys(of("{}"))).toEqual(Object.keys(others));
+  for (const wrong of ["{ maxTokens: 0 }", "{ maxTokens: 1.5 }", '{ maxCalls: "3" }', "{ maxCalls: 100001 }"])
+    expect(() => of(wrong)).toThrow(/limits\.max(Tokens|Calls): /);
 });
 
 describe("what is wrong is told with its place", () => {

@@ -73,8 +73,13 @@ async function show(cli: Cli, name: string, team: string | undefined): Promise<v
     terminal.say(
       `production: ${shortDigest(production.digest)}, model ${model.name}, use case ${useCase}, risk ${riskTier}`,
     );
+    const counts = [
+      `${limits.maxSteps} steps`,
+      ...(limits.maxCalls === undefined ? [] : [`${limits.maxCalls} calls`]),
+      ...(limits.maxTokens === undefined ? [] : [`${limits.maxTokens} tokens`]),
+    ];
     terminal.say(
-      `limits: ${limits.maxSteps} steps, ${limits.maxCostMicroUsd / 1e6} USD, ${limits.maxWallClockMs / 60_000} min`,
+      `limits: ${counts.join(", ")}, ${limits.maxCostMicroUsd / 1e6} USD, ${limits.maxWallClockMs / 60_000} min`,
     );
     terminal.table(
       ["tool", "effect", "groups", "description"],
