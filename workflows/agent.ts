@@ -34,7 +34,7 @@ import { lifecycle, steps } from "./activities.ts";
 const approvalDecided = defineSignal<[ApprovalId]>(approvalDecidedSignal);
 const runState = defineQuery<RunState>(runStateQuery);
 
-/** How often the model may answer again when its answer does not fit the output schema. */
+/** How often the model may answer again when its answer does not fit the output schema, or policy withholds it. */
 const maxRepairs = 1;
 /** A wait ends this long after the request's expiry, so that the gate's clock, not the workflow's, says that it has expired. */
 const expiryMarginMs = 1_000;
@@ -137,9 +137,10 @@ class AgentRun {
         return { status: "completed" };
       case "invalid":
         this.#repairs += 1;
-        return this.#repairs > maxRepairs
-          ? failed("invalid_output", "the answer does not fit the output schema, and neither did the repaired one")
-          : undefined;
+        if (this.#repairs <= maxRepairs) return undefined;
+        return asked.withheld === true
+          ? failed("response_denied", "policy did not let the answer go further, and the model has had its repair")
+          : failed("invalid_output", "the answer does not fit the output schema, and neither did the repaired one");
       case "calls":
         return this.#act(model, asked.lanes);
       case "halted":

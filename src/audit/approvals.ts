@@ -55,7 +55,7 @@ function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): 
   if (statement.request !== request.id || statement.run !== record.run.id || statement.seq !== request.seq)
     return "it is on another request";
   if (statement.action !== request.action) return "it is on another action";
-  if (record.steps.find((step) => step.seq === request.seq)?.action !== request.action)
+  if (!actionsAskedAbout(record, request).includes(request.action))
     return "the request is on another action than the step";
   if (statement.team !== record.run.team || statement.expiresAt !== request.expiresAt) return "it is on other terms";
   if (!record.decisions.some(({ approval, policySet }) => approval === request.id && policySet === statement.policySet))
@@ -65,6 +65,12 @@ function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): 
     return "the statement says something else";
   if (statement.reviewer === record.run.requestedBy) return "the reviewer is who asked for the run";
   return undefined;
+}
+
+/** What a request can be on: the step's call, or an answer that was decided on with it. */
+function actionsAskedAbout(record: RunRecord, { id, seq }: ApprovalRecord): readonly (string | undefined)[] {
+  const asked = record.decisions.find(({ approval, outcome }) => approval === id && outcome === "require_approval");
+  return [asked?.facts.response?.action ?? record.steps.find((step) => step.seq === seq)?.action];
 }
 
 function parseOrUndefined(text: string): ReturnType<typeof parseStatement> | undefined {

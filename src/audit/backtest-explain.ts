@@ -72,7 +72,7 @@ export function explainDecision(record: RunRecord, seq: number, n?: number): Dec
     seq,
     n: decision.n,
     of: onStep.length,
-    kind: step.kind,
+    kind: decision.facts.response === undefined ? step.kind : "response",
     name: step.name,
     at: decision.at,
     outcome: decision.outcome,
@@ -180,14 +180,14 @@ const gateNeeds: Readonly<Record<string, string>> = {
 };
 
 function neededFor(
-  { outcome, code }: DecisionRecord,
+  { outcome, code, approval }: DecisionRecord,
   policies: readonly (ConsideredPolicy & { readonly determined: boolean })[],
   approvals: readonly ApprovalRecord[],
   detail: string | undefined,
 ): readonly string[] {
   if (outcome === "allow") return [];
   if (outcome === "require_approval") {
-    const asked = approvals.at(-1)?.requirements ?? [];
+    const asked = approvals.find(({ id }) => id === approval)?.requirements ?? [];
     return asked.map(
       ({ policy, group, quorum, expiresMs }) =>
         `${quorum} of group ${group} to approve within ${expiresMs / 3_600_000} h (${policy})`,

@@ -7,7 +7,7 @@ import type { Release } from "../core/release.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { countRunHistory, policyRequestOf } from "../gate/index.ts";
 import type { CountedStep, ResolvedStep, RunContext } from "../gate/index.ts";
-import { groupsOfTool, modelAction, remotePolicy, toolAction } from "../policy/index.ts";
+import { groupsOfTool, modelAction, remotePolicy, responseAction, toolAction } from "../policy/index.ts";
 import type { CompiledPolicies, PolicyRequest } from "../policy/index.ts";
 import { canonicalText, digestOf } from "../store/index.ts";
 import { parseArguments } from "../tools/index.ts";
@@ -40,7 +40,7 @@ export function createRebuilder(run: DecidedRun, release: Release, team: string,
   /** The run's intents, oldest first. */
   function intents(): readonly (CountedStep & { readonly seq: number })[] {
     counted ??= run.decisions
-      .filter((step) => step.outcome === "allow")
+      .filter((step) => step.outcome === "allow" && step.facts.response === undefined)
       .map((step) => {
         const args = step.kind === "tool" ? argumentsOf(step) : {};
         // A call whose arguments are lost still counts; a sum over it is refused below.
@@ -81,7 +81,7 @@ export function createRebuilder(run: DecidedRun, release: Release, team: string,
     if (!hasShapeOf(noFacts, step.facts)) return lost("its facts were recorded by an older version");
     const resolved = resolve(step, argumentsOf);
     if (typeof resolved === "string") return lost(resolved);
-    const action = step.kind === "model" ? modelAction : toolAction(step.name);
+    const action = actionOf(step);
     const history = historyFor(step, policies?.slices.get(action)?.history ?? []);
     if (typeof history === "string") return lost(history);
     return { status: "ready", request: policyRequestOf(context, resolved, { ...step.facts, history }) };
@@ -96,6 +96,11 @@ const gateCodes: ReadonlySet<string> = new Set([
   "approval_expired",
   "invalid_grant",
 ]);
+
+function actionOf({ kind, name, facts }: DecidedStep): string {
+  if (facts.response !== undefined) return responseAction;
+  return kind === "model" ? modelAction : toolAction(name);
+}
 
 /** Denied by the gate itself, or by a remote decision point. `gate:undecidable` is not: another set may fit the release, or want nothing counted. */
 function isOfTheGate({ outcome, code, policies }: DecidedStep): boolean {

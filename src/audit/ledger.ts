@@ -171,6 +171,7 @@ function decisionFacts(record: RunRecord, decision: RunRecord["decisions"][numbe
     approval: decision.approval,
     effective: decision.effective,
     shadow: decision.shadow ? "true" : null,
+    answer: decision.facts.response?.answer ?? null,
   };
 }
 
@@ -185,8 +186,9 @@ function effectProblems(
   const endOf = new Map(ends.map((entry) => [entry.facts["seq"], entry]));
   if (intended.size !== intents.length) problems.push("a step has more than one intent");
   for (const step of record.steps) {
-    const acted =
-      step.state === "intended" || step.state === "done" || step.state === "failed" || step.state === "unknown";
+    // A call whose answer waits for people, or was cancelled while it did, has been made.
+    const answered = record.decisions.some(({ seq, facts }) => seq === step.seq && facts.response !== undefined);
+    const acted = answered || ["intended", "done", "failed", "unknown"].includes(step.state);
     if (acted !== intended.has(step.seq))
       problems.push(
         `step ${step.seq}: state \`${step.state}\`, ${acted ? "but no intent" : "but an intent"} in the ledger`,
@@ -206,10 +208,10 @@ function effectProblems(
   return problems;
 }
 
-/** A step's times are those of its last decision, which the ledger has: a denied one ends with it. */
+/** A step's times are those of the last decision on its call, which the ledger has: a denied one ends with it. */
 function stepTimeProblems(record: RunRecord): readonly string[] {
   return record.steps.flatMap((step) => {
-    const last = record.decisions.findLast((decision) => decision.seq === step.seq);
+    const last = record.decisions.findLast(({ seq, facts }) => seq === step.seq && facts.response === undefined);
     if (last === undefined) return [];
     return [
       ...(step.decidedAt === last.at

@@ -1,10 +1,12 @@
-import type { ApprovalRequirement, DenialCode } from "../core/decision.ts";
+import type { ApprovalRequirement, DenialCode, ResponseFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
+import type { FlowFacts } from "../core/labels.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { transcript } from "../core/transcript.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
 import {
+  answerFacts,
   emptyHead,
   exhaustedBy,
   extendFlow,
@@ -25,10 +27,12 @@ import {
   PolicyError,
   remotePolicy,
   requestJson,
+  responseAction,
   toolAction,
 } from "../policy/index.ts";
 import type { Approved, CompiledPolicies } from "../policy/index.ts";
 import { canonicalText, digestOf } from "../store/canonical.ts";
+import { answerProblems } from "./answers.ts";
 import { grantedApprovals } from "./approvals.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
@@ -62,6 +66,7 @@ export function checkDecisions(record: RunRecord): AuditCheck {
   return check("decisions", `${record.decisions.length} decided again`, [
     ...problems,
     ...undecided.map((step) => `step ${step.seq} (${step.name}): recorded without a decision`),
+    ...answerProblems(record),
   ]);
 }
 
@@ -96,13 +101,15 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
   if (document === undefined) return [...problems, `policy set \`${recorded.policySet}\` is missing`];
   const compiled = compiledFor(document, record);
   if (compiled === undefined || recorded.policies.includes("gate:undecidable")) {
-    const action = resolved.kind === "model" ? modelAction : toolAction(resolved.name);
+    const action = actionOf(resolved, recorded);
     // What could not be counted then, cannot be seen from the run's own record.
     const countable = compiled !== undefined && (compiled.slices.get(action)?.history.length ?? 0) === 0;
     expect(problems, "code", recorded, recorded.code, countable ? null : "undecidable");
     return problems;
   }
-  expect(problems, "flow", recorded, canonicalText(recorded.facts.flow as unknown as Json), flowText(resolved));
+  const known = knownOf(record, resolved, recorded);
+  expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(known.flow));
+  expect(problems, "answer", recorded, plain(recorded.facts.response), plain(known.response));
   const approved = approvedFor(record, recorded);
   const explained = explain(compiled, policyRequestOf(run, resolved, recorded.facts), approved);
   const { request } = explained;
@@ -130,7 +137,9 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     "request",
     recorded,
     recorded.request,
-    request === undefined ? resolved.actionDigest : digestOf(requestJson(request)),
+    request === undefined
+      ? (recorded.facts.response?.action ?? resolved.actionDigest)
+      : digestOf(requestJson(request)),
   );
   if (decision.outcome === "require_approval") {
     const opened = record.approvals.find((candidate) => candidate.id === recorded.approval);
@@ -139,8 +148,26 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
   return problems;
 }
 
-function flowText({ flow }: ResolvedStep): string {
-  return canonicalText(flow as unknown as Json);
+function plain(facts: FlowFacts | ResponseFacts | undefined): string {
+  return facts === undefined ? "none" : canonicalText(facts as unknown as Json);
+}
+
+/** What follows from the record: of the call, or of the model's answer where it was decided on that. */
+function knownOf(
+  record: RunRecord,
+  step: ResolvedStep,
+  { facts }: DecisionRecord,
+): { readonly flow: FlowFacts; readonly response?: ResponseFacts } {
+  if (facts.response === undefined) return { flow: step.flow };
+  const answer = record.payloads[facts.response.answer];
+  if (answer === undefined) throw new Error("what the model answered is missing");
+  if (step.kind !== "model") throw new Error("only a model's answer is decided on");
+  return answerFacts(step, answer as unknown as ModelResult);
+}
+
+function actionOf({ kind, name }: ResolvedStep, { facts }: DecisionRecord): string {
+  if (facts.response !== undefined) return responseAction;
+  return kind === "model" ? modelAction : toolAction(name);
 }
 
 /** Undefined where the set does not fit the release: the gate denies everything then. */

@@ -59,7 +59,7 @@ function decisionLines(record: RunRecord, decision: DecisionRecord): readonly st
     ...people.map(
       (signed) => `${signed.reviewer}: ${signed.decision === "approve" ? "approved" : "denied"} ${request?.id ?? ""}`,
     ),
-    `policy: ${decision.outcome}${code}${why}`,
+    `${decision.facts.response === undefined ? "policy" : "policy on the answer"}: ${decision.outcome}${code}${why}`,
   ];
 }
 

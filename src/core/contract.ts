@@ -28,8 +28,8 @@ export type ModelStepResult =
   /** A lane for each tool call that the model asked for. */
   | { readonly status: "calls"; readonly lanes: readonly Lane[] }
   | { readonly status: "answer" }
-  /** The answer does not fit the output schema. */
-  | { readonly status: "invalid" }
+  /** The answer does not fit the output schema, or (`withheld`) policy did not let it go further. */
+  | { readonly status: "invalid"; readonly withheld?: true }
   | Waiting
   | Halted;
 

@@ -1,5 +1,6 @@
 import type { BudgetFacts } from "./budget.ts";
-import type { FlowFacts } from "./labels.ts";
+import type { Digest } from "./ids.ts";
+import type { DataClass, FlowFacts } from "./labels.ts";
 
 /** What an approval needs before it counts, from the annotations of one policy that fired. */
 export type ApprovalRequirement = {
@@ -85,8 +86,39 @@ export type RunFacts = {
   readonly flow: FlowFacts;
   /** The values of the history facts that the policy set declares, by name. */
   readonly history: Readonly<Record<string, number>>;
+  /** Set where it was decided on a model's answer, and not on the call that asked for it. */
+  readonly response?: ResponseFacts;
   /** What was held, spent and allowed, where a budget had no room for the step. */
   readonly budget?: BudgetFacts;
+};
+
+/** What policies see of a model's answer before it goes further: to the user, to a tool, or into the conversation. */
+export type ResponseFacts = {
+  /** Digest of the answer as the model gave it, in the payload store. */
+  readonly answer: Digest;
+  /** Digest of the action that people approve: the step's, with this answer. */
+  readonly action: Digest;
+  readonly finishReason: "stop" | "tool_calls" | "length" | "content_filter";
+  /** It asks for no tools and fits the output schema: with it, the run would end. */
+  readonly final: boolean;
+  readonly characters: number;
+  /** Tool calls that it asks for. Each is decided on by itself later. */
+  readonly calls: number;
+  /** Names of the tools that it asks for, sorted. */
+  readonly tools: readonly string[];
+  /** Found in the arguments of those calls, sorted. */
+  readonly callDataClasses: readonly DataClass[];
+  /** Different links in its text, by where they stand. */
+  readonly links: {
+    /** With the user, the operator or a trusted tool. */
+    readonly grounded: number;
+    /** Only in text that somebody else can write. */
+    readonly untrusted: number;
+    /** Nowhere: the model made them. */
+    readonly ungrounded: number;
+    /** Hosts of those that are not grounded, in lower case, sorted. */
+    readonly hosts: readonly string[];
+  };
 };
 
 /** Of a run that has done and read nothing, on behalf of nobody in particular. */

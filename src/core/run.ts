@@ -22,6 +22,7 @@ export const runFailureCodes = [
   "model_unavailable",
   "model_refused",
   "invalid_output",
+  "response_denied",
   "outcome_unknown",
   "internal",
 ] as const;

@@ -17,7 +17,20 @@ export type ModelResult = {
   readonly finishReason: "stop" | "tool_calls" | "length" | "content_filter";
   /** Set where the answer does not fit the output schema: what is wrong, told to the model in the repair turn. */
   readonly problem?: string;
+  /** Policy did not let the answer go further: this stands in its place, and `problem` says why. */
+  readonly withheld?: true;
 };
+
+/** What stands in the place of an answer that policy did not let go further; `why` is for the model, and holds nothing of it. */
+export function withheldAnswer(why: string): ModelResult {
+  return {
+    content: "[withheld by policy]",
+    toolCalls: [],
+    finishReason: "stop",
+    problem: `Your answer was not let through: ${why}. Answer again without that.`,
+    withheld: true,
+  };
+}
 
 /** What a tool step leaves in the payload store. */
 export type ToolResult =

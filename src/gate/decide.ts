@@ -331,7 +331,7 @@ function denialPayload(keys: PayloadKeys, decision: Decision): SealedPayload | u
   return sealPayload(keys, result as unknown as Json);
 }
 
-function denialText(decision: Extract<Decision, { outcome: "deny" }>): string {
+export function denialText(decision: Extract<Decision, { outcome: "deny" }>): string {
   const texts = decision.policies.map((reason) => reason.text).filter((text) => text !== "");
   return texts.length > 0 ? texts.join("; ") : `denied: ${decision.code}`;
 }

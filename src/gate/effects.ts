@@ -1,4 +1,4 @@
-import type { Digest } from "../core/ids.ts";
+import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { costOf } from "../core/money.ts";
 import type { TokenUsage } from "../core/money.ts";
@@ -10,8 +10,9 @@ import type { GateOptions } from "./decide.ts";
 import { issue } from "./governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { beginAgain, idempotencyKeyOf, outcomeEvent, writeOutcome } from "./record.ts";
-import type { OutcomeToRecord } from "./record.ts";
-import type { ResolvedStep, ResolvedToolStep } from "./resolve.ts";
+import type { OutcomeToRecord, Standing } from "./record.ts";
+import type { ResolvedModelStep, ResolvedStep, ResolvedToolStep } from "./resolve.ts";
+import type { createResponses } from "./responses.ts";
 import type { StepContext } from "./steps.ts";
 
 /** How often an effect is begun before its failure is final. Attempts in which the gate itself failed do not count. */
@@ -23,17 +24,21 @@ type EffectRequest = {
   readonly context: StepContext;
   /** An earlier attempt wrote the intent, and no end. */
   readonly resumed: boolean;
-  readonly watched: boolean;
+  readonly standing: Standing;
+  /** The policies that allowed the call. */
+  readonly policySet: Digest | null;
 };
 
 type Performed =
   | { readonly status: "recorded"; readonly result?: { readonly digest: Digest; readonly value: Json } }
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string }
+  /** The model has answered, and people decide on it. */
+  | { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number }
   | { readonly status: "superseded" }
   | { readonly status: "again"; readonly code: string; readonly message: string; readonly afterMs?: number };
 
 /** The second half of a step: the effect, between the intent that is committed and the end that is about to be. */
-export function createEffects(options: GateOptions) {
+export function createEffects(options: GateOptions, responses: ReturnType<typeof createResponses>) {
   async function perform(
     request: EffectRequest,
     act: (call: GovernedCall) => Promise<EffectOutcome>,
@@ -45,7 +50,15 @@ export function createEffects(options: GateOptions) {
     if (request.resumed && !mayRepeat(step)) return conclude(request, interrupted, attempts);
     // Earlier ones began it, and none of them could record an end.
     if (attempts > maxEffectAttempts) return exhausted(request, `no end was recorded in ${maxEffectAttempts} attempts`);
-    return conclude(request, await act(issue(callOf(request))), attempts);
+    const { policySet } = request;
+    const governed = step.kind === "model" && policySet !== null && (await responses.governs(run, policySet));
+    // What may be withheld is not shown while it comes.
+    const watched = request.standing.watched && !governed;
+    const outcome = await act(issue(callOf(request, watched)));
+    if (governed && outcome.status === "result" && outcome.kind === "model") {
+      return respond({ ...request, step }, policySet, outcome.result, outcome.usage);
+    }
+    return conclude(request, outcome, attempts);
   }
 
   async function conclude(request: EffectRequest, outcome: EffectOutcome, attempts: number): Promise<Performed> {
@@ -63,6 +76,24 @@ export function createEffects(options: GateOptions) {
       case "unknown":
         return unknown(request, outcome.message);
     }
+  }
+
+  async function respond(
+    { run, step, standing, context }: EffectRequest & { readonly step: ResolvedModelStep },
+    policySet: Digest,
+    answer: ModelResult,
+    usage: TokenUsage,
+  ): Promise<Performed> {
+    const answered = { run, step, standing, activity: context.activity, answer };
+    const responded = await responses.first(answered, policySet, { usage, costMicroUsd: costFor(step, usage) });
+    if (responded.status !== "recorded") return responded;
+    const { digest, value } = responded.result;
+    return { status: "recorded", result: { digest, value } };
+  }
+
+  function costFor(step: ResolvedStep, usage: TokenUsage | undefined): number {
+    const price = step.kind === "model" ? options.priceOf(step.name) : undefined;
+    return usage === undefined || price === undefined ? 0 : costOf(usage, price);
   }
 
   /** That a write could be repeated safely does not tell whether it happened. */
@@ -91,14 +122,13 @@ export function createEffects(options: GateOptions) {
   ): Promise<Performed> {
     const value = result as unknown as Json | undefined;
     const sealed = value === undefined ? undefined : sealPayload(options.keys, value);
-    const price = step.kind === "model" ? options.priceOf(step.name) : undefined;
     const outcome: OutcomeToRecord = {
       run,
       seq: step.seq,
       state: toolFailed(result) ? "failed" : state,
       result: sealed?.digest,
       usage,
-      costMicroUsd: usage === undefined || price === undefined ? 0 : costOf(usage, price),
+      costMicroUsd: costFor(step, usage),
       now: options.now(),
     };
     const [ended] = await inOneTrip<[boolean, ...unknown[]]>(options.pool, (tx) => {
@@ -134,7 +164,7 @@ function mayRepeat(step: ResolvedStep): boolean {
   return step.kind === "model" || step.tool?.effect === "read" || step.tool?.idempotency !== "none";
 }
 
-function callOf({ run, step, context, resumed, watched }: EffectRequest): GovernedCall {
+function callOf({ run, step, context, resumed }: EffectRequest, watched: boolean): GovernedCall {
   if (step.kind === "model") {
     return { kind: "model", run, seq: step.seq, messages: step.conversation.messages, watched, signal: context.signal };
   }

@@ -149,7 +149,7 @@ function destinationsOf({ destinations, effect }: ToolDefinition, args: JsonObje
   return destinations ?? (effect === "read" ? [] : Object.keys(args));
 }
 
-function originOf(flow: Flow, leaf: string): Origin {
+export function originOf(flow: Flow, leaf: string): Origin {
   const value = soughtValue(leaf);
   // Nothing that could be said of anything: an empty text, punctuation.
   if (value.spellings.length === 0) return "user";
@@ -187,7 +187,7 @@ function leavesOf(value: Json): readonly string[] {
 }
 
 /** All that can be read in a value, names of properties included. */
-function textsIn(value: Json): readonly string[] {
+export function textsIn(value: Json): readonly string[] {
   if (value === null || typeof value === "boolean") return [];
   if (typeof value !== "object") return [String(value)];
   if (Array.isArray(value)) return value.flatMap(textsIn);

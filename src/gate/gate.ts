@@ -18,6 +18,7 @@ import type { GateOptions } from "./decide.ts";
 import { createEffects } from "./effects.ts";
 import { asFailure, GateError } from "./errors.ts";
 import type { EffectOutcome, GovernedCall } from "./governed-call.ts";
+import { createResponses } from "./responses.ts";
 import { createSteps } from "./steps.ts";
 import type { StepContext } from "./steps.ts";
 
@@ -29,7 +30,8 @@ const heartbeatMs = 3_000;
  * included, goes through it, so no workflow can go around it. It runs once per attempt.
  */
 export function createGate(options: GateOptions & { readonly logger: Logger }): ActivityInterceptorsFactory {
-  const steps = createSteps(options, createDecider(options), createEffects(options));
+  const responses = createResponses(options);
+  const steps = createSteps(options, createDecider(options), createEffects(options, responses), responses);
   const factory: ActivityInterceptorsFactory = (context) => ({ inbound: new Gate(context, steps, options.logger) });
   gates.add(factory);
   return factory;

@@ -8,6 +8,7 @@ export { emptyHead, extendHead } from "./conversation.ts";
 export { isShadow } from "./decide.ts";
 export { extendFlow, startFlow } from "./flow.ts";
 export type { Flow } from "./flow.ts";
+export { answerFacts } from "./response-facts.ts";
 export { exhaustedBy, policyRequestOf, withBudgets } from "./judge.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";

@@ -206,7 +206,7 @@ export function exhaustedBy(budget: BudgetFacts | undefined): readonly Exhausted
   return budget === undefined ? [] : exhausted(budget);
 }
 
-/** What the engine is asked about a step. */
+/** What the engine is asked about a step: about the model's answer where the facts are of one, and else about the call. */
 export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunFacts): PolicyRequest {
   const { document } = run.release;
   return {
@@ -223,7 +223,9 @@ export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunF
       ...(run.input.subject === undefined ? {} : { subject: run.input.subject }),
     },
     step:
-      step.kind === "model"
+      facts.response !== undefined
+        ? { kind: "response", model: step.name, response: facts.response }
+      : step.kind === "model"
         ? { kind: "model", model: step.name, maxOutputTokens: document.model.maxOutputTokens }
         : { kind: "tool", tool: step.name, arguments: step.args },
     facts,

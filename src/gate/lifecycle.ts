@@ -111,6 +111,7 @@ async function endRun(
     cancelRequestsOf(tx, run.id),
     ...(answer === undefined ? [] : [writeSealed(tx, [answer])]),
   ]);
+  const unanswered = await answersOf(tx, run.id, now);
   await Promise.all([
     tx.query(
       "update run set status = $2, closed_at = $3, failure = $4, result = $5, held_micro_usd = 0, held_tokens = 0, spent_calls = spent_calls + held_calls, held_calls = 0 where id = $1",
@@ -119,6 +120,10 @@ async function endRun(
     appendToOutbox(tx, [
       ...unended.map((seq) =>
         runEvent(run, "step.unknown", `${seq}/result`, now, { seq, state: "unknown", costMicroUsd: 0 }),
+      ),
+      // Their calls came to an end; their answers went nowhere.
+      ...unanswered.map(({ seq, costMicroUsd }) =>
+        runEvent(run, "step.result", `${seq}/result`, now, { seq, state: "cancelled", costMicroUsd }),
       ),
       ...cancelled.map(({ id, seq }) =>
         runEvent(run, "approval.cancelled", `approval/${id}/cancelled`, now, { approval: id, seq }),
@@ -187,6 +192,20 @@ async function answerOf(
   const output: RunOutput =
     run.release.document.output === undefined ? { text: content } : { value: JSON.parse(content) as JsonObject };
   return sealPayload(keys, output as unknown as Json);
+}
+
+/** The steps that were cancelled just now while people decided on what their models had answered. */
+async function answersOf(
+  tx: Tx,
+  run: RunId,
+  now: Date,
+): Promise<readonly { readonly seq: number; readonly costMicroUsd: number }[]> {
+  const { rows } = await tx.query<{ seq: number; costMicroUsd: number }>(
+    `select step.seq, step.cost_micro_usd as "costMicroUsd" from step join effect using (run, seq)
+     where run = $1 and step.state = 'cancelled' and step.finished_at = $2 and effect.state = 'result' order by step.seq`,
+    [run, now],
+  );
+  return rows;
 }
 
 /** The steps whose intents had no end. What they held is given back; as calls they count, since they were begun. */

@@ -46,6 +46,9 @@ export type Standing = {
   /** Digest of the arguments that the last decision changed the call to. */
   readonly lastEffective: Digest | null;
   readonly lastShadow: boolean;
+  readonly lastPolicySet: Digest | null;
+  /** The answer that the last decision was on; null where it was on the call. */
+  readonly lastAnswer: Digest | null;
   /** Of who asked for the run, now. */
   readonly requesterRoles: readonly string[];
   readonly requesterGroups: readonly string[];
@@ -104,13 +107,15 @@ async function standingRow(
        step.state, step.action, step.result, step.kind,
        coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
        last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
+       last.policy_set as "lastPolicySet", last.answer as "lastAnswer",
        coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
        (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
        ${freezeSql("$4", "$6", "$7")} as freeze, ${budgetsSql("$4", "$6", "$5::timestamptz")} as budgets
      from run
      left join step on step.run = run.id and step.seq = $2
      left join principal requester on requester.id = run.requested_by
-     left join lateral (select n, activity, approval, effective, shadow from decision where decision.run = run.id and decision.seq = $2
+     left join lateral (select n, activity, approval, effective, shadow, policy_set, facts #>> '{response,answer}' as answer from decision
+                        where decision.run = run.id and decision.seq = $2
                         order by n desc limit 1) last on true
      where run.id = $1`,
     [run.id, seq, name, run.team, now, run.agent, kind === "tool" ? name : ""],
@@ -285,7 +290,8 @@ export function idempotencyKeyOf(run: RunId, seq: number): string {
 export type OutcomeToRecord = {
   readonly run: RunContext;
   readonly seq: number;
-  readonly state: "done" | "failed" | "unknown";
+  /** `waiting`: the effect has ended, and people decide on its result. */
+  readonly state: "done" | "failed" | "unknown" | "waiting";
   readonly result: Digest | undefined;
   readonly usage: TokenUsage | undefined;
   readonly costMicroUsd: number;
@@ -305,7 +311,8 @@ export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean>
      owner as materialized (select id from run where (select count(*) from locked) >= 0 and id = $1 for no key update),
      ended as (
        update step set state = $3::text, result = $4::text, cost_micro_usd = $5::bigint, input_tokens = $6::int,
-         cached_input_tokens = $7::int, output_tokens = $8::int, reasoning_tokens = $9::int, finished_at = $10::timestamptz
+         cached_input_tokens = $7::int, output_tokens = $8::int, reasoning_tokens = $9::int,
+         finished_at = case when $3::text <> 'waiting' then $10::timestamptz end
        from owner where run = owner.id and seq = $2 and state = 'intended' returning run, seq, held_micro_usd, held_tokens, budgets),
      journal as (
        update effect set state = $11::text, ended_at = $10::timestamptz from ended where effect.run = ended.run and effect.seq = ended.seq),

@@ -11,7 +11,7 @@ import type {
 } from "../core/contract.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { JsonObject } from "../core/json.ts";
+import type { Json, JsonObject } from "../core/json.ts";
 import { maxShortToolTimeoutMs } from "../core/release.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
@@ -24,6 +24,7 @@ import { readStanding } from "./record.ts";
 import type { Standing } from "./record.ts";
 import { resolveModelStep, resolveToolStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
+import type { createResponses, Responded } from "./responses.ts";
 import type { EndedStep } from "./run-cache.ts";
 
 export type StepContext = {
@@ -48,6 +49,7 @@ export function createSteps(
   options: GateOptions,
   decide: ReturnType<typeof createDecider>,
   effects: ReturnType<typeof createEffects>,
+  responses: ReturnType<typeof createResponses>,
 ) {
   const { cache } = options;
   const conversationOf = createConversations(options.pool, cache);
@@ -90,7 +92,8 @@ export function createSteps(
 
   function modelReference(run: RunContext, result: ModelResult): ModelStepResult {
     if (result.finishReason === "content_filter") return halted("model_refused");
-    if (result.problem !== undefined) return { status: "invalid" };
+    if (result.problem !== undefined)
+      return { status: "invalid", ...(result.withheld === true ? { withheld: true } : {}) };
     if (result.toolCalls.length === 0) return { status: "answer" };
     return { status: "calls", lanes: result.toolCalls.map((call) => laneOf(run, call.name)) };
   }
@@ -109,17 +112,15 @@ export function createSteps(
     context: StepContext,
     perform: (call: GovernedCall) => Promise<EffectOutcome>,
     resumed: boolean,
-    watched: boolean,
+    standing: Standing,
   ): Promise<StepResult> {
-    const outcome = await effects.perform({ run, step: resolved, context, resumed, watched }, perform);
+    const policySet = resumed ? standing.lastPolicySet : standing.policySet;
+    const outcome = await effects.perform({ run, step: resolved, context, resumed, standing, policySet }, perform);
     switch (outcome.status) {
       case "recorded":
-        if (outcome.result === undefined) return { status: "done" };
-        cache.remember(outcome.result.digest, outcome.result.value);
-        cache.rememberEnd(run.id, resolved.seq, endOf(resolved, outcome.result.digest));
-        return resolved.kind === "model"
-          ? modelReference(run, outcome.result.value as unknown as ModelResult)
-          : { status: "done" };
+        return outcome.result === undefined ? { status: "done" } : recorded(run, resolved, outcome.result);
+      case "waiting":
+        return outcome;
       case "halted":
         return halted(outcome.code, outcome.message);
       case "superseded":
@@ -134,6 +135,16 @@ export function createSteps(
     }
   }
 
+  function recorded(
+    run: RunContext,
+    step: ResolvedStep,
+    { digest, value }: { readonly digest: Digest; readonly value: Json },
+  ): StepResult {
+    cache.remember(digest, value);
+    cache.rememberEnd(run.id, step.seq, endOf(step, digest));
+    return step.kind === "model" ? modelReference(run, value as unknown as ModelResult) : { status: "done" };
+  }
+
   async function once(
     step: StepRequest,
     context: StepContext,
@@ -142,15 +153,21 @@ export function createSteps(
     const run = await cache.context(step.input.run);
     const resolved = await resolve(run, step);
     // One after the other: what a decision goes by (steps, spend, earlier steps of a name) is what those before it have written.
-    const { standing, decided } = await inTurn(run.id, () => decideOn(run, resolved, step.input.grant, context));
+    const found = await inTurn(run.id, () => decideOn(run, resolved, step.input.grant, context));
+    const { standing, decided, responded } = found;
+    if (responded !== undefined) {
+      if (responded.status === "recorded") return recorded(run, resolved, responded.result);
+      if (responded.status === "waiting") return responded;
+      throw new GateError("already_recorded", `step ${resolved.seq} was ended by another attempt`);
+    }
     if (decided === undefined) {
       return standing.state === "intended"
-        ? act(run, await asDecided(resolved, standing), context, perform, true, standing.watched)
+        ? act(run, await asDecided(resolved, standing), context, perform, true, standing)
         : finished(run, standing);
     }
     switch (decided.status) {
       case "allowed":
-        return act(run, changedTo(resolved, decided), context, perform, false, standing.watched);
+        return act(run, changedTo(resolved, decided), context, perform, false, standing);
       case "waiting":
         return { status: "waiting", request: decided.request, expiresAt: decided.expiresAt } satisfies Waiting;
       case "denied":
@@ -172,13 +189,20 @@ export function createSteps(
     step: ResolvedStep,
     grant: ApprovalId | undefined,
     { activity }: StepContext,
-  ): Promise<{ readonly standing: Standing; readonly decided?: Awaited<ReturnType<typeof decide>> }> {
+  ): Promise<{
+    readonly standing: Standing;
+    readonly decided?: Awaited<ReturnType<typeof decide>>;
+    /** What became of an answer that waited for people. */
+    readonly responded?: Responded;
+  }> {
     const standing = await readStanding(options.pool, run, step.seq, step.name, options.now(), step.kind);
     if (standing.state !== null && standing.action !== step.actionDigest) {
       throw new GateError("invalid_step", `step ${step.seq} is recorded with another action`);
     }
     if (standing.state === "cancelled") throw new GateError("run_not_open", "the run is closed");
     if (standing.state !== null && standing.state !== "waiting") return { standing };
+    if (standing.state === "waiting" && standing.lastAnswer !== null && step.kind === "model")
+      return { standing, responded: await responses.again({ run, step, standing, activity }, grant) };
     return { standing, decided: await decide({ run, step, standing, activity, grant }) };
   }
 

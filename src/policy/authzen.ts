@@ -72,13 +72,21 @@ export function evaluationRequest({ agent, run, step, facts }: PolicyRequest): J
   const subject: JsonObject = run.subject === undefined ? {} : { subject: { ...run.subject } };
   return {
     subject: { type: "agent", id: `${team}/${name}`, properties: { team, name, ...properties } },
-    action:
-      step.kind === "model"
-        ? { name: "model", properties: { model: step.model, maxOutputTokens: step.maxOutputTokens } }
-        : { name: `tool/${step.tool}`, properties: { arguments: step.arguments } },
+    action: remoteAction(step),
     resource: { type: "run", id: run.id, properties: { requestedBy: run.requestedBy, ...subject } },
     context: facts as unknown as JsonObject,
   };
+}
+
+function remoteAction(step: PolicyRequest["step"]): JsonObject {
+  switch (step.kind) {
+    case "model":
+      return { name: "model", properties: { model: step.model, maxOutputTokens: step.maxOutputTokens } };
+    case "response":
+      return { name: "response", properties: { model: step.model, ...(step.response as unknown as JsonObject) } };
+    case "tool":
+      return { name: `tool/${step.tool}`, properties: { arguments: step.arguments } };
+  }
 }
 
 /**

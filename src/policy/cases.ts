@@ -3,8 +3,9 @@ import { z } from "zod";
 
 import { effectClasses } from "../core/action.ts";
 import { denialCodes, noFacts } from "../core/decision.ts";
-import type { Decision, DenialCode, HistoryFact, RunFacts } from "../core/decision.ts";
+import type { Decision, DenialCode, HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
 import { toolNamePattern } from "../core/ids.ts";
+import type { Digest } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import { confidentialities, dataClasses, origins } from "../core/labels.ts";
 import { riskTiers } from "../core/release.ts";
@@ -118,6 +119,22 @@ const givenFacts = z.strictObject({
   seen: seen.optional(),
 });
 
+/** What differs from a final answer of no particular text. */
+const givenResponse = z.strictObject({
+  finishReason: z.enum(["stop", "tool_calls", "length", "content_filter"]).optional(),
+  /** Default: it asks for no tools. */
+  final: z.boolean().optional(),
+  characters: count.default(0),
+  tools: z.array(z.string().regex(toolNamePattern)).default([]),
+  /** Default: as many as `tools`. */
+  calls: count.optional(),
+  callDataClasses: z.array(z.enum(dataClasses)).default([]),
+  links: z
+    .strictObject({ grounded: count, untrusted: count, ungrounded: count, hosts: z.array(text) })
+    .partial()
+    .default({}),
+});
+
 const circumstances = z.strictObject({
   agent: z
     .strictObject({
@@ -156,11 +173,13 @@ const caseSchema = z
     arguments: jsonObject.default({}),
     model: text.optional(),
     maxOutputTokens: z.int().default(1_000),
+    response: givenResponse.optional(),
     approved: z.array(z.strictObject({ policy: text, group: text, approvals: count })).default([]),
     expect: expectation,
     ...circumstances.shape,
   })
-  .refine((one) => (one.tool === undefined) !== (one.model === undefined), "expected either `tool` or `model`");
+  .refine((one) => (one.tool === undefined) !== (one.model === undefined), "expected either `tool` or `model`")
+  .refine((one) => one.response === undefined || one.model !== undefined, "`response` is what a `model` answered");
 
 const tableSchema = z.strictObject({
   v: z.literal(1),
@@ -215,7 +234,6 @@ function caseOf(
   history: readonly HistoryFact[],
 ): PolicyCase {
   const subject = given.subject === undefined ? defaults.subject : given.subject;
-  const { tool, model } = given;
   return {
     name: given.name,
     request: {
@@ -225,11 +243,8 @@ function caseOf(
         requestedBy: given.requestedBy ?? defaults.requestedBy ?? "someone",
         ...(subject === null || subject === undefined ? {} : { subject: subjectOf(subject) }),
       },
-      step:
-        tool === undefined
-          ? { kind: "model", model: model ?? "", maxOutputTokens: given.maxOutputTokens }
-          : { kind: "tool", tool, arguments: given.arguments },
-      facts: factsOf({ ...defaults.facts, ...given.facts }, history),
+      step: stepOf(given),
+      facts: factsOf({ ...defaults.facts, ...given.facts }, history, given.response),
     },
     approved: given.approved,
     expect: {
@@ -240,8 +255,41 @@ function caseOf(
   };
 }
 
-/** History facts that a case does not mention are nought. */
-function factsOf(given: z.infer<typeof givenFacts>, history: readonly HistoryFact[]): RunFacts {
+function stepOf({ tool, model, response, ...given }: z.infer<typeof caseSchema>): PolicyRequest["step"] {
+  if (tool !== undefined) return { kind: "tool", tool, arguments: given.arguments };
+  if (response === undefined) return { kind: "model", model: model ?? "", maxOutputTokens: given.maxOutputTokens };
+  return { kind: "response", model: model ?? "", response: responseOf(response) };
+}
+
+function responseOf({ links, ...given }: z.infer<typeof givenResponse>): ResponseFacts {
+  const { tools, characters, callDataClasses } = given;
+  const calls = given.calls ?? tools.length;
+  return {
+    answer: noDigest,
+    action: noDigest,
+    finishReason: given.finishReason ?? (calls > 0 ? "tool_calls" : "stop"),
+    final: given.final ?? calls === 0,
+    characters,
+    calls,
+    tools,
+    callDataClasses,
+    links: {
+      grounded: links.grounded ?? 0,
+      untrusted: links.untrusted ?? 0,
+      ungrounded: links.ungrounded ?? 0,
+      hosts: links.hosts ?? [],
+    },
+  };
+}
+
+const noDigest = "0".repeat(64) as Digest;
+
+/** History facts that a case does not mention are nought; links of an answer are what its text has. */
+function factsOf(
+  given: z.infer<typeof givenFacts>,
+  history: readonly HistoryFact[],
+  response: z.infer<typeof givenResponse> | undefined,
+): RunFacts {
   const { environment, requester, seen: read } = given;
   const { flow } = noFacts;
   return {
@@ -259,7 +307,7 @@ function factsOf(given: z.infer<typeof givenFacts>, history: readonly HistoryFac
       contested: given.contested ?? false,
       mixedScript: given.mixedScript ?? false,
       best: given.bestOrigin ?? flow.best,
-      ungroundedLinks: given.ungroundedLinks ?? 0,
+      ungroundedLinks: given.ungroundedLinks ?? (response?.links.untrusted ?? 0) + (response?.links.ungrounded ?? 0),
       dataClasses: given.dataClasses ?? [],
       seen: {
         untrusted: read?.untrusted ?? false,

@@ -18,7 +18,7 @@ import { locate, parsePolicySet } from "./policy-set.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
 import { schemaFor, schemaOf } from "./schema.ts";
 import type { CedarSchema, PolicyTool } from "./schema.ts";
-import { slicesOf } from "./slices.ts";
+import { mentionsResponse, slicesOf } from "./slices.ts";
 import type { ActionSlice } from "./slices.ts";
 
 /** A policy set made ready for one release's tools. */
@@ -74,8 +74,8 @@ export function checkPolicySet(
   } catch (error) {
     return [{ severity: "error", message: error instanceof Error ? error.message : "not a policy set" }];
   }
-  const schema = schemaFor(tools, checked.history);
   const { policies, problems } = readAll(checked);
+  const schema = schemaFor(tools, checked.history, mentionsResponse([...policies.values()]));
   const found = [...problems, ...validate(policies, schema)];
   if (![...policies.values()].some((policy) => policy.effect === "permit")) {
     found.push({ severity: "warning", message: "no policy permits anything: every step will be denied" });

@@ -8,6 +8,7 @@ import { meetObligations, sortedObligations } from "./obligations.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { requestOf } from "./request.ts";
 import type { Asked, CedarRequest, PolicyRequest } from "./request.ts";
+import { responseAction } from "./schema.ts";
 
 /** Approvals that a checked grant brings: how many different members of `group` approved what `policy` asked for. */
 export type Approved = { readonly policy: string; readonly group: string; readonly approvals: number };
@@ -48,6 +49,9 @@ export function explain(
   request: PolicyRequest,
   approved: readonly Approved[] = [],
 ): Explanation {
+  // Nobody asked for answers to be decided on.
+  if (request.step.kind === "response" && !compiled.slices.has(responseAction))
+    return { decision: { outcome: "allow", policies: [] } };
   const asked = requestOf(compiled, request);
   if (asked.status === "undecidable") return { decision: deny("undecidable"), detail: asked.detail };
   const asAsked = weigh(compiled, request, asked);

@@ -11,7 +11,8 @@ import { locate } from "./policy-set.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
 import { coversAction } from "./scope.ts";
 import type { ActionScope } from "./scope.ts";
-import { anyTool, groupsOfTool, modelAction, toolAction } from "./schema.ts";
+import { anyTool, groupsOfTool, modelAction, responseAction, toolAction } from "./schema.ts";
+import { mentionsResponse } from "./slices.ts";
 import type { PolicyTool } from "./schema.ts";
 
 export const lintRules = [
@@ -58,7 +59,12 @@ export function lintPolicies(
   tools: readonly PolicyTool[],
   sources: PolicySources = new Map(),
 ): PolicyWarning[] {
-  const subjects = document.policies.flatMap(({ text }) => subjectOf(text, tools) ?? []);
+  const read = document.policies.flatMap(({ text }) => {
+    const one = readPolicy(text);
+    return "policy" in one ? [one.policy] : [];
+  });
+  const models = mentionsResponse(read) ? [modelAction, responseAction] : [modelAction];
+  const subjects = document.policies.flatMap(({ text }) => subjectOf(text, tools, models) ?? []);
   const found: PolicyWarning[] = [];
   const warn: Warn = (rule, policy, message, hint, clause) => {
     const line = policy === undefined || clause === undefined ? undefined : lineOfClause(policy.text, clause);
@@ -72,7 +78,7 @@ export function lintPolicies(
   return found.map((problem) => ({ ...problem, ...locate(problem, sources) }));
 }
 
-function subjectOf(text: string, tools: readonly PolicyTool[]): Subject | undefined {
+function subjectOf(text: string, tools: readonly PolicyTool[], models: readonly string[]): Subject | undefined {
   const read = readPolicy(text);
   if ("problems" in read) return undefined;
   const answer = reader.run((cedar) => cedar.policyToJson(text));
@@ -82,7 +88,7 @@ function subjectOf(text: string, tools: readonly PolicyTool[]): Subject | undefi
   const isAlways = (one: Conjunct): boolean => constantOf(one.body) === !one.negated;
   return {
     ...read.policy,
-    actions: actionsOf(read.policy.scope.action, tools),
+    actions: actionsOf(read.policy.scope.action, tools, models),
     who: canonicalText([principal, resource] as unknown as Json),
     anybody: principal.op === "All" && resource.op === "All",
     conjuncts,
@@ -91,9 +97,13 @@ function subjectOf(text: string, tools: readonly PolicyTool[]): Subject | undefi
   };
 }
 
-function actionsOf(scope: ActionScope, tools: readonly PolicyTool[]): ReadonlySet<string> {
+function actionsOf(
+  scope: ActionScope,
+  tools: readonly PolicyTool[],
+  models: readonly string[],
+): ReadonlySet<string> {
   const all = [
-    { action: modelAction, groups: [] },
+    ...models.map((action) => ({ action, groups: [] })),
     ...tools.map((tool) => ({ action: toolAction(tool.name), groups: groupsOfTool(tool) })),
   ];
   return new Set(all.filter(({ action, groups }) => coversAction(scope, action, groups)).map(({ action }) => action));

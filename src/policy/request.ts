@@ -1,12 +1,12 @@
 import type { StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs";
 
-import type { HistoryFact, RunFacts } from "../core/decision.ts";
+import type { HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { RiskTier } from "../core/release.ts";
 import { recordValue, Unrepresentable, unicode } from "./argument-values.ts";
 import type { CompiledPolicies } from "./compile.ts";
 import type { ActionSlice } from "./slices.ts";
-import { modelAction, toolAction } from "./schema.ts";
+import { modelAction, responseAction, toolAction } from "./schema.ts";
 
 /** What the gate asks: who would do what, in which run. */
 export type PolicyRequest = {
@@ -25,7 +25,9 @@ export type PolicyRequest = {
   };
   readonly step:
     | { readonly kind: "model"; readonly model: string; readonly maxOutputTokens: number }
-    | { readonly kind: "tool"; readonly tool: string; readonly arguments: JsonObject };
+    | { readonly kind: "tool"; readonly tool: string; readonly arguments: JsonObject }
+    /** What a model answered. */
+    | { readonly kind: "response"; readonly model: string; readonly response: ResponseFacts };
   readonly facts: RunFacts;
 };
 
@@ -44,7 +46,7 @@ type Attributes = CedarRequest["context"];
 
 /** The Cedar request for a step, or why there is none: an unknown action, or arguments Cedar cannot hold. */
 export function requestOf(compiled: CompiledPolicies, request: PolicyRequest): Asked {
-  const action = request.step.kind === "model" ? modelAction : toolAction(request.step.tool);
+  const action = actionNamed(request.step);
   const slice = compiled.slices.get(action);
   if (slice === undefined) return { status: "undecidable", detail: "the release has no such action" };
   try {
@@ -52,6 +54,17 @@ export function requestOf(compiled: CompiledPolicies, request: PolicyRequest): A
   } catch (error) {
     if (error instanceof Unrepresentable) return { status: "undecidable", detail: error.message };
     return { status: "undecidable", detail: "the request is malformed" };
+  }
+}
+
+export function actionNamed(step: PolicyRequest["step"]): string {
+  switch (step.kind) {
+    case "model":
+      return modelAction;
+    case "response":
+      return responseAction;
+    case "tool":
+      return toolAction(step.tool);
   }
 }
 
@@ -85,6 +98,26 @@ function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionS
 function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: RunFacts): Attributes {
   if (step.kind === "model") {
     return { model: unicode(step.model, "model"), maxOutputTokens: long(step.maxOutputTokens, "maxOutputTokens") };
+  }
+  if (step.kind === "response") {
+    const { final, finishReason, tools, callDataClasses, links, ...counts } = step.response;
+    return {
+      model: unicode(step.model, "model"),
+      response: {
+        final,
+        finishReason,
+        characters: long(counts.characters, "facts.response.characters"),
+        calls: long(counts.calls, "facts.response.calls"),
+        tools: tools.map((name) => unicode(name, "facts.response.tools")),
+        callDataClasses: [...callDataClasses],
+        links: {
+          grounded: long(links.grounded, "facts.response.links.grounded"),
+          untrusted: long(links.untrusted, "facts.response.links.untrusted"),
+          ungrounded: long(links.ungrounded, "facts.response.links.ungrounded"),
+          hosts: links.hosts.map((host) => unicode(host, "facts.response.links.hosts")),
+        },
+      },
+    };
   }
   return {
     input: recordValue(step.arguments, slice.input ?? new Map(), "arguments"),

@@ -16,6 +16,8 @@ export type CedarSchema = SchemaJson<string>;
 
 export const groupNamePattern = /^[a-z][a-z0-9_-]{0,62}$/;
 export const modelAction = "model";
+/** A model's answer, before it goes further. Asked about only where a policy of the set mentions it. */
+export const responseAction = "response";
 export const anyTool = "tool";
 
 export function toolAction(name: string): string {
@@ -66,15 +68,23 @@ function contextType(own: Record<string, Type<string>>, history: readonly Histor
 /**
  * The Cedar schema of a set of tools (no namespace): entity types `Team`, `Agent` and `Run`; the action `model`; an
  * action `tool/NAME` for each tool, in `tool`, `effect/CLASS` and `group/NAME`, with its arguments typed at
- * `context.input`. Throws PolicyError `tools_invalid`.
+ * `context.input`; with `asksResponses`, the action `response`. Throws PolicyError `tools_invalid`.
  */
-export function schemaFor(tools: readonly PolicyTool[], history: readonly HistoryFact[] = []): CedarSchema {
-  return schemaOf(tools, [], history);
+export function schemaFor(
+  tools: readonly PolicyTool[],
+  history: readonly HistoryFact[] = [],
+  asksResponses = false,
+): CedarSchema {
+  return schemaOf(tools, asksResponses ? [responseAction] : [], history);
 }
 
 /** The same in Cedar's own notation, for people. */
-export function schemaText(tools: readonly PolicyTool[], history: readonly HistoryFact[] = []): string {
-  const answer = reader.run((cedar) => cedar.schemaToText(schemaFor(tools, history)));
+export function schemaText(
+  tools: readonly PolicyTool[],
+  history: readonly HistoryFact[] = [],
+  asksResponses = false,
+): string {
+  const answer = reader.run((cedar) => cedar.schemaToText(schemaFor(tools, history, asksResponses)));
   if (answer.type === "success") return answer.text;
   throw new PolicyError(
     "tools_invalid",
@@ -97,19 +107,26 @@ export function schemaOf(
     ...effectClasses.map((effect) => `effect/${effect}`),
     ...tools.flatMap(groupsOfTool),
   ]);
-  for (const id of mentioned) if (mayBeAbsent(id)) groups.add(id);
+  const mentions = [...mentioned];
+  for (const id of mentions) if (mayBeAbsent(id)) groups.add(id);
   const actions = new Map<string, ActionType<string>>([...groups].sort().map((id) => [id, {}]));
   actions.set(modelAction, modelActionType(history));
+  // Where it is not mentioned, policies without a scope need not be right for it.
+  if (mentions.includes(responseAction)) actions.set(responseAction, responseActionType(history));
   for (const tool of tools) actions.set(toolAction(tool.name), toolActionType(tool, history));
   return { "": { entityTypes, actions: Object.fromEntries(actions) } };
 }
 
 /** The schema of one action alone: Cedar copies the schema on every call, so it should be no larger than needed. */
-export function schemaOfAction(tool: PolicyTool | undefined, history: readonly HistoryFact[]): CedarSchema {
-  const groups = tool === undefined ? [] : groupsOfTool(tool);
+export function schemaOfAction(
+  what: PolicyTool | typeof modelAction | typeof responseAction,
+  history: readonly HistoryFact[],
+): CedarSchema {
+  const groups = typeof what === "string" ? [] : groupsOfTool(what);
   const actions = new Map<string, ActionType<string>>(groups.map((id) => [id, {}]));
-  if (tool === undefined) actions.set(modelAction, modelActionType(history));
-  else actions.set(toolAction(tool.name), toolActionType(tool, history));
+  if (what === modelAction) actions.set(modelAction, modelActionType(history));
+  else if (what === responseAction) actions.set(responseAction, responseActionType(history));
+  else actions.set(toolAction(what.name), toolActionType(what, history));
   return { "": { entityTypes, actions: Object.fromEntries(actions) } };
 }
 
@@ -130,6 +147,19 @@ function mayBeAbsent(action: string): boolean {
 
 function modelActionType(history: readonly HistoryFact[]): ActionType<string> {
   return applied(contextType({ model: string, maxOutputTokens: long }, history), []);
+}
+
+function responseActionType(history: readonly HistoryFact[]): ActionType<string> {
+  const response = record({
+    final: bool,
+    finishReason: string,
+    characters: long,
+    calls: long,
+    tools: stringSet,
+    callDataClasses: stringSet,
+    links: record({ grounded: long, untrusted: long, ungrounded: long, hosts: stringSet }),
+  });
+  return applied(contextType({ model: string, response }, history), []);
 }
 
 function toolActionType(tool: PolicyTool, history: readonly HistoryFact[]): ActionType<string> {

@@ -7,7 +7,7 @@ import { actionFrame, policySlice, screenOf } from "./evaluator.ts";
 import type { ActionFrame, PolicySlice, Screen } from "./evaluator.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { coversAction, coversEntity, entityName } from "./scope.ts";
-import { groupsOfTool, inputOf, modelAction, schemaOfAction, toolAction } from "./schema.ts";
+import { groupsOfTool, inputOf, modelAction, responseAction, schemaOfAction, toolAction } from "./schema.ts";
 import type { PolicyTool } from "./schema.ts";
 
 /** All that is needed to decide one action: Cedar's cost grows with what it is given, so it gets no more. */
@@ -43,18 +43,25 @@ export function slicesOf(
   tools: readonly PolicyTool[],
   history: readonly HistoryFact[],
 ): ReadonlyMap<string, ActionSlice> {
-  const model = sliceOf(modelAction, [], policies, undefined, history);
+  const model = sliceOf(modelAction, [], policies, modelAction, history);
+  const responses = mentionsResponse(policies) ? [sliceOf(responseAction, [], policies, responseAction, history)] : [];
   const others = tools.map((tool) => sliceOf(toolAction(tool.name), groupsOfTool(tool), policies, tool, history));
-  return new Map([model, ...others].map((slice) => [slice.action, slice]));
+  return new Map([model, ...responses, ...others].map((slice) => [slice.action, slice]));
+}
+
+/** Whether a set wants answers of models to be decided on: a policy of it says so by name, in its scope or a condition. */
+export function mentionsResponse(policies: readonly Pick<ReadPolicy, "mentions">[]): boolean {
+  return policies.some(({ mentions }) => mentions.includes(responseAction));
 }
 
 function sliceOf(
   action: string,
   groups: readonly string[],
   policies: readonly ReadPolicy[],
-  tool: PolicyTool | undefined,
+  what: PolicyTool | typeof modelAction | typeof responseAction,
   declared: readonly HistoryFact[],
 ): ActionSlice {
+  const tool = typeof what === "string" ? undefined : what;
   const relevant = policies.filter(({ scope }) => coversAction(scope.action, action, groups));
   const history = declared.filter(({ name }) => relevant.some((policy) => readsFact(policy, name)));
   const agents = new LRUCache<string, AgentSlice>({ max: rememberedAgents });
@@ -68,7 +75,7 @@ function sliceOf(
           parameters: tool.parameters,
           tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] },
         }),
-    frame: actionFrame(action, groups, schemaOfAction(tool, history)),
+    frame: actionFrame(action, groups, schemaOfAction(what, history)),
     of({ team, name }) {
       const id = `${team}/${name}`;
       const known = agents.get(id);

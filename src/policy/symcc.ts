@@ -11,7 +11,8 @@ import { readPolicy } from "./policy.ts";
 import type { ReadPolicy } from "./policy.ts";
 import type { PolicySetDocument } from "./policy-set.ts";
 import { coversAction } from "./scope.ts";
-import { groupsOfTool, modelAction, schemaText, toolAction } from "./schema.ts";
+import { groupsOfTool, modelAction, responseAction, schemaText, toolAction } from "./schema.ts";
+import { mentionsResponse } from "./slices.ts";
 import type { PolicyTool } from "./schema.ts";
 
 export type Symcc = { readonly cedar: string };
@@ -74,7 +75,7 @@ export async function proveNeverErrors(
     const proofs: Proof[] = [];
     for (const policy of policiesOf(document)) {
       const file = await write([policy]);
-      for (const action of actionsOf(tools).filter(({ name, groups }) =>
+      for (const action of actionsOf(tools, asksResponses(document)).filter(({ name, groups }) =>
         coversAction(policy.scope.action, name, groups),
       )) {
         const result = await ask(symcc, action.name, schema, ["never-errors", "--policies", file]);
@@ -104,7 +105,8 @@ export async function proveChange(
   tools: readonly PolicyTool[],
   onProof: (proof: Proof) => void = () => undefined,
 ): Promise<readonly Proof[]> {
-  const both: PolicySetDocument = { ...after, history: [...(before.history ?? []), ...(after.history ?? [])] };
+  const policies = [...before.policies, ...after.policies];
+  const both: PolicySetDocument = { ...after, policies, history: [...(before.history ?? []), ...(after.history ?? [])] };
   const declared = new Map((both.history ?? []).map((fact) => [fact.name, fact]));
   return withFiles({ ...both, history: [...declared.values()] }, tools, async (schema, write) => {
     const proofs: Proof[] = [];
@@ -112,7 +114,8 @@ export async function proveChange(
       const [first, second] = await Promise.all(
         [before, after].map((set) => write(policiesOf(set).filter(counts(scope)))),
       );
-      for (const { name } of actionsOf(tools)) {
+      // A set that does not speak of answers lets them all through, which Cedar does not know.
+      for (const { name } of actionsOf(tools, asksResponses(before) && asksResponses(after))) {
         for (const property of ["narrows", "widens"] as const) {
           const [one = "", other = ""] = property === "narrows" ? [second, first] : [first, second];
           const result = await ask(symcc, name, schema, ["implies", "--policies1", one, "--policies2", other]);
@@ -137,11 +140,17 @@ function policiesOf({ policies }: PolicySetDocument): readonly ReadPolicy[] {
   });
 }
 
+function asksResponses(document: PolicySetDocument): boolean {
+  return mentionsResponse(policiesOf(document));
+}
+
 function actionsOf(
   tools: readonly PolicyTool[],
+  withResponses: boolean,
 ): readonly { readonly name: string; readonly groups: readonly string[] }[] {
   return [
     { name: modelAction, groups: [] },
+    ...(withResponses ? [{ name: responseAction, groups: [] }] : []),
     ...tools.map((tool) => ({ name: toolAction(tool.name), groups: groupsOfTool(tool) })),
   ];
 }
@@ -149,7 +158,7 @@ function actionsOf(
 type Write = (policies: readonly ReadPolicy[]) => Promise<string>;
 
 async function withFiles<Result>(
-  { history }: PolicySetDocument,
+  document: PolicySetDocument,
   tools: readonly PolicyTool[],
   work: (schema: string, write: Write) => Promise<Result>,
 ): Promise<Result> {
@@ -157,7 +166,7 @@ async function withFiles<Result>(
   let written = 0;
   try {
     const schema = join(folder, "tools.cedarschema");
-    await writeFile(schema, schemaText(tools, history));
+    await writeFile(schema, schemaText(tools, document.history, asksResponses(document)));
     return await work(schema, async (policies) => {
       const file = join(folder, `policies${written++}.cedar`);
       await writeFile(file, policies.map(({ text }) => text).join("\n\n"));

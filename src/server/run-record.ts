@@ -64,7 +64,8 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     ledgerExcerpt(tx, run, ledger.signerOf(team).verifierKey),
     getPayload(tx, keys, run.input),
   ]);
-  const contents = [run.input, run.result, ...steps.map((step) => step.result), ...approvals.rendered];
+  const answers = decisions.map(({ facts }) => facts.response?.answer ?? null);
+  const contents = [run.input, run.result, ...steps.map((step) => step.result), ...answers, ...approvals.rendered];
   const digests = contents.filter((digest): digest is Digest => digest !== null);
   const stored = {
     v: 1 as const,

@@ -201,7 +201,7 @@ test.each([
     const steps = await stepsOf(world.pool, run);
     expect(row.spentCalls).toBe(steps.length);
     expect(row.spentTokens).toBe(steps.reduce((sum, step) => sum + step.inputTokens + step.outputTokens, 0));
-    expect(row.maxTokens ?? row.maxCalls).toBeGreaterThan(limits.maxTokens ?? limits.maxCalls ?? 0);
+    expect(row.maxTokens ?? row.maxCalls).toBeGreaterThan(Object.values(limits)[0] ?? 0);
   },
 );
 

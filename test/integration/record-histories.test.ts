@@ -59,6 +59,14 @@ const scenarios: Readonly<Record<string, () => Promise<Awaited<ReturnType<typeof
     await world.work();
     return historiesOf(world, await world.start());
   },
+  async "answer-withheld"() {
+    const policy = `@id("all") permit(principal, action, resource);
+      @id("links") forbid(principal, action == Action::"response", resource) when { context.response.links.ungrounded > 0 };`;
+    const text = "See https://nowhere.example/x.";
+    const world = await createWorld({ policy, turns: [{ text }, { text }] });
+    await world.work();
+    return historiesOf(world, await world.start());
+  },
   async "outcome-unknown"() {
     const world = await createWorld({
       turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } }] }, { text: "done" }],

@@ -1,0 +1,123 @@
+import type { Action } from "../core/action.ts";
+import type { ResponseFacts } from "../core/decision.ts";
+import type { Digest } from "../core/ids.ts";
+import type { Json, JsonObject } from "../core/json.ts";
+import type { DataClass, FlowFacts } from "../core/labels.ts";
+import { linksIn } from "../core/provenance.ts";
+import type { ModelResult } from "../core/transcript.ts";
+import { dataClassesIn } from "../policy/index.ts";
+import { digestOf } from "../store/index.ts";
+import { flowFacts, originOf, textsIn } from "./flow.ts";
+import type { ResolvedModelStep } from "./resolve.ts";
+
+/** What is known of a model's answer before it goes further. Worked out from the record alone, so an auditor finds the same. */
+export type AnswerFacts = { readonly response: ResponseFacts; readonly flow: FlowFacts };
+
+/** Hosts that policies see by name. An answer with more has them counted, and is `…` for the rest: no list of known hosts holds that. */
+const maxHosts = 50;
+const maxHostCharacters = 253;
+const otherHosts = "…";
+/** Names of tools that policies see; a model may invent any. */
+const maxTools = 100;
+
+/** `detected`: data classes that another detector found in its text. */
+export function answerFacts(
+  step: ResolvedModelStep,
+  answer: ModelResult,
+  detected: readonly DataClass[] = [],
+): AnswerFacts {
+  const { flow } = step.conversation;
+  const texts = readingsOf(answer.content);
+  const links = [...new Set(texts.flatMap(linksIn))].map((link) => ({ link, origin: originOf(flow, link) }));
+  const foreign = links.filter(({ origin }) => origin === "untrusted" || origin === "derived");
+  const untrusted = foreign.filter(({ origin }) => origin === "untrusted").length;
+  const calls = answer.toolCalls.flatMap((call) => readingsOf(call.arguments));
+  const digest = digestOf(answer as unknown as Json);
+  return {
+    response: {
+      answer: digest,
+      action: digestOf(responseAction(step, answer, digest) as unknown as Json),
+      finishReason: answer.finishReason,
+      final: answer.toolCalls.length === 0 && answer.problem === undefined,
+      characters: answer.content.length,
+      calls: answer.toolCalls.length,
+      tools: sorted(answer.toolCalls.map(({ name }) => shown(name))).slice(0, maxTools),
+      callDataClasses: dataClassesIn(calls.join("\n")),
+      links: {
+        grounded: links.length - foreign.length,
+        untrusted,
+        ungrounded: foreign.length - untrusted,
+        hosts: hostsOf(foreign.map(({ link }) => link)),
+      },
+    },
+    flow: {
+      ...flowFacts(flow),
+      dataClasses: sorted([...dataClassesIn(texts.join("\n")), ...detected]),
+      ungroundedLinks: foreign.length,
+    },
+  };
+}
+
+/** The answer's text for another detector: as it stands, and as JSON says it. */
+export function answerText(answer: ModelResult): string {
+  return readingsOf(answer.content).join("\n");
+}
+
+/**
+ * What people approve: the step's action with its answer, and so nothing that any other answer would be. Its text is in lines and pieces,
+ * so that all of it is shown.
+ */
+export function responseAction({ action }: ResolvedModelStep, answer: ModelResult, digest: Digest): Action {
+  return {
+    ...action,
+    arguments: {
+      ...(action.arguments as JsonObject),
+      answer: digest,
+      text: answer.content.split("\n").flatMap(pieces),
+      calls: answer.toolCalls.map(({ name, arguments: text }) => ({ name, arguments: pieces(text) })),
+    },
+  };
+}
+
+/** A text may be JSON in which letters are written as escapes: who parses it reads something else than it looks like. */
+function readingsOf(text: string): readonly string[] {
+  try {
+    return [text, ...textsIn(JSON.parse(text) as Json)];
+  } catch {
+    return [text];
+  }
+}
+
+function hostsOf(links: readonly string[]): readonly string[] {
+  const hosts = sorted(links.map(hostOf));
+  return hosts.length <= maxHosts ? hosts : [...hosts.slice(0, maxHosts), otherHosts];
+}
+
+function hostOf(link: string): string {
+  const url = URL.parse(link.includes("://") ? link : `https://${link}`);
+  // `mailto:` and the like have none; what cannot be read is on nobody's list.
+  return (url?.hostname || otherHosts).toLowerCase().slice(0, maxHostCharacters);
+}
+
+const pieceCharacters = 1_000;
+
+/** Pieces that together are the text; no character is cut in two. */
+function pieces(text: string): readonly string[] {
+  const found: string[] = [];
+  let start = 0;
+  do {
+    let end = Math.min(text.length, start + pieceCharacters);
+    if (end < text.length && /[\uD800-\uDBFF]/.test(text.charAt(end - 1))) end -= 1;
+    found.push(text.slice(start, end));
+    start = end;
+  } while (start < text.length);
+  return found;
+}
+
+function shown(name: string): string {
+  return name.toWellFormed().slice(0, 64).toWellFormed();
+}
+
+function sorted<Value extends string>(values: readonly Value[]): readonly Value[] {
+  return [...new Set(values)].sort();
+}

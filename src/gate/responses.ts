@@ -1,0 +1,269 @@
+import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction } from "../approvals/index.ts";
+import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
+import { codeOf } from "../core/errors.ts";
+import type { ApprovalId, Digest } from "../core/ids.ts";
+import type { Json } from "../core/json.ts";
+import type { LedgerEvent } from "../core/ledger-event.ts";
+import type { TokenUsage } from "../core/money.ts";
+import { withheldAnswer } from "../core/transcript.ts";
+import type { ModelResult } from "../core/transcript.ts";
+import { appendToOutbox } from "../ledger/index.ts";
+import { askRemote, explain, narrowed, requestJson, responseAction as responseActionName } from "../policy/index.ts";
+import type { Approved, CompiledPolicies, RemoteOptions } from "../policy/index.ts";
+import { digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
+import type { SealedPayload, Tx } from "../store/index.ts";
+import { denialText } from "./decide.ts";
+import type { GateOptions } from "./decide.ts";
+import { GateError } from "./errors.ts";
+import type { RunContext } from "./governed-call.ts";
+import { createHistoryCounter } from "./history.ts";
+import { denial, policiesFor, policyRequestOf } from "./judge.ts";
+import { outcomeEvent, writeOutcome } from "./record.ts";
+import type { OutcomeToRecord, Standing } from "./record.ts";
+import { answerAgain, writeAnswerDecision } from "./record-response.ts";
+import type { ResolvedModelStep } from "./resolve.ts";
+import { answerFacts, responseAction } from "./response-facts.ts";
+import { runEvent } from "./run-event.ts";
+
+/** A model's answer that has not gone anywhere yet. */
+export type Answered = {
+  readonly run: RunContext;
+  readonly step: ResolvedModelStep;
+  readonly standing: Standing;
+  readonly activity: string;
+  readonly answer: ModelResult;
+};
+
+export type Responded =
+  /** `result` is what goes further: the answer, or what stands in its place. */
+  | { readonly status: "recorded"; readonly result: SealedPayload }
+  | { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number }
+  | { readonly status: "superseded" };
+
+type Judged = {
+  readonly decision: Decision;
+  readonly facts: RunFacts & { readonly response: NonNullable<RunFacts["response"]> };
+  readonly policySet: Digest;
+  readonly request: Digest;
+};
+
+/**
+ * The third part of a model's step, where policies speak of answers: what the model said is decided on before it is the step's result, in the
+ * transaction that records how the call ended. Until then nobody has it: no tool, no user, no later turn. The set that allowed the call
+ * says whether its answer is decided on, so that an auditor knows which answers need a decision.
+ */
+export function createResponses(options: GateOptions) {
+  const { pool, keys } = options;
+  const count = createHistoryCounter(keys);
+
+  async function governs(run: RunContext, policySet: Digest | null): Promise<boolean> {
+    if (policySet === null) return false;
+    const policies = await policiesFor(pool, policySet, run);
+    return policies?.slices.has(responseActionName) ?? false;
+  }
+
+  async function judge(
+    tx: Tx,
+    answered: Answered,
+    policySet: Digest,
+    approved: readonly Approved[],
+    remote: RemoteOptions | undefined | null = options.remote,
+  ): Promise<Judged> {
+    const { run, step, standing, answer } = answered;
+    const at = options.now();
+    const policies = await policiesFor(pool, policySet, run);
+    const history = policies === undefined ? undefined : await countFor(tx, answered, policies, at);
+    const facts = {
+      at: at.toISOString(),
+      environment: options.environment,
+      requester: { roles: standing.requesterRoles, groups: standing.requesterGroups },
+      steps: standing.steps,
+      spentMicroUsd: standing.spentMicroUsd,
+      sameName: standing.sameName,
+      approvals: standing.approvals,
+      history: history ?? {},
+      ...answerFacts(step, answer),
+    };
+    const undecidable = (text: string): Judged => ({
+      decision: denial("undecidable", text),
+      facts,
+      policySet,
+      request: facts.response.action,
+    });
+    if (policies === undefined) return undecidable("the policies in force do not fit the tools of this release");
+    if (history === undefined) return undecidable("what the policies want counted cannot be counted");
+    const asked = policyRequestOf(run, step, facts);
+    const { decision: local, request } = explain(policies, asked, approved);
+    const decision =
+      remote === undefined || remote === null || local.outcome === "deny" || !policies.slices.has(responseActionName)
+        ? local
+        : narrowed(local, await askRemote(remote, asked));
+    const digest = request === undefined ? facts.response.action : digestOf(requestJson(request));
+    return { decision, facts, policySet, request: digest };
+  }
+
+  async function countFor(
+    tx: Tx,
+    { run, step }: Answered,
+    policies: CompiledPolicies,
+    now: Date,
+  ): Promise<RunFacts["history"] | undefined> {
+    const facts = policies.slices.get(responseActionName)?.history ?? [];
+    if (facts.length === 0) return {};
+    try {
+      return await count(tx, { run, seq: step.seq, now, facts });
+    } catch (error) {
+      if (codeOf(error) === "history_uncountable") return undefined;
+      throw error;
+    }
+  }
+
+  /** Decides on an answer that has just come, and records how its call ended. */
+  async function first(
+    answered: Answered,
+    policySet: Digest,
+    settled: { readonly usage: TokenUsage; readonly costMicroUsd: number },
+  ): Promise<Responded> {
+    const { run, step } = answered;
+    const judged = await judge(pool, answered, policySet, []);
+    const { decision } = judged;
+    const result = resultOf(answered, decision);
+    return inTransaction(pool, async (tx) => {
+      await writeSealed(tx, [sealedAnswer(answered), ...(result === undefined ? [] : [result])]);
+      const outcome: OutcomeToRecord = {
+        run,
+        seq: step.seq,
+        state: result === undefined ? "waiting" : "done",
+        result: result?.digest,
+        ...settled,
+        now: new Date(judged.facts.at),
+      };
+      if (!(await writeOutcome(tx, outcome))) return { status: "superseded" };
+      if (result === undefined) return askPeople(tx, answered, judged);
+      await decided(tx, answered, judged, undefined, [outcomeEvent(outcome)]);
+      return { status: "recorded", result };
+    });
+  }
+
+  /** Decides on an answer that waited for people: the grant is checked, the policy in force is asked again, the grant is consumed. */
+  async function again(waiting: Omit<Answered, "answer">, grant: ApprovalId | undefined): Promise<Responded> {
+    const { run, step, standing } = waiting;
+    const { lastApproval: waitedFor, lastAnswer, policySet } = standing;
+    if (policySet === null) throw new GateError("no_policy", `team \`${run.team}\` has no active policy set`);
+    if (lastAnswer === null || waitedFor === null)
+      throw new GateError("invalid_step", "the step does not wait for people to decide on its answer");
+    const answer = (await options.cache.payload(lastAnswer)) as unknown as ModelResult;
+    const answered = { ...waiting, answer };
+    const now = options.now();
+    return inTransaction(pool, async (tx) => {
+      const refuse = async (code: DenialCode, text: string): Promise<Responded> => {
+        const judged = await judge(tx, answered, policySet, [], null);
+        return end(tx, answered, { ...judged, decision: denial(code, text) }, waitedFor);
+      };
+      if (grant !== undefined && grant !== waitedFor)
+        return refuse("invalid_grant", "the step does not wait for the approval that was presented");
+      const actionDigest = answerFacts(step, answer).response.action;
+      const found = await checkGrant(tx, { request: waitedFor, actionDigest, run: run.id, seq: step.seq, now });
+      switch (found.status) {
+        case "pending":
+          return { status: "waiting", request: waitedFor, expiresAt: found.expiresAt.getTime() };
+        case "denied":
+          return refuse("declined", found.reason === "" ? "a reviewer declined" : `a reviewer declined: ${found.reason}`);
+        case "expired":
+          if (await expireRequest(tx, waitedFor, now)) {
+            const facts = { approval: waitedFor, seq: step.seq };
+            await appendToOutbox(tx, [runEvent(run, "approval.expired", `approval/${waitedFor}/expired`, now, facts)]);
+          }
+          return refuse("approval_expired", "nobody decided in time");
+        case "cancelled":
+        case "invalid":
+          return refuse("invalid_grant", found.reason);
+        case "granted": {
+          const judged = await judge(tx, answered, policySet, found.approvals);
+          if (judged.decision.outcome === "deny") return end(tx, answered, judged, waitedFor);
+          if (judged.decision.outcome === "require_approval")
+            return refuse("invalid_grant", "the policy has changed, and now asks for an approval that was not given");
+          if (!(await consumeGrant(tx, waitedFor, now)))
+            return refuse("invalid_grant", "the approval was used before");
+          const facts = { approval: waitedFor, seq: step.seq };
+          await appendToOutbox(tx, [runEvent(run, "approval.consumed", `approval/${waitedFor}/consumed`, now, facts)]);
+          return end(tx, answered, judged, waitedFor);
+        }
+      }
+    });
+  }
+
+  /** The end of an answer that waited: it goes further, or what stands in its place does. */
+  async function end(tx: Tx, answered: Answered, judged: Judged, approval: ApprovalId): Promise<Responded> {
+    const result = resultOf(answered, judged.decision);
+    if (result === undefined) throw new TypeError("an answer that waited is decided on for good");
+    await writeSealed(tx, [result]);
+    const now = new Date(judged.facts.at);
+    const taken = await answerAgain(tx, { ...answered, result: result.digest, now });
+    const outcome = { run: answered.run, seq: answered.step.seq, state: "done", result: result.digest, now } as const;
+    await decided(tx, answered, judged, approval, [outcomeEvent({ ...outcome, ...taken })]);
+    return { status: "recorded", result };
+  }
+
+  async function askPeople(tx: Tx, answered: Answered, judged: Judged): Promise<Responded> {
+    const { run, step, answer } = answered;
+    const { decision, facts, policySet } = judged;
+    if (decision.outcome !== "require_approval") throw new TypeError("only a decision that asks for people asks them");
+    const now = new Date(facts.at);
+    const action = responseAction(step, answer, facts.response.answer);
+    const rendered = sealPayload(keys, `what the model answered, before it goes further:\n${renderAction(action)}`);
+    await writeSealed(tx, [rendered]);
+    const expiresAt = new Date(now.getTime() + Math.min(...decision.requirements.map(({ expiresMs }) => expiresMs)));
+    const request = await openRequest(tx, {
+      run: run.id,
+      seq: step.seq,
+      team: run.team,
+      action: facts.response.action,
+      name: "response",
+      rendered: rendered.digest,
+      requirements: decision.requirements,
+      policySet,
+      openedAt: now,
+      expiresAt,
+    });
+    const requested = runEvent(run, "approval.requested", `approval/${request}/requested`, now, {
+      approval: request,
+      seq: step.seq,
+      action: facts.response.action,
+      rendered: rendered.digest,
+      groups: decision.requirements.map(({ group, quorum }) => `${group}:${quorum}`),
+      expiresAt: expiresAt.toISOString(),
+    });
+    await decided(tx, answered, judged, request, [requested]);
+    return { status: "waiting", request, expiresAt: expiresAt.getTime() };
+  }
+
+  async function decided(
+    tx: Tx,
+    { run, step, activity }: Answered,
+    { decision, facts, policySet, request }: Judged,
+    approval: ApprovalId | undefined,
+    others: readonly LedgerEvent[],
+  ): Promise<void> {
+    const row = { run, step, activity, decision, facts, policySet, request, approval };
+    await appendToOutbox(tx, [await writeAnswerDecision(tx, row), ...others]);
+  }
+
+  function sealedAnswer({ answer }: Answered): SealedPayload {
+    return sealPayload(keys, answer as unknown as Json);
+  }
+
+  /** Undefined while people are asked. */
+  function resultOf(answered: Answered, decision: Decision): SealedPayload | undefined {
+    switch (decision.outcome) {
+      case "allow":
+        return sealedAnswer(answered);
+      case "deny":
+        return sealPayload(keys, withheldAnswer(denialText(decision)) as unknown as Json);
+      case "require_approval":
+        return undefined;
+    }
+  }
+
+  return { governs, first, again };
+}
