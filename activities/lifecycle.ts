@@ -1,10 +1,10 @@
 import { activityInfo } from "@temporalio/activity";
 import type { z } from "zod";
 
-import { closeRunInput, openRunInput } from "../src/core/contract.schema.ts";
+import { awaitThawInput, closeRunInput, openRunInput } from "../src/core/contract.schema.ts";
 import type { CloseRunInput, LifecycleActivities } from "../src/core/contract.ts";
 import type { RunId } from "../src/core/ids.ts";
-import { closeRun, GateError, openRun } from "../src/gate/index.ts";
+import { awaitThaw, closeRun, GateError, openRun } from "../src/gate/index.ts";
 
 type LifecycleOptions = Parameters<typeof openRun>[0];
 
@@ -19,6 +19,11 @@ export function lifecycleActivities(options: LifecycleOptions): LifecycleActivit
       const ending = parsed(closeRunInput, input);
       ownRun(ending.run);
       return closeRun(options, ending as CloseRunInput);
+    },
+    async awaitThaw(input) {
+      const { run, model, call } = parsed(awaitThawInput, input);
+      ownRun(run);
+      return awaitThaw(options, run, model === undefined || call === undefined ? undefined : { model, call });
     },
   };
 }

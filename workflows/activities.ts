@@ -27,8 +27,21 @@ const local = proxyLocalActivities<StepActivities>({
 
 export const steps = { model: ordinary.model, tool: ordinary.tool, localTool: local.tool };
 
-export const lifecycle = proxyLocalActivities<LifecycleActivities>({
+const bookkeeping = proxyLocalActivities<LifecycleActivities>({
   startToCloseTimeout: "30s",
   localRetryThreshold: "5s",
   retry,
 });
+
+/** Ordinary: however often Temporal tries it again, it is one activity in the history, and cancelled at once. */
+const thaw = proxyActivities<LifecycleActivities>({
+  startToCloseTimeout: "30s",
+  cancellationType: "TRY_CANCEL",
+  retry,
+});
+
+export const lifecycle = {
+  openRun: bookkeeping.openRun,
+  closeRun: bookkeeping.closeRun,
+  awaitThaw: thaw.awaitThaw,
+};

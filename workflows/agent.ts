@@ -19,7 +19,9 @@ import { approvalDecidedSignal, runStateQuery } from "../src/core/contract.ts";
 import type {
   AgentWorkflowInput,
   AgentWorkflowResult,
+  AwaitThawInput,
   CarriedState,
+  Frozen,
   Lane,
   ModelStepResult,
   RunState,
@@ -83,6 +85,8 @@ class AgentRun {
   #clock: ReturnType<typeof startClock>;
   #phase: RunState["phase"] = "opening";
   #maxWallClockMs = 0;
+  /** Steps that wait for people, or for a freeze to be lifted. */
+  #pauses = 0;
 
   constructor({ run, carried }: AgentWorkflowInput) {
     this.#run = run;
@@ -131,7 +135,7 @@ class AgentRun {
     this.#phase = "thinking";
     this.#turns += 1;
     const model = this.#takeSeq();
-    const asked = await this.#step((grant) => steps.model({ run: this.#run, seq: model, ...grant }));
+    const asked = await this.#step({}, (grant) => steps.model({ run: this.#run, seq: model, ...grant }));
     switch (asked.status) {
       case "answer":
         return { status: "completed" };
@@ -153,7 +157,7 @@ class AgentRun {
     const calls = lanes.map((lane, call) => {
       const seq = this.#takeSeq();
       const tool = lane === "local" ? steps.localTool : steps.tool;
-      return this.#step((grant) => tool({ run: this.#run, seq, model, call, ...grant }));
+      return this.#step({ model, call }, (grant) => tool({ run: this.#run, seq, model, call, ...grant }));
     });
     // All are waited for, whatever becomes of one: an effect under way is let come to its recorded end.
     const settled = await Promise.allSettled(calls);
@@ -167,16 +171,30 @@ class AgentRun {
 
   /** Schedules a step, and again after each wait: whether the wait is over is the gate's to say. */
   async #step<Result extends StepResult>(
+    frozen: Omit<AwaitThawInput, "run">,
     schedule: (grant: { readonly grant?: ApprovalId }) => Promise<Result>,
-  ): Promise<Exclude<Result, Waiting>> {
+  ): Promise<Exclude<Result, Waiting | Frozen>> {
     let grant: { readonly grant?: ApprovalId } = {};
-    for (let waits = 0; ; waits += 1) {
+    let thaws = 0;
+    for (let waits = 0; ;) {
       const result = await this.#timed(() => schedule(grant));
-      if (result.status !== "waiting") return result as Exclude<Result, Waiting>;
-      // Woken for nothing: a flood of signals must not become a flood of steps.
-      if (waits > 0) await sleep(Math.min(2 ** (waits - 1) * 1_000, longestPauseMs));
-      await this.#untilDecided(result);
-      grant = { grant: result.request };
+      switch (result.status) {
+        case "waiting":
+          // Woken for nothing: a flood of signals must not become a flood of steps.
+          if (waits > 0) await sleep(pauseAfter(waits));
+          await this.#untilDecided(result);
+          waits += 1;
+          grant = { grant: result.request };
+          break;
+        case "frozen":
+          // Whoever freezes and lifts in turns does not make the history long.
+          if (thaws > 0) await sleep(pauseAfter(thaws));
+          await this.#pausing(() => lifecycle.awaitThaw({ run: this.#run, ...frozen }));
+          thaws += 1;
+          break;
+        default:
+          return result as Exclude<Result, Waiting | Frozen>;
+      }
     }
   }
 
@@ -191,15 +209,23 @@ class AgentRun {
 
   /** A durable wait: no worker is held, for weeks if need be. */
   async #untilDecided({ request, expiresAt }: Waiting): Promise<void> {
-    const phase = this.#phase;
-    this.#phase = "waiting";
     this.#waiting.add(request);
     try {
-      await condition(() => this.#woken.has(request), Math.max(0, expiresAt - Date.now()) + expiryMarginMs);
+      await this.#pausing(() =>
+        condition(() => this.#woken.has(request), Math.max(0, expiresAt - Date.now()) + expiryMarginMs),
+      );
     } finally {
       this.#waiting.delete(request);
       this.#woken.delete(request);
-      if (this.#waiting.size === 0) this.#phase = phase;
+    }
+  }
+
+  async #pausing(wait: () => Promise<unknown>): Promise<void> {
+    this.#pauses += 1;
+    try {
+      await wait();
+    } finally {
+      this.#pauses -= 1;
     }
   }
 
@@ -227,13 +253,17 @@ class AgentRun {
 
   #state(): RunState {
     return {
-      phase: this.#phase,
+      phase: this.#pauses > 0 ? "waiting" : this.#phase,
       nextSeq: this.#nextSeq,
       turns: this.#turns,
       activeMs: elapsed(this.#clock, Date.now()),
       waitingFor: [...this.#waiting],
     };
   }
+}
+
+function pauseAfter(waits: number): number {
+  return Math.min(2 ** (waits - 1) * 1_000, longestPauseMs);
 }
 
 function failed(code: RunFailure["code"], message: string): Ending {

@@ -19,6 +19,11 @@ const seq = z.int().min(0).max(1_000_000);
 export const modelStepInput = z.strictObject({ run, seq, grant });
 export const toolStepInput = z.strictObject({ run, seq, model: seq, call: z.int().min(0).max(1_000), grant });
 export const openRunInput = z.strictObject({ run });
+export const awaitThawInput = z.strictObject({
+  run,
+  model: seq.optional(),
+  call: z.int().min(0).max(1_000).optional(),
+});
 export const closeRunInput = z.strictObject({
   run,
   status: z.enum(["completed", "failed", "cancelled"]),

@@ -21,6 +21,8 @@ export type ToolStepInput = {
 
 /** The step waits for people until `expiresAt` (milliseconds since the epoch). Nothing has happened. */
 export type Waiting = { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number };
+/** Somebody froze it, so nothing was decided: it is to be asked for again once that is lifted. */
+export type Frozen = { readonly status: "frozen" };
 /** The run cannot go on. */
 export type Halted = { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string };
 
@@ -31,10 +33,15 @@ export type ModelStepResult =
   /** The answer does not fit the output schema, or (`withheld`) policy did not let it go further. */
   | { readonly status: "invalid"; readonly withheld?: true }
   | Waiting
+  | Frozen
   | Halted;
 
 /** `done`: the result, an error or a denial included, is in the record, where the next model step reads it. */
-export type ToolStepResult = { readonly status: "done" } | Waiting | Halted;
+export type ToolStepResult = { readonly status: "done" } | Waiting | Frozen | Halted;
+
+/** The step that is frozen; for a tool's, also which call it is. */
+export type AwaitThawInput = { readonly run: RunId; readonly model?: number; readonly call?: number };
+export type AwaitThawResult = Readonly<Record<string, never>>;
 
 export type OpenRunInput = { readonly run: RunId };
 /** What the workflow must know of its release. */
@@ -56,9 +63,11 @@ export type StepActivities = {
 export type LifecycleActivities = {
   openRun(input: OpenRunInput): Promise<OpenRunResult>;
   closeRun(input: CloseRunInput): Promise<CloseRunResult>;
+  /** Fails, to be tried again, as long as the step is frozen. */
+  awaitThaw(input: AwaitThawInput): Promise<AwaitThawResult>;
 };
 
-export const lifecycleActivities = ["openRun", "closeRun"] as const satisfies readonly (keyof LifecycleActivities)[];
+export const lifecycleActivities = ["openRun", "closeRun", "awaitThaw"] as const satisfies readonly (keyof LifecycleActivities)[];
 
 export const agentWorkflow = "agent";
 /** Wakes a run after an approval was decided. It carries no authority: the gate reads the decision itself. */

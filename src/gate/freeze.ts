@@ -1,7 +1,19 @@
 import { ApplicationFailure } from "@temporalio/common";
 
+import type { Digest, RunId } from "../core/ids.ts";
+import type { ModelResult } from "../core/transcript.ts";
+import type { Pool } from "../store/index.ts";
+import { shownName } from "./resolve.ts";
+import type { RunCache } from "./run-cache.ts";
+
 /** A freeze in force. '' is every team, agent or tool. */
 export type Freeze = { readonly team: string; readonly agent: string; readonly tool: string; readonly reason: string };
+
+const frozenType = "frozen";
+
+export function isFrozen(error: unknown): boolean {
+  return error instanceof ApplicationFailure && error.type === frozenType;
+}
 
 /** After which a frozen step is tried again. */
 const lookAgainMs = 5_000;
@@ -19,9 +31,43 @@ export function freezeSql(team: string, agent: string, tool: string): string {
 }
 
 /**
- * What a frozen step's activity fails with: nothing was decided or done, and Temporal tries it again until the freeze is lifted or the
- * run is cancelled. No worker is held in between.
+ * Throws a failure to be tried again as long as a freeze stops the run's next model call, or the call of a tool that a model step asked for.
+ * Nothing is decided or done, and no worker is held in between.
  */
+export async function awaitThaw(
+  { pool, cache }: { readonly pool: Pool; readonly cache: RunCache },
+  id: RunId,
+  tool: { readonly model: number; readonly call: number } | undefined,
+): Promise<Readonly<Record<string, never>>> {
+  const run = await cache.context(id);
+  const name = tool === undefined ? "" : await toolNamed(pool, cache, id, tool);
+  const { rows } = await pool.query<{ status: string; freeze: Freeze | null }>(
+    `select run.status, ${freezeSql("$2", "$3", "$4")} as freeze from run where id = $1`,
+    [id, run.team, run.agent, name],
+  );
+  const [found] = rows;
+  // Of a run that has ended, nothing can come.
+  if (found !== undefined && found.status === "running" && found.freeze !== null) throw frozenFailure(found.freeze);
+  return {};
+}
+
+/** As the gate names the call's step. */
+async function toolNamed(
+  pool: Pool,
+  cache: RunCache,
+  run: RunId,
+  { model, call }: { readonly model: number; readonly call: number },
+): Promise<string> {
+  const { rows } = await pool.query<{ result: Digest }>(
+    "select result from step where run = $1 and seq = $2 and kind = 'model' and state = 'done'",
+    [run, model],
+  );
+  if (rows[0] === undefined) return "";
+  const asked = (await cache.payload(rows[0].result)) as unknown as ModelResult;
+  return shownName(asked.toolCalls[call]?.name ?? "");
+}
+
+/** What a frozen step fails with; of a step, the gate makes an answer of it. */
 export function frozenFailure({ team, agent, tool, reason }: Freeze): ApplicationFailure {
   const what = [
     ...(team === "" ? [] : [`team \`${team}\``]),
@@ -29,7 +75,7 @@ export function frozenFailure({ team, agent, tool, reason }: Freeze): Applicatio
     ...(tool === "" ? [] : [`tool \`${tool}\``]),
   ];
   return ApplicationFailure.create({
-    type: "frozen",
+    type: frozenType,
     message: `${what.length === 0 ? "everything" : what.join(", ")} is frozen: ${reason}`,
     nextRetryDelay: lookAgainMs,
   });

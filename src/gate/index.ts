@@ -3,6 +3,7 @@ export { GateError } from "./errors.ts";
 export { createGate, isGate } from "./gate.ts";
 export { assertGoverned } from "./governed-call.ts";
 export type { EffectOutcome, GovernedCall, GovernedModelCall, GovernedToolCall, RunContext } from "./governed-call.ts";
+export { awaitThaw } from "./freeze.ts";
 export { closeLostRun, closeRun, openRun } from "./lifecycle.ts";
 export { emptyHead, extendHead } from "./conversation.ts";
 export { isShadow } from "./decide.ts";

@@ -101,7 +101,7 @@ export function resolveToolStep(
   const tool = run.release.document.tools.find((candidate) => candidate.name === call.name);
   const common = { kind: "tool", askedBy: input.model, callIndex: input.call, callId: call.id, tool, hold: 0 } as const;
   if (tool === undefined) {
-    const refusal = { code: "unknown_tool", text: `there is no tool \`${shown(call.name)}\`` } as const;
+    const refusal = { code: "unknown_tool", text: `there is no tool \`${shownName(call.name)}\`` } as const;
     return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, call) };
   }
   const parsed = parseArguments(call.arguments, tool.parameters);
@@ -130,10 +130,10 @@ function bound(run: RunContext, seq: number, kind: "model" | "tool", name: strin
 
 /** For calls that are not even JSON: the action holds the model's text as it is. */
 function boundText(run: RunContext, seq: number, call: ModelToolCall) {
-  return bound(run, seq, "tool", shown(call.name), { text: call.arguments.toWellFormed() });
+  return bound(run, seq, "tool", shownName(call.name), { text: call.arguments.toWellFormed() });
 }
 
 /** A model may invent any name, of any length; Postgres keeps no NUL in a text. */
-function shown(name: string): string {
+export function shownName(name: string): string {
   return name.toWellFormed().replaceAll("\0", "\uFFFD").slice(0, 64).toWellFormed();
 }

@@ -8,6 +8,7 @@ import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
 import { digestOf } from "../store/index.ts";
 import { flowFacts, originOf, textsIn } from "./flow.ts";
+import { shownName } from "./resolve.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
 
 /** What is known of a model's answer before it goes further. Worked out from the record alone, so an auditor finds the same. */
@@ -41,7 +42,7 @@ export function answerFacts(
       final: answer.toolCalls.length === 0 && answer.problem === undefined,
       characters: answer.content.length,
       calls: answer.toolCalls.length,
-      tools: sorted(answer.toolCalls.map(({ name }) => shown(name))).slice(0, maxTools),
+      tools: sorted(answer.toolCalls.map(({ name }) => shownName(name))).slice(0, maxTools),
       callDataClasses: dataClassesIn(calls.join("\n")),
       links: {
         grounded: links.length - foreign.length,
@@ -112,10 +113,6 @@ function pieces(text: string): readonly string[] {
     start = end;
   } while (start < text.length);
   return found;
-}
-
-function shown(name: string): string {
-  return name.toWellFormed().slice(0, 64).toWellFormed();
 }
 
 function sorted<Value extends string>(values: readonly Value[]): readonly Value[] {

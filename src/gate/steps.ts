@@ -19,6 +19,7 @@ import { createConversations } from "./conversation.ts";
 import type { createDecider, GateOptions } from "./decide.ts";
 import type { createEffects } from "./effects.ts";
 import { GateError } from "./errors.ts";
+import { isFrozen } from "./freeze.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { readStanding } from "./record.ts";
 import type { Standing } from "./record.ts";
@@ -215,6 +216,7 @@ export function createSteps(
       try {
         return await once(step, context, perform);
       } catch (error) {
+        if (isFrozen(error)) return { status: "frozen" };
         const changed = codeOf(error) === "already_recorded" || codeOf(error) === uniqueViolation;
         if (!changed || reread === rereads) throw error;
       }
