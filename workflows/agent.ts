@@ -178,22 +178,19 @@ class AgentRun {
     let thaws = 0;
     for (let waits = 0; ;) {
       const result = await this.#timed(() => schedule(grant));
-      switch (result.status) {
-        case "waiting":
-          // Woken for nothing: a flood of signals must not become a flood of steps.
-          if (waits > 0) await sleep(pauseAfter(waits));
-          await this.#untilDecided(result);
-          waits += 1;
-          grant = { grant: result.request };
-          break;
-        case "frozen":
-          // Whoever freezes and lifts in turns does not make the history long.
-          if (thaws > 0) await sleep(pauseAfter(thaws));
-          await this.#pausing(() => lifecycle.awaitThaw({ run: this.#run, ...frozen }));
-          thaws += 1;
-          break;
-        default:
-          return result as Exclude<Result, Waiting | Frozen>;
+      if (result.status === "waiting") {
+        // Woken for nothing: a flood of signals must not become a flood of steps.
+        if (waits > 0) await sleep(pauseAfter(waits));
+        await this.#untilDecided(result);
+        waits += 1;
+        grant = { grant: result.request };
+      } else if (result.status === "frozen") {
+        // Whoever freezes and lifts in turns does not make the history long.
+        if (thaws > 0) await sleep(pauseAfter(thaws));
+        await this.#pausing(() => lifecycle.awaitThaw({ run: this.#run, ...frozen }));
+        thaws += 1;
+      } else {
+        return result as Exclude<Result, Waiting | Frozen>;
       }
     }
   }

@@ -23,7 +23,8 @@ function problemsOf(record: RunRecord, step: StepRecord): readonly string[] {
   const governed = call?.outcome === "allow" && speaksOfAnswers(record, call.policySet);
   if (last === undefined)
     return governed && step.state === "done" ? ["its answer went further, and was not decided on"] : [];
-  if (!governed) return ["its answer was decided on, though the policies that allowed the call do not speak of answers"];
+  if (!governed)
+    return ["its answer was decided on, though the policies that allowed the call do not speak of answers"];
   return resultProblems(record, step, last);
 }
 

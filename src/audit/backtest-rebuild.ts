@@ -7,7 +7,14 @@ import type { Release } from "../core/release.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { countRunHistory, policyRequestOf } from "../gate/index.ts";
 import type { CountedStep, ResolvedStep, RunContext } from "../gate/index.ts";
-import { groupsOfTool, modelAction, remotePolicy, responseAction, toolAction } from "../policy/index.ts";
+import {
+  detectorPolicy,
+  groupsOfTool,
+  modelAction,
+  remotePolicy,
+  responseAction,
+  toolAction,
+} from "../policy/index.ts";
 import type { CompiledPolicies, PolicyRequest } from "../policy/index.ts";
 import { canonicalText, digestOf } from "../store/index.ts";
 import { parseArguments } from "../tools/index.ts";
@@ -104,7 +111,10 @@ function actionOf({ kind, name, facts }: DecidedStep): string {
 
 /** Denied by the gate itself, or by a remote decision point. `gate:undecidable` is not: another set may fit the release, or want nothing counted. */
 function isOfTheGate({ outcome, code, policies }: DecidedStep): boolean {
-  return outcome === "deny" && (gateCodes.has(code ?? "") || policies.includes(remotePolicy));
+  return (
+    outcome === "deny" &&
+    (gateCodes.has(code ?? "") || policies.some((id) => id === remotePolicy || id === detectorPolicy))
+  );
 }
 
 function lost(reason: string): Rebuilt {

@@ -21,6 +21,7 @@ import {
 import type { Flow, ResolvedStep, RunContext } from "../gate/index.ts";
 import {
   compilePolicies,
+  detectorPolicy,
   explain,
   modelAction,
   parsePolicySet,
@@ -95,8 +96,8 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     expect(problems, "code", recorded, recorded.code, resolved.refusal.code);
     return problems;
   }
-  // What another decision point said then, nobody can ask again.
-  if (recorded.policies.includes(remotePolicy)) return problems;
+  // What another decision point said then, or a detector did not, nobody can ask again.
+  if (recorded.policies.includes(remotePolicy) || recorded.policies.includes(detectorPolicy)) return problems;
   const document = record.policySets[recorded.policySet];
   if (document === undefined) return [...problems, `policy set \`${recorded.policySet}\` is missing`];
   const compiled = compiledFor(document, record);
@@ -137,9 +138,7 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     "request",
     recorded,
     recorded.request,
-    request === undefined
-      ? (recorded.facts.response?.action ?? resolved.actionDigest)
-      : digestOf(requestJson(request)),
+    request === undefined ? (recorded.facts.response?.action ?? resolved.actionDigest) : digestOf(requestJson(request)),
   );
   if (decision.outcome === "require_approval") {
     const opened = record.approvals.find((candidate) => candidate.id === recorded.approval);

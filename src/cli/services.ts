@@ -8,7 +8,7 @@ import { noFacts } from "../core/decision.ts";
 import { checkPostgres } from "../dev/index.ts";
 import type { ShutdownStack } from "../dev/index.ts";
 import { createSequencer, createWitnessing, loadOrCreateSigners, loadWitnesses } from "../ledger/index.ts";
-import { remoteOptionsOf } from "../policy/index.ts";
+import { detectorOptionsOf, remoteOptionsOf } from "../policy/index.ts";
 import {
   createModelProvider,
   parsePriceOverrides,
@@ -116,6 +116,7 @@ export async function startAgentWorker(
     priceOf: await pricesOf(env, model.baseUrl),
     toolRoots: toolRootsOf(env),
     remote: remoteOptionsOf(env),
+    detector: detectorOptionsOf(env),
     environment: {
       name: env["COUNTERSIGN_ENVIRONMENT"] || noFacts.environment.name,
       region: env["COUNTERSIGN_MODEL_REGION"] || noFacts.environment.region,

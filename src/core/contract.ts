@@ -67,7 +67,11 @@ export type LifecycleActivities = {
   awaitThaw(input: AwaitThawInput): Promise<AwaitThawResult>;
 };
 
-export const lifecycleActivities = ["openRun", "closeRun", "awaitThaw"] as const satisfies readonly (keyof LifecycleActivities)[];
+export const lifecycleActivities = [
+  "openRun",
+  "closeRun",
+  "awaitThaw",
+] as const satisfies readonly (keyof LifecycleActivities)[];
 
 export const agentWorkflow = "agent";
 /** Wakes a run after an approval was decided. It carries no authority: the gate reads the decision itself. */

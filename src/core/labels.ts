@@ -19,8 +19,11 @@ export type ResultLabels = {
 /** A tool that says nothing of its results may return anybody's text. */
 export const defaultResultLabels: ResultLabels = { origin: "untrusted", confidentiality: "internal" };
 
-export const dataClasses = ["email", "phone", "iban", "card", "national_id", "secret"] as const;
-/** A kind of personal or secret data that a detector finds in contents, by checksum where the kind has one. */
+export const dataClasses = ["email", "phone", "iban", "card", "national_id", "person", "secret"] as const;
+/**
+ * A kind of personal or secret data that a detector finds in contents, by checksum where the kind has one. `person`, a person's name, only
+ * another detector finds.
+ */
 export type DataClass = (typeof dataClasses)[number];
 
 /**

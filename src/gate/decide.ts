@@ -9,7 +9,7 @@ import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
-import type { Approved, RemoteOptions } from "../policy/index.ts";
+import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { digestOf, inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { extendBudgets, givenToRun } from "./budgets.ts";
@@ -34,6 +34,8 @@ export type GateOptions = {
   readonly environment: RunFacts["environment"];
   /** A decision point that is asked too (OpenID AuthZEN), and can only deny more; absent: none. */
   readonly remote?: RemoteOptions | undefined;
+  /** Another detector of personal data in contents (a Presidio analyzer); absent: none. What it does not answer is denied. */
+  readonly detector?: DetectorOptions | undefined;
   /** Short, repeatable tools go through local activities. */
   readonly fastLane: boolean;
   readonly now: () => Date;
@@ -100,8 +102,9 @@ async function prepare(
     });
   }
   const policies = await policiesFor(options.pool, policySet, run);
-  const { environment, keys, remote } = options;
-  const question = { run, step: request.step, standing, policySet, policies, environment, remote, at: options.now() };
+  const { environment, keys, remote, detector } = options;
+  const asked = { run, step: request.step, standing, policySet, policies, at: options.now() };
+  const question = { ...asked, environment, remote, detector };
   return { ...request, ...question, keys, count, beside: (judged) => shadow(question, judged) };
 }
 
@@ -204,6 +207,9 @@ function declineText(reason: string | undefined): string {
   return reason === undefined || reason === "" ? "a reviewer declined" : `a reviewer declined: ${reason}`;
 }
 
+/** What is denied anyway is not asked about elsewhere. */
+const nobodyElse = { remote: undefined, detector: undefined } as const;
+
 /** A denial that is the gate's own, after waiting. */
 async function refuse(
   tx: Tx,
@@ -212,7 +218,7 @@ async function refuse(
   text: string,
   approval: ApprovalId | undefined,
 ): Promise<Decided> {
-  const { facts, policySet, request } = await judge(tx, deciding.count, { ...deciding, remote: undefined }, []);
+  const { facts, policySet, request } = await judge(tx, deciding.count, { ...deciding, ...nobodyElse }, []);
   const decision = denial(code, text);
   return write(
     tx,

@@ -9,6 +9,8 @@ import type { Json, JsonObject } from "../core/json.ts";
 import {
   askRemote,
   compilePolicies,
+  detect,
+  detectorPolicy,
   explain,
   groupsOfTool,
   modelAction,
@@ -18,11 +20,20 @@ import {
   requestJson,
   toolAction,
 } from "../policy/index.ts";
-import type { Approved, CompiledPolicies, PolicyRequest, RemoteOptions } from "../policy/index.ts";
+import type {
+  ActionSlice,
+  Approved,
+  CompiledPolicies,
+  Detected,
+  DetectorOptions,
+  PolicyRequest,
+  RemoteOptions,
+} from "../policy/index.ts";
 import { policySetByDigest } from "../registry/index.ts";
 import { digestOf } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
 import { budgetFacts } from "./budgets.ts";
+import { textsIn } from "./flow.ts";
 import type { RunContext } from "./governed-call.ts";
 import { wideLocks } from "./history.ts";
 import type { HistoryCounter, HistoryLock } from "./history.ts";
@@ -40,6 +51,8 @@ export type Question = {
   readonly environment: RunFacts["environment"];
   /** A decision point that is asked too, and can only deny more. */
   readonly remote: RemoteOptions | undefined;
+  /** Another detector of personal data, for steps whose policies look for it. */
+  readonly detector: DetectorOptions | undefined;
   readonly at: Date;
 };
 
@@ -121,7 +134,9 @@ export async function judge(
     return denied("undecidable", "the policies in force do not fit the tools of this release");
   const history = await countFor(tx, count, question, historyFor(policies, step));
   if (history === undefined) return denied("undecidable", "what the policies want counted cannot be counted");
-  const facts = factsOf(question, history);
+  const found = await detectedIn(question.detector, policies.slices.get(actionOf(step)), () => contentsOf(step));
+  if (found.status === "failed") return { ...denied("undecidable", ""), ...undetected(found.reason) };
+  const facts = { ...factsOf(question, history), ...found.facts };
   const asked = policyRequestOf(run, step, facts);
   const { decision: local, request, effective } = explain(policies, asked, approved);
   const decision = await alsoRemotely(question.remote, local, asked, effective);
@@ -137,6 +152,34 @@ export async function judge(
     exhausted: over,
     ...(effective === undefined || decision.outcome === "deny" ? {} : { effective }),
   };
+}
+
+type Found = { readonly status: "found"; readonly facts: Pick<RunFacts, "detected"> };
+
+/** What another detector says of contents, where there is one and the policies look for it. */
+export async function detectedIn(
+  detector: DetectorOptions | undefined,
+  slice: ActionSlice | undefined,
+  contents: () => string,
+): Promise<Found | Extract<Detected, { status: "failed" }>> {
+  if (detector === undefined || slice?.readsDataClasses !== true) return { status: "found", facts: {} };
+  const detected = await detect(detector, contents());
+  return detected.status === "failed" ? detected : { status: "found", facts: { detected: detected.classes } };
+}
+
+/** Without its answer, nobody knows whether the policies would have allowed it. */
+export function undetected(reason: string): Pick<Judged, "decision" | "policyDecision"> {
+  const decision: Decision = {
+    outcome: "deny",
+    code: "undecidable",
+    policies: [{ policy: detectorPolicy, text: reason }],
+  };
+  return { decision, policyDecision: decision };
+}
+
+/** A model is shown what was looked at before; a call's contents are its arguments. */
+function contentsOf(step: ResolvedStep): string {
+  return step.kind === "tool" ? textsIn(step.args).join("\n") : "";
 }
 
 /** The remote decision point is asked about the call as it would be made, and only about what would not be denied anyway. */
@@ -225,9 +268,9 @@ export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunF
     step:
       facts.response !== undefined
         ? { kind: "response", model: step.name, response: facts.response }
-      : step.kind === "model"
-        ? { kind: "model", model: step.name, maxOutputTokens: document.model.maxOutputTokens }
-        : { kind: "tool", tool: step.name, arguments: step.args },
+        : step.kind === "model"
+          ? { kind: "model", model: step.name, maxOutputTokens: document.model.maxOutputTokens }
+          : { kind: "tool", tool: step.name, arguments: step.args },
     facts,
   };
 }

@@ -2,7 +2,7 @@ import type { Action } from "../core/action.ts";
 import type { ResponseFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
-import type { DataClass, FlowFacts } from "../core/labels.ts";
+import type { FlowFacts } from "../core/labels.ts";
 import { linksIn } from "../core/provenance.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
@@ -21,12 +21,7 @@ const otherHosts = "…";
 /** Names of tools that policies see; a model may invent any. */
 const maxTools = 100;
 
-/** `detected`: data classes that another detector found in its text. */
-export function answerFacts(
-  step: ResolvedModelStep,
-  answer: ModelResult,
-  detected: readonly DataClass[] = [],
-): AnswerFacts {
+export function answerFacts(step: ResolvedModelStep, answer: ModelResult): AnswerFacts {
   const { flow } = step.conversation;
   const texts = readingsOf(answer.content);
   const links = [...new Set(texts.flatMap(linksIn))].map((link) => ({ link, origin: originOf(flow, link) }));
@@ -53,7 +48,7 @@ export function answerFacts(
     },
     flow: {
       ...flowFacts(flow),
-      dataClasses: sorted([...dataClassesIn(texts.join("\n")), ...detected]),
+      dataClasses: dataClassesIn(texts.join("\n")),
       ungroundedLinks: foreign.length,
     },
   };

@@ -9,7 +9,7 @@ import { withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { askRemote, explain, narrowed, requestJson, responseAction as responseActionName } from "../policy/index.ts";
-import type { Approved, CompiledPolicies, RemoteOptions } from "../policy/index.ts";
+import type { Approved, CompiledPolicies } from "../policy/index.ts";
 import { digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
 import { denialText } from "./decide.ts";
@@ -17,12 +17,12 @@ import type { GateOptions } from "./decide.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter } from "./history.ts";
-import { denial, policiesFor, policyRequestOf } from "./judge.ts";
+import { denial, detectedIn, policiesFor, policyRequestOf, undetected } from "./judge.ts";
 import { outcomeEvent, writeOutcome } from "./record.ts";
 import type { OutcomeToRecord, Standing } from "./record.ts";
 import { answerAgain, writeAnswerDecision } from "./record-response.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
-import { answerFacts, responseAction } from "./response-facts.ts";
+import { answerFacts, answerText, responseAction } from "./response-facts.ts";
 import { runEvent } from "./run-event.ts";
 
 /** A model's answer that has not gone anywhere yet. */
@@ -67,13 +67,13 @@ export function createResponses(options: GateOptions) {
     answered: Answered,
     policySet: Digest,
     approved: readonly Approved[],
-    remote: RemoteOptions | undefined | null = options.remote,
+    { remote, detector }: Pick<GateOptions, "remote" | "detector"> = options,
   ): Promise<Judged> {
     const { run, step, standing, answer } = answered;
     const at = options.now();
     const policies = await policiesFor(pool, policySet, run);
     const history = policies === undefined ? undefined : await countFor(tx, answered, policies, at);
-    const facts = {
+    const known = {
       at: at.toISOString(),
       environment: options.environment,
       requester: { roles: standing.requesterRoles, groups: standing.requesterGroups },
@@ -84,18 +84,20 @@ export function createResponses(options: GateOptions) {
       history: history ?? {},
       ...answerFacts(step, answer),
     };
-    const undecidable = (text: string): Judged => ({
-      decision: denial("undecidable", text),
-      facts,
-      policySet,
-      request: facts.response.action,
-    });
+    const denied = (decision: Decision): Judged => {
+      return { decision, facts: known, policySet, request: known.response.action };
+    };
+    const undecidable = (text: string): Judged => denied(denial("undecidable", text));
     if (policies === undefined) return undecidable("the policies in force do not fit the tools of this release");
     if (history === undefined) return undecidable("what the policies want counted cannot be counted");
+    const slice = policies.slices.get(responseActionName);
+    const found = await detectedIn(detector, slice, () => answerText(answer));
+    if (found.status === "failed") return denied(undetected(found.reason).decision);
+    const facts = { ...known, ...found.facts };
     const asked = policyRequestOf(run, step, facts);
     const { decision: local, request } = explain(policies, asked, approved);
     const decision =
-      remote === undefined || remote === null || local.outcome === "deny" || !policies.slices.has(responseActionName)
+      remote === undefined || local.outcome === "deny" || slice === undefined
         ? local
         : narrowed(local, await askRemote(remote, asked));
     const digest = request === undefined ? facts.response.action : digestOf(requestJson(request));
@@ -157,7 +159,7 @@ export function createResponses(options: GateOptions) {
     const now = options.now();
     return inTransaction(pool, async (tx) => {
       const refuse = async (code: DenialCode, text: string): Promise<Responded> => {
-        const judged = await judge(tx, answered, policySet, [], null);
+        const judged = await judge(tx, answered, policySet, [], {});
         return end(tx, answered, { ...judged, decision: denial(code, text) }, waitedFor);
       };
       if (grant !== undefined && grant !== waitedFor)
@@ -168,7 +170,10 @@ export function createResponses(options: GateOptions) {
         case "pending":
           return { status: "waiting", request: waitedFor, expiresAt: found.expiresAt.getTime() };
         case "denied":
-          return refuse("declined", found.reason === "" ? "a reviewer declined" : `a reviewer declined: ${found.reason}`);
+          return refuse(
+            "declined",
+            found.reason === "" ? "a reviewer declined" : `a reviewer declined: ${found.reason}`,
+          );
         case "expired":
           if (await expireRequest(tx, waitedFor, now)) {
             const facts = { approval: waitedFor, seq: step.seq };
@@ -183,8 +188,7 @@ export function createResponses(options: GateOptions) {
           if (judged.decision.outcome === "deny") return end(tx, answered, judged, waitedFor);
           if (judged.decision.outcome === "require_approval")
             return refuse("invalid_grant", "the policy has changed, and now asks for an approval that was not given");
-          if (!(await consumeGrant(tx, waitedFor, now)))
-            return refuse("invalid_grant", "the approval was used before");
+          if (!(await consumeGrant(tx, waitedFor, now))) return refuse("invalid_grant", "the approval was used before");
           const facts = { approval: waitedFor, seq: step.seq };
           await appendToOutbox(tx, [runEvent(run, "approval.consumed", `approval/${waitedFor}/consumed`, now, facts)]);
           return end(tx, answered, judged, waitedFor);

@@ -12,7 +12,7 @@ const maxCandidates = 2_000;
 type Detector = { readonly pattern: RegExp; readonly holds?: (candidate: string) => boolean };
 
 /** Patterns have no nested repetition, so each is linear in the text. */
-const detectors: Readonly<Record<DataClass, readonly Detector[]>> = {
+const detectors: Readonly<Partial<Record<DataClass, readonly Detector[]>>> = {
   email: [
     {
       pattern: /(?<![\w.+-])[\w.+-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}/gi,
@@ -89,7 +89,7 @@ function variety(text: string): number {
 export function dataClassesIn(text: string): readonly DataClass[] {
   const looked =
     text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters / 2)}\n${text.slice(-maxCharacters / 2)}`;
-  return dataClasses.filter((name) => detectors[name].some((detector) => finds(detector, looked))).toSorted();
+  return dataClasses.filter((name) => (detectors[name] ?? []).some((detector) => finds(detector, looked))).toSorted();
 }
 
 function finds({ pattern, holds }: Detector, text: string): boolean {

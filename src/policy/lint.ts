@@ -97,11 +97,7 @@ function subjectOf(text: string, tools: readonly PolicyTool[], models: readonly 
   };
 }
 
-function actionsOf(
-  scope: ActionScope,
-  tools: readonly PolicyTool[],
-  models: readonly string[],
-): ReadonlySet<string> {
+function actionsOf(scope: ActionScope, tools: readonly PolicyTool[], models: readonly string[]): ReadonlySet<string> {
   const all = [
     ...models.map((action) => ({ action, groups: [] })),
     ...tools.map((tool) => ({ action: toolAction(tool.name), groups: groupsOfTool(tool) })),

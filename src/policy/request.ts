@@ -127,7 +127,7 @@ function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: Ru
   };
 }
 
-function circumstancesOf({ at, environment, requester, flow, ...counts }: RunFacts): Attributes {
+function circumstancesOf({ at, environment, requester, flow, detected = [], ...counts }: RunFacts): Attributes {
   return {
     now: instantOf(at),
     environment: {
@@ -142,7 +142,7 @@ function circumstancesOf({ at, environment, requester, flow, ...counts }: RunFac
       approvals: long(counts.approvals, "facts.approvals"),
     },
     content: {
-      dataClasses: [...flow.dataClasses],
+      dataClasses: [...new Set([...flow.dataClasses, ...detected])].sort(),
       ungroundedLinks: long(flow.ungroundedLinks, "facts.flow.ungroundedLinks"),
       bestOrigin: flow.best,
     },

@@ -21,6 +21,8 @@ export type ActionSlice = {
   readonly tool?: { readonly name: string; readonly effect: string; readonly groups: string[] };
   /** What has to be counted: the facts that a policy about this action reads. */
   readonly history: readonly HistoryFact[];
+  /** A policy about this action looks at the data classes of its contents: other detectors are asked only then. */
+  readonly readsDataClasses: boolean;
   readonly frame: ActionFrame;
   /** Of the policies about this action, those that can apply to this agent. */
   of(agent: { readonly team: string; readonly name: string }): AgentSlice;
@@ -68,6 +70,7 @@ function sliceOf(
   return {
     action,
     history,
+    readsDataClasses: relevant.some(readsDataClasses),
     ...(tool === undefined
       ? {}
       : {
@@ -90,6 +93,12 @@ function sliceOf(
       return made;
     },
   };
+}
+
+function readsDataClasses({ reads: { context } }: Pick<ReadPolicy, "reads">): boolean {
+  if (context.whole) return true;
+  const content = context.children.get("content");
+  return content !== undefined && (content.whole || content.children.has("dataClasses"));
 }
 
 /** Whether a policy may look at `context.history.NAME`. */

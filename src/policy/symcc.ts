@@ -106,7 +106,11 @@ export async function proveChange(
   onProof: (proof: Proof) => void = () => undefined,
 ): Promise<readonly Proof[]> {
   const policies = [...before.policies, ...after.policies];
-  const both: PolicySetDocument = { ...after, policies, history: [...(before.history ?? []), ...(after.history ?? [])] };
+  const both: PolicySetDocument = {
+    ...after,
+    policies,
+    history: [...(before.history ?? []), ...(after.history ?? [])],
+  };
   const declared = new Map((both.history ?? []).map((fact) => [fact.name, fact]));
   return withFiles({ ...both, history: [...declared.values()] }, tools, async (schema, write) => {
     const proofs: Proof[] = [];

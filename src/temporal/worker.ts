@@ -11,7 +11,7 @@ import type { Digest } from "../core/ids.ts";
 import type { TokenPrice } from "../core/money.ts";
 import { createGate, createRunCache, isGate } from "../gate/index.ts";
 import type { GovernedModelCall } from "../gate/index.ts";
-import type { RemoteOptions } from "../policy/index.ts";
+import type { DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import type { ModelProvider } from "../providers/index.ts";
 import { createPool, publishDelta } from "../store/index.ts";
 import type { PayloadKeys, Pool } from "../store/index.ts";
@@ -32,6 +32,8 @@ export type AgentWorkerOptions = {
   readonly environment?: RunFacts["environment"];
   /** A decision point that is asked too (OpenID AuthZEN); default: none. */
   readonly remote?: RemoteOptions | undefined;
+  /** Another detector of personal data (a Presidio analyzer); default: none. */
+  readonly detector?: DetectorOptions | undefined;
   /** Default: true. */
   readonly fastLane?: boolean;
   /** Default: bundled now from `workflows/`. */
@@ -69,6 +71,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     priceOf: options.priceOf,
     environment: options.environment ?? noFacts.environment,
     remote: options.remote,
+    detector: options.detector,
     fastLane: options.fastLane ?? true,
     now,
   };

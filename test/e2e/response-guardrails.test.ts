@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 
 import { decideRequest, signStatement, statementText } from "../../src/approvals/index.ts";
 import type { ApprovalRequest } from "../../src/approvals/index.ts";
@@ -8,9 +8,11 @@ import { explainDecision, timelineOf } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { appendToOutbox } from "../../src/ledger/index.ts";
+import { detectorOptionsOf } from "../../src/policy/index.ts";
 import { approvalDecided } from "../../src/server/ledger-events.ts";
 import { decisionsOf, getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
 import { cancelRun, startAgentRun } from "../../src/temporal/index.ts";
+import { startPresidio } from "../support/presidio.ts";
 import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import { auditOf, problemsOf } from "./running-stack.ts";
@@ -104,18 +106,29 @@ describe("an answer that policy denies", () => {
     const world = await createWorld({ policy, turns });
     await world.work();
     const run = await world.start();
-    expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "response_denied" }, result: null });
+    expect(await world.closed(run)).toMatchObject({
+      status: "failed",
+      failure: { code: "response_denied" },
+      result: null,
+    });
     expect((await outcomes(world, run)).at(-1)).toBe("1 answer deny forbidden answer/made-up-link");
     await expectVerified(await evidenceIn(world, run));
   });
 
   test("costs what it cost, and nothing is held", async () => {
-    const world = await createWorld({ policy, turns: [{ text: secret }, { text: "fine" }], limits: { maxTokens: 100_000 } });
+    const world = await createWorld({
+      policy,
+      turns: [{ text: secret }, { text: "fine" }],
+      limits: { maxTokens: 100_000 },
+    });
     await world.work();
     const row = await world.closed(await world.start());
     const [first, second] = await stepsOf(world.pool, row.id);
     expect(first?.costMicroUsd).toBeGreaterThan(0);
-    expect(row).toMatchObject({ spentMicroUsd: (first?.costMicroUsd ?? 0) + (second?.costMicroUsd ?? 0), heldMicroUsd: 0 });
+    expect(row).toMatchObject({
+      spentMicroUsd: (first?.costMicroUsd ?? 0) + (second?.costMicroUsd ?? 0),
+      heldMicroUsd: 0,
+    });
     expect(row).toMatchObject({ spentCalls: 2 });
   });
 });
@@ -126,7 +139,9 @@ describe("an answer that needs a person", () => {
     await world.work();
     const run = await world.start();
     const request = await world.request(run);
-    expect(await getPayload(world.pool, world.keys, request.rendered)).toMatch(/- "Pay at https:\/\/eve\.example\/pay\."/);
+    expect(await getPayload(world.pool, world.keys, request.rendered)).toMatch(
+      /- "Pay at https:\/\/eve\.example\/pay\."/,
+    );
     expect(await world.states(run)).toEqual(["scripted/test:done", "look:done", "scripted/test:waiting"]);
     // Its call is settled while people think.
     expect(await stepsOf(world.pool, run, 2)).toMatchObject([{ costMicroUsd: expect.any(Number), result: null }]);
@@ -159,8 +174,10 @@ describe("an answer that needs a person", () => {
     await world.work();
     const run = await world.start();
     const request = await world.request(run);
-    await decide(world, request, "approve", "", async () => world.activate(`${policy}\n@id("eve") @reason("not there")
-forbid (principal, action == Action::"response", resource) when { context.response.links.hosts.contains("eve.example") };`));
+    await decide(world, request, "approve", "", async () =>
+      world.activate(`${policy}\n@id("eve") @reason("not there")
+forbid (principal, action == Action::"response", resource) when { context.response.links.hosts.contains("eve.example") };`),
+    );
     expect(await answer(world, run)).toEqual({ text: "Ask the shop." });
     expect(await outcomes(world, run)).toContain("2 answer deny forbidden eve");
     await expectVerified(await evidenceIn(world, run));
@@ -196,17 +213,76 @@ test("an answer that may be withheld is not shown while it comes", async () => {
     let heard = 0;
     client.on("notification", () => (heard += 1));
     await client.query("listen countersign_watch");
-    await world.work();
+    const worker = await world.work();
     const run = await world.register();
     await world.pool.query("update run set watched_until = now() + interval '1 hour' where id = $1", [run]);
     await startAgentRun(world.client, { run, taskQueue: world.taskQueue });
     await world.closed(run);
+    // What it had to say is said by then.
+    await worker.stop();
     await client.query("select 1");
     client.release(true);
     return heard;
   };
   expect(await deltas('@id("all") permit (principal, action, resource);')).toBeGreaterThan(0);
   expect(await deltas(policy)).toBe(0);
+});
+
+describe("another detector of personal data", () => {
+  const names = `${policy}
+@id("names") @reason("it names a person") forbid (principal, action, resource)
+when { context.content.dataClasses.contains("person") };`;
+
+  test("is asked about arguments and answers, and what it said is decided by again from the record", async () => {
+    const presidio = await startPresidio([{ text: "Ada Lovelace", entity: "PERSON" }]);
+    onTestFinished(() => presidio.close());
+    const turns = [
+      { calls: [look("Ada Lovelace"), look("box")] },
+      { text: "It was Ada Lovelace." },
+      { text: "Somebody." },
+    ];
+    const world = await createWorld({ policy: names, turns });
+    await world.work({ detector: detectorOptionsOf({ COUNTERSIGN_PRESIDIO_URL: presidio.url }) });
+    const run = await world.start();
+    expect(await answer(world, run)).toEqual({ text: "Somebody." });
+    expect(await outcomes(world, run)).toEqual([
+      "0 call allow all",
+      "0 answer allow answer/permit",
+      "1 call deny forbidden names",
+      "2 call allow all",
+      "3 call allow all",
+      "3 answer deny forbidden names",
+      "4 call allow all",
+      "4 answer allow answer/permit",
+    ]);
+    const evidence = await evidenceIn(world, run);
+    await presidio.close();
+    await expectVerified(evidence);
+    const decisions = evidence.record.decisions.map((one) => ({ ...one, facts: { ...one.facts, detected: [] } }));
+    const { replay } = await auditOf({ ...evidence, record: { ...evidence.record, decisions } });
+    expect(problemsOf(replay).join("\n")).toMatch(/outcome recorded `deny`, decided again `allow`/);
+  });
+
+  test("denies what it does not answer about, whatever the policies would have said", async () => {
+    const presidio = await startPresidio([]);
+    onTestFinished(() => presidio.close());
+    const world = await createWorld({ policy: names, turns: [{ calls: [look("box")] }, { text: "done" }] });
+    await world.work({
+      detector: detectorOptionsOf({ COUNTERSIGN_PRESIDIO_URL: presidio.url, COUNTERSIGN_PRESIDIO_TIMEOUT_MS: "100" }),
+    });
+    // The answer that asks for the call has no text, and so nothing to be asked about.
+    presidio.answer(() => undefined);
+    const run = await world.start();
+    expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "response_denied" } });
+    expect((await outcomes(world, run)).slice(2)).toEqual([
+      "1 call deny undecidable gate:detector",
+      "2 call allow all",
+      "2 answer deny undecidable gate:detector",
+      "3 call allow all",
+      "3 answer deny undecidable gate:detector",
+    ]);
+    await expectVerified(await evidenceIn(world, run));
+  });
 });
 
 type Draft = { -readonly [Key in keyof RunRecord]: RunRecord[Key] };

@@ -1,0 +1,152 @@
+import { CodedError } from "../core/errors.ts";
+import { dataClasses } from "../core/labels.ts";
+import type { DataClass } from "../core/labels.ts";
+
+/** A detector that cannot be asked as it is configured. */
+export class DetectorError extends CodedError<"detector_misconfigured"> {}
+
+/** A Presidio analyzer: microsoft.github.io/presidio/api-docs/api-docs.html (`POST /analyze`). */
+export type DetectorOptions = {
+  readonly endpoint: URL;
+  readonly timeoutMs: number;
+  /** ISO 639-1, as the analyzer has models for. */
+  readonly language: string;
+  /** Findings below it are none, from 0 to 1. */
+  readonly minScore: number;
+};
+
+export type Detected =
+  | { readonly status: "found"; readonly classes: readonly DataClass[] }
+  /** It gave no answer that counts as one. `reason` is one line, and holds nothing of the text. */
+  | { readonly status: "failed"; readonly reason: string };
+
+/** The id under which a denial for want of its answer is recorded: as the gate's own, since no policy of ours determined it. */
+export const detectorPolicy = "gate:detector";
+
+const defaultTimeoutMs = 1_000;
+const maxTimeoutMs = 30_000;
+const defaultMinScore = 0.5;
+/** Longer texts are not sent: an analyzer takes seconds for them, and would time out in any case. */
+const maxCharacters = 200_000;
+const maxAnswerBytes = 4 * 1024 * 1024;
+
+/**
+ * The analyzer of the environment, or undefined where none is configured: `COUNTERSIGN_PRESIDIO_URL` is its base (https, except on
+ * loopback), `COUNTERSIGN_PRESIDIO_TIMEOUT_MS` how long it may take (1000), `COUNTERSIGN_PRESIDIO_LANGUAGE` (en),
+ * `COUNTERSIGN_PRESIDIO_MIN_SCORE` (0.5). Throws `detector_misconfigured`: a worker that was told to ask must not start without.
+ */
+export function detectorOptionsOf(env: Readonly<Record<string, string | undefined>>): DetectorOptions | undefined {
+  const base = env["COUNTERSIGN_PRESIDIO_URL"];
+  if (base === undefined || base === "") return undefined;
+  const timeoutMs = Number(env["COUNTERSIGN_PRESIDIO_TIMEOUT_MS"] ?? defaultTimeoutMs);
+  if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > maxTimeoutMs)
+    throw misconfigured(`COUNTERSIGN_PRESIDIO_TIMEOUT_MS: expected milliseconds from 1 to ${maxTimeoutMs}`);
+  const language = env["COUNTERSIGN_PRESIDIO_LANGUAGE"] ?? "en";
+  if (!/^[a-z]{2,3}$/.test(language))
+    throw misconfigured('COUNTERSIGN_PRESIDIO_LANGUAGE: expected a language\'s code, such as "en"');
+  const minScore = Number(env["COUNTERSIGN_PRESIDIO_MIN_SCORE"] ?? defaultMinScore);
+  if (!(minScore >= 0 && minScore <= 1))
+    throw misconfigured("COUNTERSIGN_PRESIDIO_MIN_SCORE: expected a number from 0 to 1");
+  return { endpoint: endpointOf(base), timeoutMs, language, minScore };
+}
+
+function endpointOf(base: string): URL {
+  const hint = "give one like http://127.0.0.1:5002";
+  const url = URL.parse(base);
+  if (url === null) throw misconfigured("COUNTERSIGN_PRESIDIO_URL: expected a URL", hint);
+  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback))
+    throw misconfigured("COUNTERSIGN_PRESIDIO_URL: expected https, or http on loopback", hint);
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
+    throw misconfigured("COUNTERSIGN_PRESIDIO_URL: expected a URL without user, query and fragment", hint);
+  url.pathname = `${url.pathname.replace(/\/+$/, "")}/analyze`;
+  return url;
+}
+
+function misconfigured(message: string, hint?: string): DetectorError {
+  return new DetectorError("detector_misconfigured", message, hint === undefined ? {} : { hint });
+}
+
+/**
+ * Asks the analyzer what personal data a text holds. Never throws: a time-out, a refused connection, a redirect, another status than 200, a
+ * text or an answer that is too long, and an answer that is no list of findings, are all failures.
+ */
+export async function detect(options: DetectorOptions, text: string): Promise<Detected> {
+  const { endpoint, timeoutMs, language, minScore } = options;
+  if (text.trim() === "") return { status: "found", classes: [] };
+  if (text.length > maxCharacters)
+    return failed(`a text of ${text.length} characters is too long for the detector of personal data`);
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const answer = await fetch(endpoint, {
+      method: "POST",
+      headers: { "content-type": "application/json", accept: "application/json" },
+      body: JSON.stringify({ text: text.toWellFormed(), language, score_threshold: minScore }),
+      // A redirect could lead anywhere, and would take the text along.
+      redirect: "manual",
+      signal,
+    });
+    if (answer.status !== 200) {
+      await answer.body?.cancel();
+      return failed(`the detector of personal data answered with status ${answer.status}`);
+    }
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    for await (const piece of answer.body ?? []) {
+      length += piece.length;
+      if (length > maxAnswerBytes) return failed("the answer of the detector of personal data is too long");
+      pieces.push(piece);
+    }
+    return findingsIn(Buffer.concat(pieces).toString("utf8"), minScore);
+  } catch {
+    return failed(
+      signal.aborted
+        ? `the detector of personal data did not answer in ${timeoutMs} ms`
+        : "the detector of personal data cannot be reached",
+    );
+  }
+}
+
+function failed(reason: string): Detected {
+  return { status: "failed", reason };
+}
+
+function findingsIn(text: string, minScore: number): Detected {
+  const malformed = failed("the answer of the detector of personal data is no list of findings");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return malformed;
+  }
+  if (!Array.isArray(value)) return malformed;
+  const found = new Set<DataClass>();
+  for (const finding of value as readonly unknown[]) {
+    if (typeof finding !== "object" || finding === null) return malformed;
+    const { entity_type: entity, score } = finding as { readonly entity_type?: unknown; readonly score?: unknown };
+    if (typeof entity !== "string" || typeof score !== "number") return malformed;
+    const known = score < minScore ? undefined : classOf(entity);
+    if (known !== undefined) found.add(known);
+  }
+  return { status: "found", classes: dataClasses.filter((name) => found.has(name)).toSorted() };
+}
+
+const byEntity: Readonly<Record<string, DataClass>> = {
+  PERSON: "person",
+  EMAIL_ADDRESS: "email",
+  PHONE_NUMBER: "phone",
+  IBAN_CODE: "iban",
+  // An account, though its number has another form.
+  US_BANK_NUMBER: "iban",
+  CREDIT_CARD: "card",
+  MEDICAL_LICENSE: "national_id",
+};
+
+/**
+ * The class of an entity of Presidio's (microsoft.github.io/presidio/supported_entities); what a country gives its people (`US_SSN`,
+ * `UK_NHS`, `IT_PASSPORT`) is a national id. What says too little by itself (dates, places, URLs, addresses of machines) is of none.
+ */
+function classOf(entity: string): DataClass | undefined {
+  if (Object.hasOwn(byEntity, entity)) return byEntity[entity];
+  return /^[A-Z]{2}_[A-Z_]+$/.test(entity) ? "national_id" : undefined;
+}
