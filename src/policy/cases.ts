@@ -213,7 +213,7 @@ function refuseUndeclared(
 ): void {
   const unknown = Object.keys(facts?.history ?? {}).find((fact) => !declared.some(({ name }) => name === fact));
   if (unknown === undefined) return;
-  throw new PolicyError("cases_invalid", `${file}: ${where}: history.yaml declares no fact ${JSON.stringify(unknown)}`);
+  throw new PolicyError("cases_invalid", `${file}: ${where}: the pack counts no fact ${JSON.stringify(unknown)}`);
 }
 
 function plainOf(yaml: string, file: string): unknown {

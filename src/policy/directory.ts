@@ -4,12 +4,18 @@ import { join } from "node:path";
 import { parseCases } from "./cases.ts";
 import type { CaseTable } from "./cases.ts";
 import { PolicyError, refuseErrors } from "./errors.ts";
+import type { PolicyProblem } from "./errors.ts";
 import { parseHistory } from "./history-facts.ts";
 import type { HistoryFile } from "./history-facts.ts";
 import { maxFileLength, policySetOf } from "./policy-set.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
+import { parseRates, placesOfRates } from "./rates.ts";
+import type { RatesFile } from "./rates.ts";
 
-/** A pack: the policies of a directory's `*.cedar` files, the facts of its `history.yaml`, and its `cases.yaml` (both empty if it has none). */
+/**
+ * A pack: the policies of a directory's `*.cedar` files, the facts of its `history.yaml`, the policies and facts of its `rates.yaml`, and its `cases.yaml`
+ * (all empty if it has none).
+ */
 export type PolicyDirectory = CaseTable & {
   readonly document: PolicySetDocument;
   readonly sources: PolicySources;
@@ -27,12 +33,27 @@ export async function loadPolicyDirectory(directory: string): Promise<PolicyDire
   }
   const files = await Promise.all(cedarNames.map(async (name) => ({ name, text: await readText(directory, name) })));
   const history = names.includes("history.yaml") ? parseHistory(await readText(directory, "history.yaml")) : noHistory;
-  const { document, sources, problems } = policySetOf(files, history.facts);
-  refuseErrors([...problems, ...history.problems]);
+  const rates = names.includes("rates.yaml") ? await readText(directory, "rates.yaml") : undefined;
+  const { policies, facts, problems: rateProblems } = rates === undefined ? noRates : parseRates(rates);
+  const written = policies.map(({ text }) => ({ name: "rates.yaml", text }));
+  const { document, sources, problems } = policySetOf([...files, ...written], [...history.facts, ...facts]);
+  refuseErrors([...problems, ...history.problems, ...rateProblems, ...countedTwice(document)]);
   const table = names.includes("cases.yaml")
     ? parseCases(await readText(directory, "cases.yaml"), "cases.yaml", document.history)
     : { tools: [], cases: [] };
-  return { document, sources: new Map([...sources, ...history.sources]), ...table };
+  const places = rates === undefined ? [] : placesOfRates({ policies }, rates);
+  return { document, sources: new Map([...sources, ...history.sources, ...places]), ...table };
+}
+
+const noRates: RatesFile = { policies: [], facts: [], problems: [] };
+
+/** Facts that `history.yaml` and `rates.yaml` both declare. */
+function countedTwice({ history = [] }: PolicySetDocument): PolicyProblem[] {
+  const names = history.map(({ name }) => name);
+  const twice = names.filter((name, index) => names.indexOf(name) !== index);
+  return twice.map((name) => {
+    return { severity: "error", file: "history.yaml", message: `fact ${name} is what a rate of rates.yaml counts` };
+  });
 }
 
 const noHistory: HistoryFile = { facts: [], sources: new Map(), problems: [] };

@@ -22,8 +22,11 @@ const maxFacts = 50;
 const name = z
   .string()
   .regex(namePattern, "a fact's name is letters, digits and _, and begins with a lower-case letter");
+export const countableAction = z
+  .string()
+  .refine(isCountable, "expected tool/NAME, group/NAME, effect/CLASS, tool or model");
 const actions = z
-  .array(z.string().refine(isCountable, "expected tool/NAME, group/NAME, effect/CLASS, tool or model"))
+  .array(countableAction)
   .min(1)
   .max(20)
   .refine((given) => new Set(given).size === given.length, "an action is named twice");
@@ -52,10 +55,11 @@ export const historyFacts = z
   .refine((facts) => new Set(facts.map((fact) => fact.name)).size === facts.length, "two facts have one name");
 
 const per = z.enum(historyScopes);
-const within = z
+/** How far back from a decision. */
+export const window = z
   .string()
-  .refine((text) => durationMs(text) <= maxWithinMs, "expected 30s, 15m, 1h or 7d, at most 366d")
-  .optional();
+  .refine((text) => windowMs(text) <= maxWithinMs, "expected 30s, 15m, 1h or 7d, at most 366d");
+const within = window.optional();
 
 /** A fact as a person writes it: one of these two, told apart by hand so that what is wrong is said at its own place. */
 const writtenFact = z
@@ -96,9 +100,9 @@ export function parseHistory(yaml: string, file = "history.yaml"): HistoryFile {
   }
   const facts = Object.entries(parsed.value.facts)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([called, { count, sum, of, per: scope, within: window }]): HistoryFact => {
+    .map(([called, { count, sum, of, per: scope, within: back }]): HistoryFact => {
       const counted = { actions: (count ?? of ?? []).toSorted(), per: scope };
-      const windowed = window === undefined ? {} : { withinMs: durationMs(window) };
+      const windowed = back === undefined ? {} : { withinMs: windowMs(back) };
       return sum === undefined
         ? { name: called, measure: "count", ...counted, ...windowed }
         : { name: called, measure: "sum", argument: sum, ...counted, ...windowed };
@@ -120,7 +124,7 @@ function placesOf(yaml: string, file: string): PolicySources {
   );
 }
 
-function durationMs(text: string): number {
+export function windowMs(text: string): number {
   const match = durationPattern.exec(text);
   return Number(match?.[1] ?? Number.NaN) * (unitMs[match?.[2] ?? ""] ?? Number.NaN);
 }

@@ -123,7 +123,7 @@ describe("a pack with facts", () => {
     };
     await expect(loadPolicyDirectory(await packOf(cases))).rejects.toMatchObject({
       code: "cases_invalid",
-      message: 'cases.yaml: case "one": history.yaml declares no fact "refund"',
+      message: 'cases.yaml: case "one": the pack counts no fact "refund"',
     });
     const wrong = { "a.cedar": permit, "history.yaml": "v: 1\nfacts:\n  f: { count: [tool], per: nobody }" };
     await expect(loadPolicyDirectory(await packOf(wrong))).rejects.toThrow(/^history\.yaml:3: facts\.f\.per: /);
