@@ -73,6 +73,7 @@ function resultLines(record: RunRecord, step: StepRecord): readonly string[] {
     const { content, toolCalls } = result;
     return [
       ...(content === "" ? [] : [`answered: ${content}`]),
+      ...(result.problem === undefined ? [] : [`told the model: ${result.problem}`]),
       ...toolCalls.map((call) => `wants: ${call.name}(${call.arguments})`),
     ];
   }

@@ -57,7 +57,7 @@ export function decisionLine(decision: DecisionView, step: StepView, { colors }:
   const place = String(step.seq).padStart(3);
   const what =
     step.kind === "model"
-      ? `model ${safe(step.name)}`
+      ? `${decision.about === "answer" ? "answer of" : "model"} ${safe(step.name)}`
       : `${step.kind} ${safe(step.name)} ${brief(step.arguments ?? "", shown)}`;
   const why = [
     ...(decision.code === null ? [] : [decision.code]),
@@ -94,6 +94,7 @@ function resultLine(step: StepView, spoken: boolean): string | undefined {
   if (step.result === undefined) return step.state === "done" ? undefined : step.state;
   // A model step that was denied left a denial, as a tool step does.
   const result = step.result as unknown as ModelResult | ToolResult;
+  if ("content" in result && result.withheld === true) return `withheld: ${brief(result.problem ?? "", shown)}`;
   if ("content" in result) return result.content === "" || spoken ? undefined : `says: ${brief(result.content, shown)}`;
   switch (result.status) {
     case "ok":

@@ -52,6 +52,7 @@ export function viewOfDecision(row: DecisionRow): DecisionView {
   return {
     seq: row.seq,
     n: row.n,
+    about: row.facts.response === undefined ? "call" : "answer",
     outcome: row.outcome,
     code: row.code !== null && isDenialCode(row.code) ? row.code : null,
     policies: [...row.policies],

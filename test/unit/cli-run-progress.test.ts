@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 
 import type { StepView } from "../../src/api/index.ts";
 import { RunProgress } from "../../src/cli/run-progress.ts";
+import { withheldAnswer } from "../../src/core/transcript.ts";
 import { createTerminal } from "../../src/cli/terminal.ts";
 
 function shown(step: Partial<StepView>): string {
@@ -17,6 +18,11 @@ const denied = { status: "denied", code: "no_price", message: "the model has no 
 
 test.each<[string, Partial<StepView>, string]>([
   ["an answer", { kind: "model", result: { content: "hello", toolCalls: [], finishReason: "stop" } }, "says: hello"],
+  [
+    "an answer that policy withheld",
+    { kind: "model", result: withheldAnswer("it holds a secret") as never },
+    "withheld: Your answer was not let through: it holds a secret. Answer again without that.",
+  ],
   [
     "a model step that was denied",
     { kind: "model", state: "denied", result: denied },
