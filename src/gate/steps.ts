@@ -61,10 +61,11 @@ export function createSteps(
       const conversation = await conversationOf(run, step.input.seq);
       return resolveModelStep(run, step.input, conversation, options.priceOf(run.release.document.model.name));
     }
-    const [asked, { flow }] = await Promise.all([
-      askedFor(run.id, step.input.model),
-      conversationOf(run, step.input.model),
-    ]);
+    // Both at once; of what is wrong with either, always the same is told.
+    const conversation = conversationOf(run, step.input.model);
+    conversation.catch(() => undefined);
+    const asked = await askedFor(run.id, step.input.model);
+    const { flow } = await conversation;
     const resolved = resolveToolStep(run, step.input, asked, flow);
     if (resolved === undefined)
       throw new GateError("invalid_step", `step ${step.input.model} asked for no call ${step.input.call}`);
