@@ -1,3 +1,4 @@
 export { lifecycleActivities } from "./lifecycle.ts";
 export { modelActivity } from "./model.ts";
+export { retrievalActivity } from "./retrieval.ts";
 export { toolActivity } from "./tool.ts";

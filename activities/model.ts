@@ -1,6 +1,7 @@
 import { codeOf } from "../src/core/errors.ts";
 import type { Json, JsonSchema } from "../src/core/json.ts";
 import type { TokenUsage } from "../src/core/money.ts";
+import { callablesOf } from "../src/core/retrieval.ts";
 import type { ModelResult } from "../src/core/transcript.ts";
 import { assertGoverned } from "../src/gate/index.ts";
 import type { EffectOutcome, GovernedModelCall } from "../src/gate/index.ts";
@@ -24,7 +25,8 @@ export function modelActivity(
 ): (call: GovernedModelCall) => Promise<EffectOutcome> {
   return async (call) => {
     assertGoverned(call, "model");
-    const { model, tools, output } = call.run.release.document;
+    const { model, output } = call.run.release.document;
+    const tools = callablesOf(call.run.release.document);
     try {
       const { usage, ...answer } = await provider.complete(
         {

@@ -14,18 +14,23 @@ const maxMessageCharacters = 4_000;
 export function toolActivity(toolRoots: readonly string[]): (call: GovernedToolCall) => Promise<EffectOutcome> {
   return async (call) => {
     assertGoverned(call, "tool");
-    let tool: Tool;
-    try {
-      tool = await resolveTool(call.tool, toolRoots);
-    } catch (error) {
-      if (!(error instanceof ToolLoadError)) throw error;
-      const message = error.hint === undefined ? error.message : `${error.message}: ${error.hint}`;
-      // That the code is not here says nothing of the attempt that began the call; another worker may have it.
-      const begun = call.resumed && call.tool.effect !== "read";
-      return { status: begun ? "retry" : "failed", code: error.code, message };
-    }
-    return perform(call, tool);
+    return performCall(call, toolRoots);
   };
+}
+
+/** Calls what the release pins. Whatever a model may call goes through here; a retrieval's result is made of documents. */
+export async function performCall(call: GovernedToolCall, toolRoots: readonly string[]): Promise<EffectOutcome> {
+  let tool: Tool;
+  try {
+    tool = await resolveTool(call.tool, toolRoots);
+  } catch (error) {
+    if (!(error instanceof ToolLoadError)) throw error;
+    const message = error.hint === undefined ? error.message : `${error.message}: ${error.hint}`;
+    // That the code is not here says nothing of the attempt that began the call; another worker may have it.
+    const begun = call.resumed && call.tool.effect !== "read";
+    return { status: begun ? "retry" : "failed", code: error.code, message };
+  }
+  return perform(call, tool);
 }
 
 async function perform(call: GovernedToolCall, tool: Tool): Promise<EffectOutcome> {
@@ -46,13 +51,13 @@ async function perform(call: GovernedToolCall, tool: Tool): Promise<EffectOutcom
     // Not even a ToolError says anything of the earlier attempt: only that it could not be asked about.
     return unclear(call, tool, error);
   }
-  if (found !== undefined) return result(found);
+  if (found !== undefined) return result(call, found);
   try {
-    return result(await untilAborted(() => tool.execute(call.args, context), call.signal));
+    return result(call, await untilAborted(() => tool.execute(call.args, context), call.signal));
   } catch (error) {
     const code = codeOf(error);
     if (error instanceof Error && (code === "result_unusable" || (code === "tool_failed" && saysAll(call))))
-      return toldToModel(error.message);
+      return toldToModel(call, error.message);
     return unclear(call, tool, error);
   }
 }
@@ -71,9 +76,9 @@ async function lookUp(call: GovernedToolCall, tool: Tool, context: ToolContext):
   return undefined;
 }
 
-function toldToModel(message: string): EffectOutcome {
+export function toldToModel({ kind }: GovernedToolCall, message: string): EffectOutcome {
   const text = message.toWellFormed().slice(0, maxMessageCharacters).toWellFormed();
-  return { status: "result", kind: "tool", result: { status: "error", message: text } };
+  return { status: "result", kind, result: { status: "error", message: text } };
 }
 
 /** A tool need not listen to its signal for its time to be up. */
@@ -91,16 +96,16 @@ async function untilAborted<Value>(work: () => Promise<Value>, signal: AbortSign
   }
 }
 
-function result(value: Json | undefined): EffectOutcome {
+export function result(call: GovernedToolCall, value: Json | undefined): EffectOutcome {
   let length: number;
   try {
     length = Buffer.byteLength(canonicalText(value ?? null));
   } catch {
-    return toldToModel("the tool did its work, but its result is not JSON");
+    return toldToModel(call, "the tool did its work, but its result is not JSON");
   }
   if (length < maxPayloadBytes)
-    return { status: "result", kind: "tool", result: { status: "ok", value: value ?? null } };
-  return toldToModel(`the tool did its work, but its result of ${length} bytes is too large to keep`);
+    return { status: "result", kind: call.kind, result: { status: "ok", value: value ?? null } };
+  return toldToModel(call, `the tool did its work, but its result of ${length} bytes is too large to keep`);
 }
 
 /** The tool threw something else, or its time was up: it may have happened half-way. */

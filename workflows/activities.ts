@@ -16,7 +16,7 @@ const ordinary = proxyActivities<StepActivities>({
   retry,
 });
 
-/** The fast lane: one marker in the history instead of six events, for tools that are short and harmless to run again. */
+/** The fast lane: one marker in the history instead of six events, for calls that are short and harmless to run again. */
 const local = proxyLocalActivities<StepActivities>({
   startToCloseTimeout: "45s",
   // Longer pauses are timers of the workflow, so that a local activity cannot hold its workflow task for ever.
@@ -25,7 +25,11 @@ const local = proxyLocalActivities<StepActivities>({
   retry,
 });
 
-export const steps = { model: ordinary.model, tool: ordinary.tool, localTool: local.tool };
+export const steps = {
+  model: ordinary.model,
+  tool: { ordinary: ordinary.tool, local: local.tool },
+  retrieval: { ordinary: ordinary.retrieval, local: local.retrieval },
+};
 
 const bookkeeping = proxyLocalActivities<LifecycleActivities>({
   startToCloseTimeout: "30s",

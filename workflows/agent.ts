@@ -54,7 +54,7 @@ type Ending =
 type StepResult = ModelStepResult | ToolStepResult;
 
 /**
- * One run of an agent: ask the model, make the tool calls it asks for, until it answers. All it holds are references and counts:
+ * One run of an agent: ask the model, make the calls it asks for, until it answers. All it holds are references and counts:
  * what is asked, answered and allowed is in the record, where only the gate writes.
  */
 export async function agent(input: AgentWorkflowInput): Promise<AgentWorkflowResult> {
@@ -146,18 +146,19 @@ class AgentRun {
           ? failed("response_denied", "policy did not let the answer go further, and the model has had its repair")
           : failed("invalid_output", "the answer does not fit the output schema, and neither did the repaired one");
       case "calls":
-        return this.#act(model, asked.lanes);
+        return this.#act(model, asked.lanes, asked.retrievals);
       case "halted":
         return failed(asked.code, asked.message);
     }
   }
 
-  async #act(model: number, lanes: readonly Lane[]): Promise<Ending | undefined> {
+  /** What is a retrieval is in the model step's recorded result, so histories from before there were any replay as they are. */
+  async #act(model: number, lanes: readonly Lane[], retrievals: readonly number[] = []): Promise<Ending | undefined> {
     this.#phase = "acting";
     const calls = lanes.map((lane, call) => {
       const seq = this.#takeSeq();
-      const tool = lane === "local" ? steps.localTool : steps.tool;
-      return this.#step({ model, call }, (grant) => tool({ run: this.#run, seq, model, call, ...grant }));
+      const ask = steps[retrievals.includes(call) ? "retrieval" : "tool"][lane];
+      return this.#step({ model, call }, (grant) => ask({ run: this.#run, seq, model, call, ...grant }));
     });
     // All are waited for, whatever becomes of one: an effect under way is let come to its recorded end.
     const settled = await Promise.allSettled(calls);

@@ -5,6 +5,8 @@ import { destinationNames } from "../core/labels.schema.ts";
 import { confidentialities } from "../core/labels.ts";
 import { channels, maxToolTimeoutMs, riskTiers } from "../core/release.ts";
 import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
+import { sourceFields } from "../core/retrieval.schema.ts";
+import type { RetrievalSource } from "../core/retrieval.ts";
 import { digest, jsonObject, name, principalId, time, toolName } from "./common.schema.ts";
 
 export const channel = z.enum(channels);
@@ -36,6 +38,10 @@ export const toolDefinition: z.ZodType<ToolDefinition, ToolDefinition> = z
   })
   .meta({ id: "ToolDefinition" });
 
+export const retrievalSource: z.ZodType<RetrievalSource, RetrievalSource> = z
+  .strictObject({ ...sourceFields, implementation })
+  .meta({ id: "RetrievalSource" });
+
 /** What a release is made of. The server hashes it; a client cannot choose its name. */
 export const releaseDocument: z.ZodType<ReleaseDocument, ReleaseDocument> = z
   .strictObject({
@@ -51,6 +57,7 @@ export const releaseDocument: z.ZodType<ReleaseDocument, ReleaseDocument> = z
     }),
     prompt: z.string().min(1).max(200_000),
     tools: z.array(toolDefinition).max(200),
+    retrieval: z.exactOptional(z.array(retrievalSource).min(1).max(50)),
     limits: z.strictObject({
       maxSteps: z.int().min(1).max(100_000),
       maxCostMicroUsd: z.int().min(1).max(1_000_000_000_000),

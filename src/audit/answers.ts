@@ -1,5 +1,6 @@
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
@@ -59,7 +60,7 @@ function speaksOfAnswers(record: RunRecord, policySet: Digest): boolean {
   const document = record.policySets[policySet];
   if (document === undefined) return false;
   try {
-    return compilePolicies(parsePolicySet(document), record.release.tools).slices.has(responseAction);
+    return compilePolicies(parsePolicySet(document), callablesOf(record.release)).slices.has(responseAction);
   } catch (error) {
     if (error instanceof PolicyError) return false;
     throw error;

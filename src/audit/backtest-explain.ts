@@ -2,6 +2,7 @@ import type { ApprovalRequirement, DecisionOutcome, Obligation, RunFacts } from 
 import { CodedError } from "../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import type { ApprovalRecord, DecisionRecord, RunRecord } from "../core/run-record.ts";
 import { exhaustedBy, withBudgets } from "../gate/index.ts";
 import { compilePolicies, consideredFor, explain, parsePolicySet, PolicyError, requestJson } from "../policy/index.ts";
@@ -80,7 +81,7 @@ export function explainDecision(record: RunRecord, seq: number, n?: number): Dec
     policySet: decision.policySet,
     obligations: again.obligations,
     request: decision.request,
-    arguments: call?.kind === "tool" ? call.arguments : null,
+    arguments: call !== undefined && "arguments" in call ? call.arguments : null,
     facts: decision.facts,
     policies,
     approvals: approvals.map(viewOfApproval),
@@ -141,7 +142,7 @@ function compiledOf(record: RunRecord, digest: Digest): CompiledPolicies | undef
   const document: Json | undefined = record.policySets[digest];
   if (document === undefined) return undefined;
   try {
-    return compilePolicies(parsePolicySet(document), record.release.tools);
+    return compilePolicies(parsePolicySet(document), callablesOf(record.release));
   } catch (error) {
     if (error instanceof PolicyError) return undefined;
     throw error;

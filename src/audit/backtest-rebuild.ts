@@ -4,16 +4,17 @@ import { codeOf } from "../core/errors.ts";
 import type { Digest } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { Release } from "../core/release.ts";
+import { callablesOf, callKinds, kindOf } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { countRunHistory, policyRequestOf } from "../gate/index.ts";
 import type { CountedStep, ResolvedStep, RunContext } from "../gate/index.ts";
 import {
+  actionOfTool,
+  callAction,
   detectorPolicy,
   groupsOfTool,
-  modelAction,
   remotePolicy,
   responseAction,
-  toolAction,
 } from "../policy/index.ts";
 import type { CompiledPolicies, PolicyRequest } from "../policy/index.ts";
 import { canonicalText, digestOf } from "../store/index.ts";
@@ -49,7 +50,7 @@ export function createRebuilder(run: DecidedRun, release: Release, team: string,
     counted ??= run.decisions
       .filter((step) => step.outcome === "allow" && step.facts.response === undefined)
       .map((step) => {
-        const args = step.kind === "tool" ? argumentsOf(step) : {};
+        const args = step.kind === "model" ? {} : argumentsOf(step);
         // A call whose arguments are lost still counts; a sum over it is refused below.
         const known = typeof args === "string" ? {} : args;
         return { kind: step.kind, name: step.name, arguments: known, at: step.at, seq: step.seq };
@@ -68,7 +69,7 @@ export function createRebuilder(run: DecidedRun, release: Release, team: string,
       return "a sum goes over arguments that cannot be read";
     }
     try {
-      const again = countRunHistory(others, earlier, step.at, release.document.tools, actionsOf);
+      const again = countRunHistory(others, earlier, step.at, callablesOf(release.document), actionsOf);
       return { ...again, ...Object.fromEntries(recorded.map(({ name }) => [name, step.facts.history[name] ?? 0])) };
     } catch (error) {
       if (codeOf(error) === "history_uncountable") return "a sum cannot be counted";
@@ -78,7 +79,7 @@ export function createRebuilder(run: DecidedRun, release: Release, team: string,
 
   /** What an obligation changed was made with other arguments than the model asked for. */
   function isUnreadable(step: DecidedStep): boolean {
-    if (step.kind !== "tool" || step.outcome !== "allow") return false;
+    if (step.kind === "model" || step.outcome !== "allow") return false;
     return step.effective !== null || typeof argumentsOf(step) === "string";
   }
 
@@ -106,7 +107,7 @@ const gateCodes: ReadonlySet<string> = new Set([
 
 function actionOf({ kind, name, facts }: DecidedStep): string {
   if (facts.response !== undefined) return responseAction;
-  return kind === "model" ? modelAction : toolAction(name);
+  return callAction(kind, name);
 }
 
 /** Denied by the gate itself, or by a remote decision point. `gate:undecidable` is not: another set may fit the release, or want nothing counted. */
@@ -130,25 +131,27 @@ function contextOf(run: DecidedRun, release: Release, team: string): RunContext 
 /** As much of a step as the engine is asked about. */
 function resolve(step: DecidedStep, argumentsOf: (step: DecidedStep) => JsonObject | string): ResolvedStep | string {
   if (step.kind === "model") return { kind: "model", name: step.name } as ResolvedStep;
-  if (step.kind !== "tool") return `steps of kind ${step.kind} are not decided again`;
+  if (!callKinds.some((kind) => kind === step.kind)) return `steps of kind ${step.kind} are not decided again`;
   const args = argumentsOf(step);
-  return typeof args === "string" ? args : ({ kind: "tool", name: step.name, args } as unknown as ResolvedStep);
+  return typeof args === "string" ? args : ({ kind: step.kind, name: step.name, args } as unknown as ResolvedStep);
 }
 
 /** The arguments that were decided on, checked against the digest that the step is recorded with; or why there are none. */
 function readArguments(step: DecidedStep, { document }: Release): JsonObject | string {
   const call = (step.asked as unknown as ModelResult | undefined)?.toolCalls?.[step.callIndex ?? -1];
   if (call === undefined) return "the call's arguments cannot be read";
-  const tool = document.tools.find(({ name }) => name === step.name);
-  if (tool === undefined) return "the release has no such tool";
+  const tool = callablesOf(document).find((one) => one.name === step.name && kindOf(one) === step.kind);
+  if (tool === undefined) return `the release has no such ${step.kind}`;
   const parsed = parseArguments(call.arguments, tool.parameters);
   if (!parsed.ok) return "the call's arguments do not fit the tool";
   return digestOf(parsed.value) === step.arguments ? parsed.value : "the call's arguments are not the recorded ones";
 }
 
 function createActions({ document }: Release): (step: CountedStep) => readonly string[] {
-  const ofTool = new Map(document.tools.map((tool) => [tool.name, [toolAction(tool.name), ...groupsOfTool(tool)]]));
-  return ({ kind, name }) => (kind === "model" ? [modelAction] : (ofTool.get(name) ?? [`${kind}/${name}`]));
+  const known = new Map(
+    callablesOf(document).map((tool) => [actionOfTool(tool), [actionOfTool(tool), ...groupsOfTool(tool)]]),
+  );
+  return ({ kind, name }) => known.get(callAction(kind, name)) ?? [callAction(kind, name)];
 }
 
 function isSameFact(fact: HistoryFact, declared: readonly HistoryFact[]): boolean {

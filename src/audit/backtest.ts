@@ -3,6 +3,7 @@ import { LRUCache } from "lru-cache";
 import type { HistoryFact } from "../core/decision.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Release } from "../core/release.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import { exhaustedBy, withBudgets } from "../gate/index.ts";
 import {
   causeOf,
@@ -131,7 +132,7 @@ async function prepare(
 function compiledFor(document: PolicySetDocument, release: Release): CompiledPolicies | undefined {
   const checked = parsePolicySet(document);
   try {
-    return compilePolicies(checked, release.document.tools);
+    return compilePolicies(checked, callablesOf(release.document));
   } catch (error) {
     if (error instanceof PolicyError) return undefined;
     throw error;

@@ -2,6 +2,7 @@ import type { ApprovalRequirement, DenialCode, ResponseFacts } from "../core/dec
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { FlowFacts } from "../core/labels.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { transcript } from "../core/transcript.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
@@ -20,16 +21,15 @@ import {
 } from "../gate/index.ts";
 import type { Flow, ResolvedStep, RunContext } from "../gate/index.ts";
 import {
+  callAction,
   compilePolicies,
   detectorPolicy,
   explain,
-  modelAction,
   parsePolicySet,
   PolicyError,
   remotePolicy,
   requestJson,
   responseAction,
-  toolAction,
 } from "../policy/index.ts";
 import type { Approved, CompiledPolicies } from "../policy/index.ts";
 import { canonicalText, digestOf } from "../store/canonical.ts";
@@ -87,6 +87,7 @@ export function runContextOf(record: RunRecord): RunContext {
 function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): readonly string[] {
   const resolved = resolve(record, run, step);
   const problems: string[] = [];
+  expect(problems, "kind", recorded, step.kind, resolved.kind);
   expect(problems, "action", recorded, step.action, resolved.actionDigest);
   expect(problems, "name", recorded, step.name, resolved.name);
   expect(problems, "arguments", recorded, step.arguments, resolved.arguments);
@@ -166,13 +167,13 @@ function knownOf(
 
 function actionOf({ kind, name }: ResolvedStep, { facts }: DecisionRecord): string {
   if (facts.response !== undefined) return responseAction;
-  return kind === "model" ? modelAction : toolAction(name);
+  return callAction(kind, name);
 }
 
 /** Undefined where the set does not fit the release: the gate denies everything then. */
 function compiledFor(document: Json, record: RunRecord): CompiledPolicies | undefined {
   try {
-    return compilePolicies(parsePolicySet(document), record.release.tools);
+    return compilePolicies(parsePolicySet(document), callablesOf(record.release));
   } catch (error) {
     if (error instanceof PolicyError) return undefined;
     throw error;

@@ -3,8 +3,9 @@ import { dirname, extname, isAbsolute, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
+import type { RetrievalSource } from "../core/retrieval.ts";
 import { parseManifest, releaseOf } from "../registry/index.ts";
-import type { AgentInCode, AgentManifest, ManifestTool } from "../registry/index.ts";
+import type { AgentInCode, AgentManifest, ManifestSource, ManifestTool } from "../registry/index.ts";
 import { loadToolModule } from "../tools/index.ts";
 import { CliError } from "./cli-error.ts";
 
@@ -35,7 +36,8 @@ async function fromManifest(file: string, path: string, roots: readonly string[]
   const manifest = parseManifest(await readText(file, path), file);
   const folder = dirname(path);
   const tools = await Promise.all(manifest.tools.map((tool) => definitionsOf(tool, folder, roots)));
-  return releaseOf(manifest, await promptOf(manifest, folder), tools.flat()).document;
+  const sources = await Promise.all(manifest.retrieval.map((source) => sourcesOf(source, folder, roots)));
+  return releaseOf(manifest, await promptOf(manifest, folder), tools.flat(), undefined, sources.flat()).document;
 }
 
 async function definitionsOf(
@@ -44,13 +46,35 @@ async function definitionsOf(
   roots: readonly string[],
 ): Promise<readonly ToolDefinition[]> {
   if (!("module" in tool)) return [httpDefinition(tool)];
-  const loaded = await loadBelow(resolve(folder, tool.module), roots);
-  if (tool.names === undefined) return loaded;
-  return tool.names.map((name) => {
-    const found = loaded.find((definition) => definition.name === name);
+  const { tools } = await loadBelow(resolve(folder, tool.module), roots);
+  return named("tool", tool, tools);
+}
+
+async function sourcesOf(
+  source: ManifestSource,
+  folder: string,
+  roots: readonly string[],
+): Promise<readonly RetrievalSource[]> {
+  if ("module" in source) {
+    const { sources } = await loadBelow(resolve(folder, source.module), roots);
+    return named("source", source, sources);
+  }
+  const { timeout, timeoutMs: _, http, ...facts } = source;
+  return [{ ...facts, timeoutMs: timeout, implementation: { kind: "http", ...http } }];
+}
+
+/** Those of a module that a manifest names; all where it names none. */
+function named<Item extends { readonly name: string }>(
+  what: string,
+  { module, names }: { readonly module: string; readonly names?: readonly string[] | undefined },
+  loaded: readonly Item[],
+): readonly Item[] {
+  if (names === undefined) return loaded;
+  return names.map((name) => {
+    const found = loaded.find((item) => item.name === name);
     if (found !== undefined) return found;
-    throw new CliError("manifest_unusable", `\`${tool.module}\` has no tool \`${name}\``, {
-      hint: `it has ${loaded.map((definition) => `\`${definition.name}\``).join(", ") || "none"}`,
+    throw new CliError("manifest_unusable", `\`${module}\` has no ${what} \`${name}\``, {
+      hint: `it has ${loaded.map((item) => `\`${item.name}\``).join(", ") || "none"}`,
     });
   });
 }
@@ -84,12 +108,16 @@ async function fromCode(file: string, path: string, roots: readonly string[]): P
       hint: "export what `defineAgent({ … })` returns",
     });
   }
-  const tools = agent.tools.map(({ definition }) => loaded.find((candidate) => candidate.name === definition.name));
-  return releaseOf(
-    agent,
-    await promptOf(agent, dirname(path)),
-    tools.filter((tool) => tool !== undefined),
-  ).document;
+  const prompt = await promptOf(agent, dirname(path));
+  const tools = ofAgent(agent.tools, loaded.tools);
+  return releaseOf(agent, prompt, tools, undefined, ofAgent(agent.retrieval, loaded.sources)).document;
+}
+
+function ofAgent<Item extends { readonly name: string }>(
+  wanted: AgentInCode["tools"],
+  loaded: readonly Item[],
+): readonly Item[] {
+  return wanted.flatMap(({ definition }) => loaded.find((item) => item.name === definition.name) ?? []);
 }
 
 function isAgent(value: unknown): value is AgentInCode {
@@ -103,14 +131,23 @@ function isAgent(value: unknown): value is AgentInCode {
   );
 }
 
-/** The definitions of a module below one of `roots`: the one that it is below is asked alone. */
-async function loadBelow(module: string, roots: readonly string[]): Promise<readonly ToolDefinition[]> {
+/** What a module defines below one of `roots`: the one that it is below is asked alone. */
+async function loadBelow(
+  module: string,
+  roots: readonly string[],
+): Promise<{ readonly tools: readonly ToolDefinition[]; readonly sources: readonly RetrievalSource[] }> {
   const home = roots.find((root) => {
     const inside = relative(root, module);
     return !inside.startsWith("..") && !isAbsolute(inside);
   });
   const loaded = await loadToolModule(module, home === undefined ? roots : [home]);
-  return loaded.map(({ definition }) => definition);
+  const definitions = loaded.map(({ definition }) => definition);
+  return {
+    tools: definitions.filter(({ source }) => source === undefined),
+    sources: definitions.flatMap(({ source, implementation }) =>
+      source === undefined ? [] : { ...source, implementation },
+    ),
+  };
 }
 
 async function promptOf(agent: AgentManifest | AgentInCode, folder: string): Promise<string> {

@@ -2,7 +2,8 @@ import { stat } from "node:fs/promises";
 
 import type { Digest } from "../core/ids.ts";
 import { digestPattern, namePattern } from "../core/ids.ts";
-import type { ToolDefinition } from "../core/release.ts";
+import { callablesOf, kindOf } from "../core/retrieval.ts";
+import type { Callable } from "../core/retrieval.ts";
 import type { PolicyDirectory, PolicySetDocument } from "../policy/index.ts";
 import type { Cli } from "./cli.ts";
 import { CliError } from "./cli-error.ts";
@@ -67,15 +68,15 @@ export function sinceOf(text: string, now: Date): string {
   throw new CliError("usage", `--since: \`${text}\` is no time`, { hint: "give 30d, 12h, or 2026-11-01" });
 }
 
-/** Of the team's agents in production; one of each name. */
-export async function toolsOf({ client }: Cli, team: string): Promise<readonly ToolDefinition[]> {
+/** Tools and sources of the team's agents in production; one of each kind and name. */
+export async function toolsOf({ client }: Cli, team: string): Promise<readonly Callable[]> {
   const { agents } = await client.listAgents({});
   const own = agents.filter((agent) => agent.team === team);
   if (own.length === 0)
     throw new CliError("usage", `team \`${team}\` has no agents`, { hint: "see `countersign agent list`" });
   const details = await Promise.all(own.map((agent) => client.showAgent({ params: agent })));
-  const tools = details.flatMap((detail) => detail.production?.document.tools ?? []);
-  return [...new Map(tools.map((tool) => [tool.name, tool])).values()];
+  const tools = details.flatMap(({ production }) => (production === null ? [] : callablesOf(production.document)));
+  return [...new Map(tools.map((tool) => [`${kindOf(tool)}/${tool.name}`, tool])).values()];
 }
 
 export function setLine(policySet: string, policies: number): string {

@@ -10,7 +10,7 @@ export type Lane = "local" | "ordinary";
 
 export type ModelStepInput = { readonly run: RunId; readonly seq: number; readonly grant?: ApprovalId };
 
-/** `call` names the tool call: the index in what the model step `model` asked for. */
+/** A tool call or a retrieval. `call` names it: the index in what the model step `model` asked for. */
 export type ToolStepInput = {
   readonly run: RunId;
   readonly seq: number;
@@ -27,8 +27,8 @@ export type Frozen = { readonly status: "frozen" };
 export type Halted = { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string };
 
 export type ModelStepResult =
-  /** A lane for each tool call that the model asked for. */
-  | { readonly status: "calls"; readonly lanes: readonly Lane[] }
+  /** A lane for each call that the model asked for. `retrievals`: which of them ask a source, by index; absent: none. */
+  | { readonly status: "calls"; readonly lanes: readonly Lane[]; readonly retrievals?: readonly number[] }
   | { readonly status: "answer" }
   /** The answer does not fit the output schema, or (`withheld`) policy did not let it go further. */
   | { readonly status: "invalid"; readonly withheld?: true }
@@ -58,6 +58,7 @@ export type CloseRunResult = { readonly result?: Digest };
 export type StepActivities = {
   model(input: ModelStepInput): Promise<ModelStepResult>;
   tool(input: ToolStepInput): Promise<ToolStepResult>;
+  retrieval(input: ToolStepInput): Promise<ToolStepResult>;
 };
 /** Bookkeeping in Postgres alone, without outside effect: the only activities the gate lets pass undecided. */
 export type LifecycleActivities = {

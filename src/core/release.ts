@@ -2,6 +2,7 @@ import type { EffectClass } from "./action.ts";
 import type { Digest } from "./ids.ts";
 import type { JsonSchema } from "./json.ts";
 import type { ResultLabels } from "./labels.ts";
+import type { RetrievalSource } from "./retrieval.ts";
 
 export const riskTiers = ["minimal", "limited", "high"] as const;
 /** The use case's risk, in the EU AI Act's words. Policies see it. */
@@ -78,6 +79,8 @@ export type ReleaseDocument = {
   /** The system prompt. */
   readonly prompt: string;
   readonly tools: readonly ToolDefinition[];
+  /** Where documents may be retrieved from; absent: nowhere. */
+  readonly retrieval?: readonly RetrievalSource[];
   readonly limits: RunLimits;
   /** The final answer's JSON Schema; absent: the answer is text. */
   readonly output?: JsonSchema;

@@ -1,6 +1,7 @@
 import { defaultApprovers, noAmounts, periodStart } from "../core/budget.ts";
 import type { Amounts, BudgetFacts, BudgetPeriod, BudgetState, Exhausted } from "../core/budget.ts";
 import type { ApprovalId } from "../core/ids.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Tx } from "../store/index.ts";
 import type { RunContext } from "./governed-call.ts";
@@ -66,8 +67,9 @@ export function holdOf(step: ResolvedStep & { readonly holdTokens?: number }, ru
 function tokenBound(step: ResolvedStep, { release: { document } }: RunContext): number {
   if (step.kind !== "model") return 0;
   const { messages } = step.conversation;
-  const bytes = Buffer.byteLength(JSON.stringify([messages, document.tools]));
-  return bytes + 16 * (messages.length + document.tools.length) + document.model.maxOutputTokens;
+  const callables = callablesOf(document);
+  const bytes = Buffer.byteLength(JSON.stringify([messages, callables]));
+  return bytes + 16 * (messages.length + callables.length) + document.model.maxOutputTokens;
 }
 
 /** What `exhausted` goes by: the run's own limit, and the budgets of its team and agent. */

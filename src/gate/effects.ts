@@ -44,7 +44,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     act: (call: GovernedCall) => Promise<EffectOutcome>,
   ): Promise<Performed> {
     const { run, step } = request;
-    if (step.kind === "tool" && step.shadow === true) return record(request, "done", shadowResult, undefined);
+    if (step.kind !== "model" && step.shadow === true) return record(request, "done", shadowResult, undefined);
     const attempts = request.resumed ? await beginAgain(options.pool, run.id, step.seq) : 1;
     if (attempts === 0) return { status: "superseded" };
     if (request.resumed && !mayRepeat(step)) return conclude(request, interrupted, attempts);
@@ -99,7 +99,8 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
   /** That a write could be repeated safely does not tell whether it happened. */
   async function exhausted(request: EffectRequest, message: string): Promise<Performed> {
     const { step } = request;
-    return step.kind === "model" || step.tool?.effect === "read" ? fail(request, message) : unknown(request, message);
+    const harmless = step.kind !== "tool" || step.tool?.effect === "read";
+    return harmless ? fail(request, message) : unknown(request, message);
   }
 
   async function unknown(request: EffectRequest, message: string): Promise<Performed> {
@@ -109,7 +110,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
 
   /** A tool's failure is told to the model; a model's ends the run. */
   async function fail(request: EffectRequest, message: string): Promise<Performed> {
-    if (request.step.kind === "tool") return record(request, "failed", { status: "error", message }, undefined);
+    if (request.step.kind !== "model") return record(request, "failed", { status: "error", message }, undefined);
     const recorded = await record(request, "failed", undefined, undefined);
     return recorded.status === "recorded" ? { status: "halted", code: "model_unavailable", message } : recorded;
   }
@@ -170,7 +171,7 @@ function callOf({ run, step, context, resumed }: EffectRequest, watched: boolean
   }
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(toolOf(step).timeoutMs)]);
   return {
-    kind: "tool",
+    kind: step.kind,
     run,
     seq: step.seq,
     tool: toolOf(step),

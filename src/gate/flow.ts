@@ -1,9 +1,10 @@
 import type { Json, JsonObject } from "../core/json.ts";
 import { confidentialities, defaultResultLabels, origins } from "../core/labels.ts";
-import type { FlowFacts, Origin } from "../core/labels.ts";
+import type { FlowFacts, Origin, ResultLabels } from "../core/labels.ts";
 import { indexTexts, linksIn, mixesScripts, soughtValue, standsIn } from "../core/provenance.ts";
 import type { IndexedText } from "../core/provenance.ts";
-import type { ToolDefinition } from "../core/release.ts";
+import { callablesOf, documentsIn } from "../core/retrieval.ts";
+import type { Callable, RetrievedDocument } from "../core/retrieval.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
 import type { RunContext } from "./governed-call.ts";
@@ -51,7 +52,7 @@ export function extendFlow(flow: Flow, { release }: RunContext, steps: readonly 
     (before, step) =>
       step.kind === "model"
         ? { ...before, asked: { calls: callsOf(step.result), flow: { ...before, asked: undefined } } }
-        : afterResult(before, release.document.tools, step.callId, step.result),
+        : afterResult(before, callablesOf(release.document), step.callId, step.result),
     flow,
   );
 }
@@ -72,14 +73,35 @@ function objectIn(text: string): JsonObject {
   }
 }
 
-function afterResult(flow: Flow, tools: readonly ToolDefinition[], callId: string, result: ToolResult): Flow {
+function afterResult(flow: Flow, tools: readonly Callable[], callId: string, result: ToolResult): Flow {
   // The gate's own words, and nobody's who could attack.
   if (result.status === "denied") return flow;
   const call = flow.asked?.calls.get(callId);
   const tool = tools.find(({ name }) => name === call?.name);
   const labels = tool?.results ?? defaultResultLabels;
+  const documents = tool?.source !== undefined && result.status === "ok" ? documentsIn(result.value) : undefined;
+  if (documents !== undefined)
+    return documents.reduce(
+      (before, document) => afterTexts(before, textsOfDocument(document), labelsIn(document, labels), tool?.name ?? ""),
+      flow,
+    );
   const texts = result.status === "ok" ? textsIn(result.value) : [result.message];
-  const trusted = labels.origin === "trusted" && call !== undefined && !mayEcho(flow.asked?.flow ?? flow, call);
+  const echoes = call === undefined || mayEcho(flow.asked?.flow ?? flow, call);
+  return afterTexts(flow, texts, echoes ? { ...labels, origin: "untrusted" } : labels, call?.name ?? "unknown");
+}
+
+/** No document is more trusted than its source. */
+function labelsIn({ origin, confidentiality }: RetrievedDocument, ofSource: ResultLabels): ResultLabels {
+  return { origin: origin === "trusted" ? ofSource.origin : "untrusted", confidentiality };
+}
+
+/** What stands in a document: its labels are the gate's own words. */
+function textsOfDocument({ id, title, text }: RetrievedDocument): readonly string[] {
+  return [id, ...(title === undefined ? [] : [title]), text];
+}
+
+function afterTexts(flow: Flow, texts: readonly string[], labels: ResultLabels, source: string): Flow {
+  const trusted = labels.origin === "trusted";
   const indexed = indexTexts(texts);
   const { seen } = flow;
   return {
@@ -88,14 +110,17 @@ function afterResult(flow: Flow, tools: readonly ToolDefinition[], callId: strin
     seen: {
       untrusted: seen.untrusted || !trusted,
       confidentiality: Math.max(seen.confidentiality, confidentialities.indexOf(labels.confidentiality)),
-      sources: sorted([...seen.sources, call?.name ?? "unknown"]),
+      sources: sorted([...seen.sources, source]),
       dataClasses: sorted([...seen.dataClasses, ...dataClassesIn(texts.join("\n"))]),
     },
     characters: flow.characters + 3 * texts.reduce((sum, text) => sum + text.length, 0),
   };
 }
 
-/** A trusted tool that was called with somebody else's words may say them again: its answer is no better than they are. */
+/**
+ * A trusted tool that was called with somebody else's words may say them again: its answer is no better than they are. Documents were
+ * there before they were asked for.
+ */
 function mayEcho(flow: Flow, { args }: AskedCall): boolean {
   return leavesOf(args).some((leaf) => {
     const origin = originOf(flow, leaf);
@@ -104,7 +129,7 @@ function mayEcho(flow: Flow, { args }: AskedCall): boolean {
 }
 
 /** What a step is decided by: the origins of a call's values, and what the run had read when its model asked for it. */
-export function flowFacts(flow: Flow, call?: { readonly tool: ToolDefinition; readonly args: JsonObject }): FlowFacts {
+export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly args: JsonObject }): FlowFacts {
   if (call === undefined) return { ...noCall, seen: flow.seen };
   const { tool, args } = call;
   const destinations = Object.entries(args).filter(([name]) => destinationsOf(tool, args).includes(name));
@@ -145,7 +170,7 @@ const noCall: Omit<FlowFacts, "seen"> = {
 /** Characters that a value needs to show that a call was somebody's idea. */
 const shortestAnchor = 5;
 
-function destinationsOf({ destinations, effect }: ToolDefinition, args: JsonObject): readonly string[] {
+function destinationsOf({ destinations, effect }: Callable, args: JsonObject): readonly string[] {
   return destinations ?? (effect === "read" ? [] : Object.keys(args));
 }
 

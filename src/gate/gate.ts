@@ -13,6 +13,7 @@ import { modelStepInput, toolStepInput } from "../core/contract.schema.ts";
 import { lifecycleActivities } from "../core/contract.ts";
 import type { ModelStepInput, ToolStepInput } from "../core/contract.ts";
 import { codeOf } from "../core/errors.ts";
+import type { CallKind } from "../core/retrieval.ts";
 import { createDecider } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
 import { createEffects } from "./effects.ts";
@@ -46,7 +47,7 @@ export function isGate(factory: ActivityInterceptorsFactory): boolean {
 
 type StepInput =
   | { readonly kind: "model"; readonly input: ModelStepInput }
-  | { readonly kind: "tool"; readonly input: ToolStepInput };
+  | { readonly kind: CallKind; readonly input: ToolStepInput };
 
 class Gate implements ActivityInboundCallsInterceptor {
   readonly #context: Context;
@@ -129,9 +130,10 @@ function stepOf(activityType: string, value: unknown): StepInput {
       if (parsed.success) return { kind: "model", input: definedOnly(parsed.data) };
       break;
     }
-    case "tool": {
+    case "tool":
+    case "retrieval": {
       const parsed = toolStepInput.safeParse(value);
-      if (parsed.success) return { kind: "tool", input: definedOnly(parsed.data) };
+      if (parsed.success) return { kind: activityType, input: definedOnly(parsed.data) };
       break;
     }
     default:

@@ -2,7 +2,8 @@ import type { StepKind } from "../core/action.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { TokenUsage } from "../core/money.ts";
-import type { Release, ToolDefinition } from "../core/release.ts";
+import type { Release } from "../core/release.ts";
+import type { Callable, CallKind } from "../core/retrieval.ts";
 import type { RunInput } from "../core/run.ts";
 import type { Message, ModelResult, ToolResult } from "../core/transcript.ts";
 
@@ -28,12 +29,12 @@ export type GovernedModelCall = {
   readonly signal: AbortSignal;
 };
 
-/** A tool call that the gate has allowed. */
+/** A tool call or a retrieval that the gate has allowed. */
 export type GovernedToolCall = {
-  readonly kind: "tool";
+  readonly kind: CallKind;
   readonly run: RunContext;
   readonly seq: number;
-  readonly tool: ToolDefinition;
+  readonly tool: Callable;
   readonly args: JsonObject;
   readonly idempotencyKey: string;
   /** The effect was begun before, and its end is not known. */
@@ -46,7 +47,7 @@ export type GovernedCall = GovernedModelCall | GovernedToolCall;
 /** How an effect ended, as its activity tells the gate. Messages hold no contents. */
 export type EffectOutcome =
   | { readonly status: "result"; readonly kind: "model"; readonly result: ModelResult; readonly usage: TokenUsage }
-  | { readonly status: "result"; readonly kind: "tool"; readonly result: ToolResult }
+  | { readonly status: "result"; readonly kind: CallKind; readonly result: ToolResult }
   /** Known to have had no effect; trying again would not help. */
   | { readonly status: "failed"; readonly code: string; readonly message: string }
   /** Safe to try again. */

@@ -3,6 +3,7 @@ import { LRUCache } from "lru-cache";
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { ReleaseDocument } from "../core/release.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { releaseByDigest } from "../registry/index.ts";
 import { digestOf, getPayloads } from "../store/index.ts";
@@ -43,7 +44,7 @@ export function createArgumentReader(keys: PayloadKeys): ArgumentReader {
   async function parametersOf(tx: Tx, { release, tool }: SummedStep): Promise<JsonObject> {
     const document = documents.get(release) ?? (await releaseByDigest(tx, release)).document;
     documents.set(release, document);
-    return document.tools.find(({ name }) => name === tool)?.parameters ?? {};
+    return callablesOf(document).find(({ name }) => name === tool)?.parameters ?? {};
   }
 
   async function valueOf(

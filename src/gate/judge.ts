@@ -5,20 +5,20 @@ import type { BudgetFacts, Exhausted } from "../core/budget.ts";
 import type { ApprovalRequirement, Decision, DenialCode, HistoryFact, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { Digest } from "../core/ids.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import {
   askRemote,
+  callAction,
   compilePolicies,
   detect,
   detectorPolicy,
   explain,
   groupsOfTool,
-  modelAction,
   narrowed,
   parsePolicySet,
   PolicyError,
   requestJson,
-  toolAction,
 } from "../policy/index.ts";
 import type {
   ActionSlice,
@@ -87,7 +87,7 @@ function compiledFor(policySet: Digest, document: Json, run: RunContext): Compil
   const known = compiled.get(name);
   if (known !== undefined) return known;
   try {
-    const made = compilePolicies(parsePolicySet(document), run.release.document.tools);
+    const made = compilePolicies(parsePolicySet(document), callablesOf(run.release.document));
     compiled.set(name, made);
     return made;
   } catch (error) {
@@ -108,11 +108,11 @@ function historyFor(policies: CompiledPolicies, step: ResolvedStep): readonly Hi
 }
 
 export function actionOf(step: ResolvedStep): string {
-  return step.kind === "model" ? modelAction : toolAction(step.name);
+  return callAction(step.kind, step.name);
 }
 
 function actionsOf(step: ResolvedStep): readonly string[] {
-  const groups = step.kind === "tool" && step.tool !== undefined ? groupsOfTool(step.tool) : [];
+  const groups = step.kind !== "model" && step.tool !== undefined ? groupsOfTool(step.tool) : [];
   return [actionOf(step), ...groups];
 }
 
@@ -179,7 +179,7 @@ export function undetected(reason: string): Pick<Judged, "decision" | "policyDec
 
 /** A model is shown what was looked at before; a call's contents are its arguments. */
 function contentsOf(step: ResolvedStep): string {
-  return step.kind === "tool" ? textsIn(step.args).join("\n") : "";
+  return step.kind === "model" ? "" : textsIn(step.args).join("\n");
 }
 
 /** The remote decision point is asked about the call as it would be made, and only about what would not be denied anyway. */
@@ -191,7 +191,7 @@ async function alsoRemotely(
 ): Promise<Decision> {
   if (remote === undefined || local.outcome === "deny") return local;
   const step =
-    effective === undefined || asked.step.kind !== "tool" ? asked.step : { ...asked.step, arguments: effective };
+    effective === undefined || asked.step.kind === "model" ? asked.step : { ...asked.step, arguments: effective };
   return narrowed(local, await askRemote(remote, { ...asked, step }));
 }
 
@@ -270,7 +270,7 @@ export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunF
         ? { kind: "response", model: step.name, response: facts.response }
         : step.kind === "model"
           ? { kind: "model", model: step.name, maxOutputTokens: document.model.maxOutputTokens }
-          : { kind: "tool", tool: step.name, arguments: step.args },
+          : { kind: step.kind, tool: step.name, arguments: step.args },
     facts,
   };
 }

@@ -118,7 +118,7 @@ async function standingRow(
                         where decision.run = run.id and decision.seq = $2
                         order by n desc limit 1) last on true
      where run.id = $1`,
-    [run.id, seq, name, run.team, now, run.agent, kind === "tool" ? name : ""],
+    [run.id, seq, name, run.team, now, run.agent, kind === "model" ? "" : name],
   );
   const standing = rows[0];
   if (standing === undefined) throw new GateError("unknown_run", `run \`${run.id}\` is not registered`);
@@ -151,7 +151,7 @@ export type DecisionToRecord = {
  */
 export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> {
   const { run, step, decision, now } = d;
-  const tool = step.kind === "tool" ? step : undefined;
+  const tool = step.kind === "model" ? undefined : step;
   const state = stateAfter(decision);
   const counted = d.standing.state === null ? 1 : 0;
   const budgets = state === "intended" ? d.standing.budgets : [];
@@ -238,7 +238,7 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
       Math.max(0, ...d.standing.budgets.map(({ event }) => event)),
       run.team,
       run.agent,
-      step.kind === "tool" ? step.name : "",
+      step.kind === "model" ? "" : step.name,
       d.effective?.digest ?? null,
       d.shadow,
       hold.calls,

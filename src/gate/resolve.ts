@@ -6,7 +6,8 @@ import type { Json, JsonObject } from "../core/json.ts";
 import type { FlowFacts } from "../core/labels.ts";
 import { ceilingOf } from "../core/money.ts";
 import type { TokenPrice } from "../core/money.ts";
-import type { ToolDefinition } from "../core/release.ts";
+import { callablesOf, kindOf } from "../core/retrieval.ts";
+import type { Callable, CallKind } from "../core/retrieval.ts";
 import type { ModelResult, ModelToolCall } from "../core/transcript.ts";
 import { digestOf } from "../store/index.ts";
 import { parseArguments } from "../tools/index.ts";
@@ -34,12 +35,13 @@ type Resolved = {
 
 export type ResolvedModelStep = Resolved & { readonly kind: "model"; readonly conversation: Conversation };
 
+/** A tool call or a retrieval. */
 export type ResolvedToolStep = Resolved & {
-  readonly kind: "tool";
+  readonly kind: CallKind;
   readonly askedBy: number;
   readonly callIndex: number;
   readonly callId: string;
-  readonly tool: ToolDefinition | undefined;
+  readonly tool: Callable | undefined;
   readonly args: JsonObject;
   /** Allowed to be recorded, and not to be made. */
   readonly shadow?: boolean;
@@ -51,7 +53,7 @@ export function resolveModelStep(
   conversation: Conversation,
   price: TokenPrice | undefined,
 ): ResolvedModelStep {
-  const { model, tools } = run.release.document;
+  const { model } = run.release.document;
   const args = {
     messages: conversation.messages.length,
     transcript: conversation.head,
@@ -61,7 +63,10 @@ export function resolveModelStep(
     kind: "model",
     conversation,
     flow: flowFacts(conversation.flow),
-    hold: price === undefined ? 0 : ceilingOf(inputTokenBound(conversation, tools), model.maxOutputTokens, price),
+    hold:
+      price === undefined
+        ? 0
+        : ceilingOf(inputTokenBound(conversation, callablesOf(run.release.document)), model.maxOutputTokens, price),
     ...bound(run, input.seq, "model", model.name, args),
     ...(price === undefined
       ? {
@@ -78,7 +83,7 @@ export function resolveModelStep(
  * More tokens than the request can have: a token of a byte-level tokenizer is at least one byte, and every message and tool adds a
  * few of its own. Strict rather than close: what is held and not spent is given back with the result.
  */
-function inputTokenBound(conversation: Conversation, tools: readonly ToolDefinition[]): number {
+function inputTokenBound(conversation: Conversation, tools: readonly Callable[]): number {
   const perItem = 16;
   const messageBytes = conversation.messages.reduce(
     (sum, message) => sum + perItem + Buffer.byteLength(JSON.stringify(message)),
@@ -98,22 +103,23 @@ export function resolveToolStep(
 ): ResolvedToolStep | undefined {
   const call = asked.toolCalls[input.call];
   if (call === undefined) return undefined;
-  const tool = run.release.document.tools.find((candidate) => candidate.name === call.name);
-  const common = { kind: "tool", askedBy: input.model, callIndex: input.call, callId: call.id, tool, hold: 0 } as const;
+  const tool = callablesOf(run.release.document).find((candidate) => candidate.name === call.name);
+  const kind = kindOf(tool ?? {});
+  const common = { kind, askedBy: input.model, callIndex: input.call, callId: call.id, tool, hold: 0 } as const;
   if (tool === undefined) {
     const refusal = { code: "unknown_tool", text: `there is no tool \`${shownName(call.name)}\`` } as const;
-    return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, call) };
+    return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, kind, call) };
   }
   const parsed = parseArguments(call.arguments, tool.parameters);
   if (!parsed.ok) {
     const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
-    return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, call) };
+    return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, kind, call) };
   }
   const known = flowFacts(flow, { tool, args: parsed.value });
-  return { ...common, args: parsed.value, flow: known, ...bound(run, input.seq, "tool", tool.name, parsed.value) };
+  return { ...common, args: parsed.value, flow: known, ...bound(run, input.seq, kind, tool.name, parsed.value) };
 }
 
-function bound(run: RunContext, seq: number, kind: "model" | "tool", name: string, args: JsonObject) {
+function bound(run: RunContext, seq: number, kind: "model" | CallKind, name: string, args: JsonObject) {
   const action: Action = {
     v: 1,
     team: run.team,
@@ -129,8 +135,8 @@ function bound(run: RunContext, seq: number, kind: "model" | "tool", name: strin
 }
 
 /** For calls that are not even JSON: the action holds the model's text as it is. */
-function boundText(run: RunContext, seq: number, call: ModelToolCall) {
-  return bound(run, seq, "tool", shownName(call.name), { text: call.arguments.toWellFormed() });
+function boundText(run: RunContext, seq: number, kind: CallKind, call: ModelToolCall) {
+  return bound(run, seq, kind, shownName(call.name), { text: call.arguments.toWellFormed() });
 }
 
 /** A model may invent any name, of any length; Postgres keeps no NUL in a text. */

@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 
+import type { StepKind } from "../core/action.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { Release } from "../core/release.ts";
@@ -27,7 +28,7 @@ export type RunCache = {
   ended(run: RunId, seq: number): EndedStep | undefined;
 };
 
-export type EndedStep = { readonly kind: "model" | "tool"; readonly callId: string; readonly result: Digest };
+export type EndedStep = { readonly kind: StepKind; readonly callId: string; readonly result: Digest };
 
 export function createRunCache(pool: Pool, keys: PayloadKeys): RunCache {
   // Releases are shared between runs, so what a context takes is its input; a prompt may have a megabyte.

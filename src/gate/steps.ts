@@ -13,6 +13,8 @@ import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { maxShortToolTimeoutMs } from "../core/release.ts";
+import { callablesOf, kindOf } from "../core/retrieval.ts";
+import type { Callable, CallKind } from "../core/retrieval.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { createConversations } from "./conversation.ts";
@@ -36,7 +38,7 @@ export type StepContext = {
 
 type StepRequest =
   | { readonly kind: "model"; readonly input: ModelStepInput }
-  | { readonly kind: "tool"; readonly input: ToolStepInput };
+  | { readonly kind: CallKind; readonly input: ToolStepInput };
 type StepResult = ModelStepResult | ToolStepResult;
 
 /** How often a step that found the record changed under it is looked at again before Temporal takes over. */
@@ -69,6 +71,8 @@ export function createSteps(
     const resolved = resolveToolStep(run, step.input, asked, flow);
     if (resolved === undefined)
       throw new GateError("invalid_step", `step ${step.input.model} asked for no call ${step.input.call}`);
+    if (resolved.kind !== step.kind)
+      throw new GateError("invalid_step", `call ${step.input.call} of step ${step.input.model} is no ${step.kind}`);
     return resolved;
   }
 
@@ -97,11 +101,13 @@ export function createSteps(
     if (result.problem !== undefined)
       return { status: "invalid", ...(result.withheld === true ? { withheld: true } : {}) };
     if (result.toolCalls.length === 0) return { status: "answer" };
-    return { status: "calls", lanes: result.toolCalls.map((call) => laneOf(run, call.name)) };
+    const callables = callablesOf(run.release.document);
+    const called = result.toolCalls.map((call) => callables.find(({ name }) => name === call.name));
+    const retrievals = called.flatMap((one, index) => (kindOf(one ?? {}) === "retrieval" ? [index] : []));
+    return { status: "calls", lanes: called.map(laneOf), ...(retrievals.length === 0 ? {} : { retrievals }) };
   }
 
-  function laneOf(run: RunContext, name: string): Lane {
-    const tool = run.release.document.tools.find((candidate) => candidate.name === name);
+  function laneOf(tool: Callable | undefined): Lane {
     // What will be denied at once is short too. A tool that could not be rerun safely is never local.
     const short =
       tool === undefined || (tool.short && tool.idempotency !== "none" && tool.timeoutMs <= maxShortToolTimeoutMs);
@@ -249,7 +255,7 @@ function createTurns(): <Result>(run: RunId, work: () => Promise<Result>) => Pro
 }
 
 function endOf(step: ResolvedStep, result: Digest): EndedStep {
-  return { kind: step.kind, callId: step.kind === "tool" ? step.callId : "", result };
+  return { kind: step.kind, callId: step.kind === "model" ? "" : step.callId, result };
 }
 
 /** SQLSTATE of an insert that another attempt was faster with. */

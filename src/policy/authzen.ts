@@ -1,6 +1,7 @@
 import type { Decision } from "../core/decision.ts";
 import { CodedError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { actionNamed } from "./request.ts";
 import type { PolicyRequest } from "./request.ts";
 
 /** A remote decision point that cannot be asked as it is configured. Messages hold no secrets. */
@@ -85,7 +86,8 @@ function remoteAction(step: PolicyRequest["step"]): JsonObject {
     case "response":
       return { name: "response", properties: { model: step.model, ...(step.response as unknown as JsonObject) } };
     case "tool":
-      return { name: `tool/${step.tool}`, properties: { arguments: step.arguments } };
+    case "retrieval":
+      return { name: actionNamed(step), properties: { arguments: step.arguments } };
   }
 }
 

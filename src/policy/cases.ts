@@ -9,6 +9,8 @@ import type { Digest } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import { confidentialities, dataClasses, origins } from "../core/labels.ts";
 import { riskTiers } from "../core/release.ts";
+import { sourceFields } from "../core/retrieval.schema.ts";
+import { asTool } from "../core/retrieval.ts";
 import { compilePolicies } from "./compile.ts";
 import { explain } from "./decide.ts";
 import type { Approved } from "./decide.ts";
@@ -31,7 +33,7 @@ export type PolicyCase = {
   };
 };
 
-/** A parsed `cases.yaml`: the tools its cases call, and the cases. */
+/** A parsed `cases.yaml`: the tools and sources that its cases call, and the cases. */
 export type CaseTable = { readonly tools: readonly PolicyTool[]; readonly cases: readonly PolicyCase[] };
 
 export type CaseResult = {
@@ -88,6 +90,18 @@ const toolSchema = z.strictObject({
   groups: z.array(z.string().regex(groupNamePattern)).default([]),
   parameters: jsonObject.default({ type: "object", properties: {} }),
 });
+
+/** A source; like a tool's, its description and its code are no matter here. */
+const sourceSchema = z
+  .strictObject({
+    name: z.string().regex(toolNamePattern),
+    effect: z.enum(["read", "egress"]).default("read"),
+    groups: z.array(z.string().regex(groupNamePattern)).default([]),
+    results: sourceFields.results,
+    dataClasses: sourceFields.dataClasses,
+    topK: sourceFields.topK.default(5),
+  })
+  .transform((source): PolicyTool => asTool({ ...source, description: "", short: false, timeoutMs: 1 }));
 
 const seen = z.strictObject({
   untrusted: z.boolean().optional(),
@@ -170,6 +184,7 @@ const caseSchema = z
   .strictObject({
     name: text,
     tool: text.optional(),
+    retrieval: text.optional(),
     arguments: jsonObject.default({}),
     model: text.optional(),
     maxOutputTokens: z.int().default(1_000),
@@ -178,12 +193,16 @@ const caseSchema = z
     expect: expectation,
     ...circumstances.shape,
   })
-  .refine((one) => (one.tool === undefined) !== (one.model === undefined), "expected either `tool` or `model`")
+  .refine(
+    ({ tool, retrieval, model }) => [tool, retrieval, model].filter((name) => name !== undefined).length === 1,
+    "expected either `tool`, `retrieval` or `model`",
+  )
   .refine((one) => one.response === undefined || one.model !== undefined, "`response` is what a `model` answered");
 
 const tableSchema = z.strictObject({
   v: z.literal(1),
   tools: z.array(toolSchema).max(500).default([]),
+  retrieval: z.array(sourceSchema).max(100).default([]),
   defaults: circumstances.default({}),
   cases: z.array(caseSchema).max(10_000),
 });
@@ -198,7 +217,8 @@ export function parseCases(yaml: string, file = "cases.yaml", history: readonly 
       `${file}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "unknown shape"}`,
     );
   }
-  const { tools, defaults, cases } = parsed.data;
+  const { defaults, cases, ...called } = parsed.data;
+  const tools: readonly PolicyTool[] = [...called.tools, ...called.retrieval];
   refuseUndeclared("defaults", defaults, file, history);
   for (const one of cases) refuseUndeclared(`case ${JSON.stringify(one.name)}`, one, file, history);
   return { tools, cases: cases.map((one) => caseOf(one, defaults, history)) };
@@ -255,8 +275,9 @@ function caseOf(
   };
 }
 
-function stepOf({ tool, model, response, ...given }: z.infer<typeof caseSchema>): PolicyRequest["step"] {
+function stepOf({ tool, retrieval, model, response, ...given }: z.infer<typeof caseSchema>): PolicyRequest["step"] {
   if (tool !== undefined) return { kind: "tool", tool, arguments: given.arguments };
+  if (retrieval !== undefined) return { kind: "retrieval", tool: retrieval, arguments: given.arguments };
   if (response === undefined) return { kind: "model", model: model ?? "", maxOutputTokens: given.maxOutputTokens };
   return { kind: "response", model: model ?? "", response: responseOf(response) };
 }

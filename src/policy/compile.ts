@@ -16,7 +16,7 @@ import { lineOf, messageOf, readPolicy } from "./policy.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { locate, parsePolicySet } from "./policy-set.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
-import { schemaFor, schemaOf } from "./schema.ts";
+import { classificationOf, schemaFor, schemaOf } from "./schema.ts";
 import type { CedarSchema, PolicyTool } from "./schema.ts";
 import { mentionsResponse, slicesOf } from "./slices.ts";
 import type { ActionSlice } from "./slices.ts";
@@ -140,7 +140,10 @@ function validate(policies: ReadonlyMap<string, ReadPolicy>, schema: CedarSchema
 }
 
 function toolsDigest(tools: readonly PolicyTool[]): Digest {
-  const plain = tools.map(({ name, parameters, effect, groups }) => ({ name, parameters, effect, groups }));
+  const plain = tools.map(({ name, parameters, effect, groups, source }) => ({
+    ...{ name, parameters, effect, groups },
+    ...(source === undefined ? {} : { source: classificationOf(source) }),
+  }));
   return contentDigest(plain, "tools_invalid");
 }
 

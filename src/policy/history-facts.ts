@@ -9,7 +9,7 @@ import { parseYaml } from "../core/yaml-document.schema.ts";
 import type { PolicyProblem } from "./errors.ts";
 import { readPolicy } from "./policy.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
-import { anyTool, groupNamePattern, groupsOfTool, inputOf, modelAction, toolAction } from "./schema.ts";
+import { actionOfTool, groupNamePattern, groupsOfTool, inputOf, isKindGroup, modelAction } from "./schema.ts";
 import type { PolicyTool } from "./schema.ts";
 import { readsFact } from "./slices.ts";
 
@@ -24,7 +24,7 @@ const name = z
   .regex(namePattern, "a fact's name is letters, digits and _, and begins with a lower-case letter");
 export const countableAction = z
   .string()
-  .refine(isCountable, "expected tool/NAME, group/NAME, effect/CLASS, tool or model");
+  .refine(isCountable, "expected tool/NAME, retrieval/NAME, group/NAME, effect/CLASS, tool, retrieval or model");
 const actions = z
   .array(countableAction)
   .min(1)
@@ -132,9 +132,9 @@ export function windowMs(text: string): number {
 function isCountable(action: string): boolean {
   const [kind, ...rest] = action.split("/");
   const called = rest.join("/");
-  if (rest.length === 0) return action === modelAction || action === anyTool;
+  if (rest.length === 0) return action === modelAction || isKindGroup(action);
   return (
-    (kind === "tool" && toolNamePattern.test(called)) ||
+    (isKindGroup(kind ?? "") && toolNamePattern.test(called)) ||
     (kind === "group" && groupNamePattern.test(called)) ||
     (kind === "effect" && effectClasses.some((effect) => effect === called))
   );
@@ -156,14 +156,14 @@ export function historyProblems(
     const read = readPolicy(text);
     return "policy" in read ? [read.policy] : [];
   });
-  const known = new Set(tools.flatMap((tool) => [toolAction(tool.name), ...groupsOfTool(tool)]));
+  const known = new Set(tools.flatMap((tool) => [actionOfTool(tool), ...groupsOfTool(tool)]));
   return facts.flatMap((fact) => {
     const problem = (severity: PolicyProblem["severity"], message: string): PolicyProblem => {
       return { severity, ...sources.get(placeName(fact.name)), message: `history fact ${fact.name}: ${message}` };
     };
-    const absent = fact.actions.filter((action) => /^(?:tool|group)\//.test(action) && !known.has(action));
+    const absent = fact.actions.filter((action) => /^(?:tool|retrieval|group)\//.test(action) && !known.has(action));
     return [
-      ...absent.map((action) => problem("error", `no tool is ${action}`)),
+      ...absent.map((action) => problem("error", `no tool or source is ${action}`)),
       ...(absent.length > 0 ? [] : sumFaults(fact, tools)).map((message) => problem("error", message)),
       ...(policies.some((policy) => readsFact(policy, fact.name)) ? [] : [problem("warning", "no policy reads it")]),
     ];
@@ -173,9 +173,7 @@ export function historyProblems(
 /** A fraction would have to be rounded, and a text would add nothing: a limit on their sum would not hold. */
 function sumFaults({ argument: summed, actions: named }: HistoryFact, tools: readonly PolicyTool[]): string[] {
   if (summed === undefined) return [];
-  const covered = tools.filter((tool) =>
-    [toolAction(tool.name), ...groupsOfTool(tool)].some((id) => named.includes(id)),
-  );
+  const covered = tools.filter((tool) => [actionOfTool(tool), ...groupsOfTool(tool)].some((id) => named.includes(id)));
   const types = covered.map((tool) => ({ tool: tool.name, type: inputOf(tool).get(summed)?.type.kind }));
   const others = types.filter(({ type }) => type !== undefined && type !== "long");
   if (others.length > 0) return others.map(({ tool }) => `argument ${summed} of tool ${tool} is not an integer`);

@@ -19,7 +19,16 @@ export { parsePolicySet, policySetOf } from "./policy-set.ts";
 export type { PolicySetDocument, PolicySources } from "./policy-set.ts";
 export { actionNamed, requestJson, requestOf } from "./request.ts";
 export type { Asked, CedarRequest, PolicyRequest } from "./request.ts";
-export { groupsOfTool, modelAction, responseAction, schemaFor, schemaText, toolAction } from "./schema.ts";
+export {
+  actionOfTool,
+  callAction,
+  groupsOfTool,
+  modelAction,
+  responseAction,
+  schemaFor,
+  schemaText,
+  toolAction,
+} from "./schema.ts";
 export type { CedarSchema, PolicyTool } from "./schema.ts";
 export { causeOf, changeKinds, changeOf, consideredFor, shadowDecide, unfit, verdictOf } from "./backtest.ts";
 export type { ChangeKind, ConsideredPolicy, Verdict } from "./backtest.ts";

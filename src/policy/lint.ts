@@ -1,5 +1,6 @@
 import { effectClasses } from "../core/action.ts";
 import type { Json } from "../core/json.ts";
+import { kindOf } from "../core/retrieval.ts";
 import { canonicalText } from "../store/canonical.ts";
 import { reader } from "./engine.ts";
 import type { PolicyProblem } from "./errors.ts";
@@ -11,7 +12,7 @@ import { locate } from "./policy-set.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
 import { coversAction } from "./scope.ts";
 import type { ActionScope } from "./scope.ts";
-import { anyTool, groupsOfTool, modelAction, responseAction, toolAction } from "./schema.ts";
+import { actionOfTool, groupsOfTool, isKindGroup, modelAction, responseAction } from "./schema.ts";
 import { mentionsResponse } from "./slices.ts";
 import type { PolicyTool } from "./schema.ts";
 
@@ -100,7 +101,7 @@ function subjectOf(text: string, tools: readonly PolicyTool[], models: readonly 
 function actionsOf(scope: ActionScope, tools: readonly PolicyTool[], models: readonly string[]): ReadonlySet<string> {
   const all = [
     ...models.map((action) => ({ action, groups: [] })),
-    ...tools.map((tool) => ({ action: toolAction(tool.name), groups: groupsOfTool(tool) })),
+    ...tools.map((tool) => ({ action: actionOfTool(tool), groups: groupsOfTool(tool) })),
   ];
   return new Set(all.filter(({ action, groups }) => coversAction(scope, action, groups)).map(({ action }) => action));
 }
@@ -136,7 +137,7 @@ function isDead(subject: Subject, tools: readonly PolicyTool[], warn: Warn): boo
   if (subject.actions.size > 0) return effect === "forbid" && isAboutNobody(subject, tools, warn);
   // A forbid on a class of effects is there for tools to come.
   const named = scope.kind === "all" ? [] : scope.kind === "is" ? [scope.action] : scope.actions;
-  if (effect === "forbid" && named.every((action) => action === anyTool || action.startsWith("effect/"))) return false;
+  if (effect === "forbid" && named.every((action) => isKindGroup(action) || action.startsWith("effect/"))) return false;
   const rule = effect === "forbid" ? "forbid-never-fires" : "unreachable";
   warn(
     rule,
@@ -271,7 +272,7 @@ function findOpenClasses(subject: Subject, all: readonly Subject[], tools: reado
   if (scope.kind !== "in") return;
   const open = actingClasses.filter((effect) => {
     if (!scope.actions.includes(`effect/${effect}`)) return false;
-    const ofClass = tools.filter((tool) => tool.effect === effect).map((tool) => toolAction(tool.name));
+    const ofClass = tools.filter((tool) => tool.effect === effect).map(actionOfTool);
     return !all.some((other) => other.effect === "forbid" && speaksOf(other, effect, ofClass));
   });
   if (open.length === 0) return;
@@ -285,21 +286,22 @@ function findOpenClasses(subject: Subject, all: readonly Subject[], tools: reado
 
 function speaksOf({ scope: { action: scope }, actions }: Subject, effect: string, ofClass: readonly string[]): boolean {
   if (scope.kind === "all") return true;
-  if (scope.kind === "in" && scope.actions.some((action) => action === anyTool || action === `effect/${effect}`))
+  if (scope.kind === "in" && scope.actions.some((action) => isKindGroup(action) || action === `effect/${effect}`))
     return true;
   return ofClass.some((action) => actions.has(action));
 }
 
 function findUnguardedTools(all: readonly Subject[], tools: readonly PolicyTool[], warn: Warn): void {
-  for (const { name, effect } of tools) {
+  for (const tool of tools) {
+    const { name, effect } = tool;
     if (effect !== "egress" && effect !== "destructive") continue;
-    const about = all.filter((subject) => subject.actions.has(toolAction(name)));
+    const about = all.filter((subject) => subject.actions.has(actionOfTool(tool)));
     if (!about.some((subject) => subject.effect === "permit") || about.some((subject) => subject.effect === "forbid"))
       continue;
     warn(
       "tool-without-a-forbid",
       undefined,
-      `tool \`${name}\` (${effect}) is permitted, and no forbid is about it`,
+      `${kindOf(tool) === "tool" ? "tool" : "source"} \`${name}\` (${effect}) is permitted, and no forbid is about it`,
       "forbid what it must not do, or let a person agree to it",
     );
   }

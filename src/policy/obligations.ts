@@ -3,7 +3,7 @@ import type { Json, JsonObject } from "../core/json.ts";
 import type { ArgumentType, Attribute } from "./argument-types.ts";
 import type { PolicyProblem } from "./errors.ts";
 import type { ReadPolicy } from "./policy.ts";
-import { groupsOfTool, inputOf, modelAction, responseAction, toolAction } from "./schema.ts";
+import { actionOfTool, groupsOfTool, inputOf, modelAction, responseAction } from "./schema.ts";
 import type { PolicyTool } from "./schema.ts";
 import { coversAction } from "./scope.ts";
 
@@ -65,7 +65,7 @@ export function obligationText(obligation: Obligation): string {
 export function obligationProblems(policies: Iterable<ReadPolicy>, tools: readonly PolicyTool[]): PolicyProblem[] {
   return [...policies].flatMap(({ id, scope, obligation, mentions }) => {
     if (obligation === undefined) return [];
-    const covered = tools.filter((tool) => coversAction(scope.action, toolAction(tool.name), groupsOfTool(tool)));
+    const covered = tools.filter((tool) => coversAction(scope.action, actionOfTool(tool), groupsOfTool(tool)));
     const unable = covered.filter((tool) => !canMeet(obligation, inputOf(tool))).map(({ name }) => name);
     const calls = [
       ...(unable.length === 0 ? [] : [`calls of ${unable.join(", ")}`]),

@@ -3,10 +3,11 @@ import type { StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs"
 import type { HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { RiskTier } from "../core/release.ts";
+import type { CallKind } from "../core/retrieval.ts";
 import { recordValue, Unrepresentable, unicode } from "./argument-values.ts";
 import type { CompiledPolicies } from "./compile.ts";
 import type { ActionSlice } from "./slices.ts";
-import { modelAction, responseAction, toolAction } from "./schema.ts";
+import { callAction, responseAction } from "./schema.ts";
 
 /** What the gate asks: who would do what, in which run. */
 export type PolicyRequest = {
@@ -25,7 +26,8 @@ export type PolicyRequest = {
   };
   readonly step:
     | { readonly kind: "model"; readonly model: string; readonly maxOutputTokens: number }
-    | { readonly kind: "tool"; readonly tool: string; readonly arguments: JsonObject }
+    /** `tool`: the name of the tool or source. */
+    | { readonly kind: CallKind; readonly tool: string; readonly arguments: JsonObject }
     /** What a model answered. */
     | { readonly kind: "response"; readonly model: string; readonly response: ResponseFacts };
   readonly facts: RunFacts;
@@ -57,14 +59,16 @@ export function requestOf(compiled: CompiledPolicies, request: PolicyRequest): A
   }
 }
 
+/** The name of the Cedar action that a step is. */
 export function actionNamed(step: PolicyRequest["step"]): string {
   switch (step.kind) {
     case "model":
-      return modelAction;
+      return callAction("model", step.model);
     case "response":
       return responseAction;
     case "tool":
-      return toolAction(step.tool);
+    case "retrieval":
+      return callAction(step.kind, step.tool);
   }
 }
 
@@ -124,6 +128,7 @@ function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: Ru
     origins: { ...flow.origins },
     destination: { origin: flow.destination, contested: flow.contested, mixedScript: flow.mixedScript },
     tool: slice.tool ?? {},
+    ...(slice.source === undefined ? {} : { source: slice.source }),
   };
 }
 

@@ -1,16 +1,21 @@
 import type { ActionType, AttributesOrContext, SchemaJson, Type } from "@cedar-policy/cedar-wasm/nodejs";
 
 import { effectClasses } from "../core/action.ts";
+import type { StepKind } from "../core/action.ts";
 import { toolNamePattern } from "../core/ids.ts";
 import type { HistoryFact } from "../core/decision.ts";
-import type { ToolDefinition } from "../core/release.ts";
+import { dataClasses } from "../core/labels.ts";
+import { callKinds, confidentialityOf, kindOf } from "../core/retrieval.ts";
+import type { Callable, CallKind, SourceFacts } from "../core/retrieval.ts";
 import { inputAttributes } from "./argument-types.ts";
 import type { ArgumentType, Attribute } from "./argument-types.ts";
 import { reader } from "./engine.ts";
 import { PolicyError } from "./errors.ts";
 
-/** What policies need to know of a tool. Every {@link ToolDefinition} is one. */
-export type PolicyTool = Pick<ToolDefinition, "name" | "parameters" | "effect" | "groups">;
+/** What policies need to know of a tool or, with `source`, of a retrieval source. Every {@link Callable} is one. */
+export type PolicyTool = Pick<Callable, "name" | "parameters" | "effect" | "groups"> & {
+  readonly source?: Pick<SourceFacts, "results" | "dataClasses" | "topK">;
+};
 
 export type CedarSchema = SchemaJson<string>;
 
@@ -18,15 +23,28 @@ export const groupNamePattern = /^[a-z][a-z0-9_-]{0,62}$/;
 export const modelAction = "model";
 /** A model's answer, before it goes further. Asked about only where a policy of the set mentions it. */
 export const responseAction = "response";
-export const anyTool = "tool";
 
 export function toolAction(name: string): string {
   return `tool/${name}`;
 }
 
-/** The action groups that a tool's action is in, so that policies can speak of many tools at once. */
+/** The Cedar action of a step: `model`, `tool/NAME` or `retrieval/NAME`. Kinds that are not served have none that a policy could name. */
+export function callAction(kind: StepKind, name: string): string {
+  return kind === "model" ? modelAction : `${kind}/${name}`;
+}
+
+export function actionOfTool(tool: PolicyTool): string {
+  return callAction(kindOf(tool), tool.name);
+}
+
+/** Whether an action is the group of every tool, or of every retrieval. */
+export function isKindGroup(action: string): action is CallKind {
+  return callKinds.some((kind) => kind === action);
+}
+
+/** The action groups that a tool's or source's action is in, so that policies can speak of many at once. */
 export function groupsOfTool(tool: PolicyTool): readonly string[] {
-  return [...new Set([anyTool, `effect/${tool.effect}`, ...tool.groups.map((group) => `group/${group}`)])].sort();
+  return [...new Set([kindOf(tool), `effect/${tool.effect}`, ...tool.groups.map((group) => `group/${group}`)])].sort();
 }
 
 const string: Type<string> = { type: "String" };
@@ -50,6 +68,17 @@ const entityTypes = {
 const bool: Type<string> = { type: "Boolean" };
 const stringSet: Type<string> = { type: "Set", element: string };
 
+/** What policies see of a source beside what they see of every tool. */
+const sourceType = record({ origin: string, confidentiality: long, dataClasses: stringSet, topK: long });
+
+/** The same of one source. */
+export function classificationOf({ results, dataClasses: declared, topK }: NonNullable<PolicyTool["source"]>) {
+  const { origin } = results;
+  // One that says nothing may hold anything.
+  const held = declared === undefined ? dataClasses : declared;
+  return { origin, confidentiality: confidentialityOf(results), dataClasses: [...held].sort(), topK };
+}
+
 /** The part of `context` that every action has; policies/README.md says what each attribute means. */
 const circumstances = {
   now: record({ unix: long, hour: long, weekday: long }),
@@ -68,7 +97,8 @@ function contextType(own: Record<string, Type<string>>, history: readonly Histor
 /**
  * The Cedar schema of a set of tools (no namespace): entity types `Team`, `Agent` and `Run`; the action `model`; an
  * action `tool/NAME` for each tool, in `tool`, `effect/CLASS` and `group/NAME`, with its arguments typed at
- * `context.input`; with `asksResponses`, the action `response`. Throws PolicyError `tools_invalid`.
+ * `context.input`; an action `retrieval/NAME`, in `retrieval`, for each source, with its classification at `context.source`; with
+ * `asksResponses`, the action `response`. Throws PolicyError `tools_invalid`.
  */
 export function schemaFor(
   tools: readonly PolicyTool[],
@@ -103,7 +133,7 @@ export function schemaOf(
 ): CedarSchema {
   checkTools(tools);
   const groups = new Set([
-    anyTool,
+    ...callKinds,
     ...effectClasses.map((effect) => `effect/${effect}`),
     ...tools.flatMap(groupsOfTool),
   ]);
@@ -113,7 +143,7 @@ export function schemaOf(
   actions.set(modelAction, modelActionType(history));
   // Where it is not mentioned, policies without a scope need not be right for it.
   if (mentions.includes(responseAction)) actions.set(responseAction, responseActionType(history));
-  for (const tool of tools) actions.set(toolAction(tool.name), toolActionType(tool, history));
+  for (const tool of tools) actions.set(actionOfTool(tool), toolActionType(tool, history));
   return { "": { entityTypes, actions: Object.fromEntries(actions) } };
 }
 
@@ -126,7 +156,7 @@ export function schemaOfAction(
   const actions = new Map<string, ActionType<string>>(groups.map((id) => [id, {}]));
   if (what === modelAction) actions.set(modelAction, modelActionType(history));
   else if (what === responseAction) actions.set(responseAction, responseActionType(history));
-  else actions.set(toolAction(what.name), toolActionType(what, history));
+  else actions.set(actionOfTool(what), toolActionType(what, history));
   return { "": { entityTypes, actions: Object.fromEntries(actions) } };
 }
 
@@ -142,7 +172,7 @@ export function inputOf(tool: PolicyTool): ReadonlyMap<string, Attribute> {
 function mayBeAbsent(action: string): boolean {
   const [kind, ...rest] = action.split("/");
   const name = rest.join("/");
-  return (kind === "tool" && toolNamePattern.test(name)) || (kind === "group" && groupNamePattern.test(name));
+  return (isKindGroup(kind ?? "") && toolNamePattern.test(name)) || (kind === "group" && groupNamePattern.test(name));
 }
 
 function modelActionType(history: readonly HistoryFact[]): ActionType<string> {
@@ -170,6 +200,7 @@ function toolActionType(tool: PolicyTool, history: readonly HistoryFact[]): Acti
     origins: record(Object.fromEntries([...input.keys()].map((name) => [name, { ...string, required: false }]))),
     destination: record({ origin: string, contested: bool, mixedScript: bool }),
     tool: record({ name: string, effect: string, groups: stringSet }),
+    ...(tool.source === undefined ? {} : { source: sourceType }),
   };
   return applied(contextType(own, history), groupsOfTool(tool));
 }

@@ -7,7 +7,15 @@ import { actionFrame, policySlice, screenOf } from "./evaluator.ts";
 import type { ActionFrame, PolicySlice, Screen } from "./evaluator.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { coversAction, coversEntity, entityName } from "./scope.ts";
-import { groupsOfTool, inputOf, modelAction, responseAction, schemaOfAction, toolAction } from "./schema.ts";
+import {
+  actionOfTool,
+  classificationOf,
+  groupsOfTool,
+  inputOf,
+  modelAction,
+  responseAction,
+  schemaOfAction,
+} from "./schema.ts";
 import type { PolicyTool } from "./schema.ts";
 
 /** All that is needed to decide one action: Cedar's cost grows with what it is given, so it gets no more. */
@@ -19,6 +27,8 @@ export type ActionSlice = {
   readonly parameters?: JsonSchema;
   /** What policies see of the tool itself; absent for a model call. */
   readonly tool?: { readonly name: string; readonly effect: string; readonly groups: string[] };
+  /** How a source is classified; present for a retrieval. */
+  readonly source?: ReturnType<typeof classificationOf>;
   /** What has to be counted: the facts that a policy about this action reads. */
   readonly history: readonly HistoryFact[];
   /** A policy about this action looks at the data classes of its contents: other detectors are asked only then. */
@@ -47,7 +57,7 @@ export function slicesOf(
 ): ReadonlyMap<string, ActionSlice> {
   const model = sliceOf(modelAction, [], policies, modelAction, history);
   const responses = mentionsResponse(policies) ? [sliceOf(responseAction, [], policies, responseAction, history)] : [];
-  const others = tools.map((tool) => sliceOf(toolAction(tool.name), groupsOfTool(tool), policies, tool, history));
+  const others = tools.map((tool) => sliceOf(actionOfTool(tool), groupsOfTool(tool), policies, tool, history));
   return new Map([model, ...responses, ...others].map((slice) => [slice.action, slice]));
 }
 
@@ -78,6 +88,7 @@ function sliceOf(
           parameters: tool.parameters,
           tool: { name: tool.name, effect: tool.effect, groups: [...tool.groups] },
         }),
+    ...(tool?.source === undefined ? {} : { source: classificationOf(tool.source) }),
     frame: actionFrame(action, groups, schemaOfAction(what, history)),
     of({ team, name }) {
       const id = `${team}/${name}`;

@@ -11,7 +11,7 @@ import { readPolicy } from "./policy.ts";
 import type { ReadPolicy } from "./policy.ts";
 import type { PolicySetDocument } from "./policy-set.ts";
 import { coversAction } from "./scope.ts";
-import { groupsOfTool, modelAction, responseAction, schemaText, toolAction } from "./schema.ts";
+import { actionOfTool, groupsOfTool, modelAction, responseAction, schemaText } from "./schema.ts";
 import { mentionsResponse } from "./slices.ts";
 import type { PolicyTool } from "./schema.ts";
 
@@ -155,7 +155,7 @@ function actionsOf(
   return [
     { name: modelAction, groups: [] },
     ...(withResponses ? [{ name: responseAction, groups: [] }] : []),
-    ...tools.map((tool) => ({ name: toolAction(tool.name), groups: groupsOfTool(tool) })),
+    ...tools.map((tool) => ({ name: actionOfTool(tool), groups: groupsOfTool(tool) })),
   ];
 }
 

@@ -4,7 +4,7 @@ export { RegistryError } from "./errors.ts";
 export { freeze, freezesInForce, liftFreeze, targetExists, teamsTouched } from "./freezes.ts";
 export type { FreezeInForce, FreezeTarget } from "./freezes.ts";
 export { defineAgent, parseManifest } from "./manifest.ts";
-export type { AgentInCode, AgentManifest, ManifestTool } from "./manifest.schema.ts";
+export type { AgentInCode, AgentManifest, ManifestSource, ManifestTool } from "./manifest.schema.ts";
 export {
   activatePolicySet,
   activePolicySet,

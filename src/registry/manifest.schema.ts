@@ -5,6 +5,7 @@ import { namePattern, toolNamePattern } from "../core/ids.ts";
 import { destinationNames, resultLabels } from "../core/labels.schema.ts";
 import { microUsdPerUsd } from "../core/money.ts";
 import { maxToolTimeoutMs, riskTiers } from "../core/release.ts";
+import { sourceFields } from "../core/retrieval.schema.ts";
 import type { JsonSchema } from "../core/json.ts";
 import { jsonSchemaProblem } from "./json-schema.ts";
 
@@ -84,6 +85,33 @@ const tool = z.unknown().transform((value, context) => {
   return z.NEVER;
 });
 
+const moduleSources = z.strictObject({
+  /** A file of sources, relative to the manifest. */
+  module: z.string().min(1),
+  /** Default: every source of the module. */
+  names: z.array(z.string().regex(toolNamePattern)).min(1).optional(),
+});
+
+const httpSource = z.strictObject({
+  ...sourceFields,
+  /** Default: the query leaves the company. */
+  effect: sourceFields.effect.default("egress"),
+  groups: sourceFields.groups.default([]),
+  topK: sourceFields.topK.default(5),
+  short: z.boolean().default(false),
+  timeoutMs: z.undefined().optional(),
+  timeout: duration.refine((ms) => ms <= maxToolTimeoutMs, "must be at most 14m").default(30_000),
+  /** It gets `query` and `limit`, and answers with `documents`. */
+  http: z.strictObject({ method: z.enum(["GET", "POST"]).default("POST"), url: httpUrl }),
+});
+
+const source = z.unknown().transform((value, context) => {
+  const parsed = (isRecord(value) && "module" in value ? moduleSources : httpSource).safeParse(value);
+  if (parsed.success) return parsed.data;
+  for (const issue of parsed.error.issues) context.issues.push({ ...issue, input: value } as never);
+  return z.NEVER;
+});
+
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
@@ -132,7 +160,12 @@ const oneOutput = [
 
 /** An agent as a team writes it down in YAML. */
 export const manifestSchema = z
-  .strictObject({ ...fields, tools: z.array(tool).max(100).default([]) })
+  .strictObject({
+    ...fields,
+    tools: z.array(tool).max(100).default([]),
+    /** Where documents may be retrieved from. */
+    retrieval: z.array(source).max(50).default([]),
+  })
   .refine(...onePrompt)
   .refine(...oneOutput);
 
@@ -141,6 +174,7 @@ export const agentSchema = z
   .strictObject({
     ...fields,
     tools: z.array(z.custom<CodeTool>(isCodeTool, "must be tools made by `defineTool`")).max(200).default([]),
+    retrieval: z.array(z.custom<CodeTool>(isCodeTool, "must be sources made by `defineSource`")).max(50).default([]),
   })
   .refine(...onePrompt)
   .refine(...oneOutput);
@@ -154,9 +188,7 @@ function isCodeTool(value: unknown): boolean {
 
 /** The fields that may stand at a place of a manifest, such as `tools.0.http`: what an unknown one is compared with. */
 export function fieldsAt(place: string): readonly string[] {
-  const shape = /^tools\.\d+$/.test(place)
-    ? { ...moduleTools.shape, ...httpTool.shape }
-    : shapes[place.replace(/^tools\.\d+\./, "tools.*.")];
+  const shape = shapes[place.replace(/^(tools|retrieval)\.\d+(?=\.|$)/, "$1.*")];
   return Object.keys(shape ?? {});
 }
 
@@ -164,11 +196,16 @@ const shapes: Readonly<Record<string, object>> = {
   "": manifestSchema.shape,
   model: fields.model.shape,
   limits: fields.limits.def.innerType.shape,
+  "tools.*": { ...moduleTools.shape, ...httpTool.shape },
   "tools.*.http": httpTool.shape.http.shape,
   "tools.*.results": resultLabels.shape,
+  "retrieval.*": { ...moduleSources.shape, ...httpSource.shape },
+  "retrieval.*.http": httpSource.shape.http.shape,
+  "retrieval.*.results": sourceFields.results.shape,
 };
 
 export type AgentManifest = z.output<typeof manifestSchema>;
 export type AgentInCode = z.output<typeof agentSchema>;
 export type ManifestTool = AgentManifest["tools"][number];
+export type ManifestSource = AgentManifest["retrieval"][number];
 export type AgentInput = z.input<typeof agentSchema>;

@@ -2,6 +2,8 @@ import type { Digest } from "../core/ids.ts";
 import type { Json, JsonSchema } from "../core/json.ts";
 import { unknownDestination } from "../core/labels.schema.ts";
 import type { Release, ReleaseDocument, ToolDefinition } from "../core/release.ts";
+import { callablesOf, kindOf } from "../core/retrieval.ts";
+import type { Callable, RetrievalSource } from "../core/retrieval.ts";
 import { digestOf } from "../store/index.ts";
 import { RegistryError } from "./errors.ts";
 import { jsonSchemaProblem } from "./json-schema.ts";
@@ -16,13 +18,15 @@ export function releaseOf(
   prompt: string,
   tools: readonly ToolDefinition[],
   outputInFile?: JsonSchema,
+  retrieval: readonly RetrievalSource[] = [],
 ): Release {
   const { name, team, useCase, riskTier, model, limits, outputFile } = manifest;
   const output = manifest.output ?? outputInFile;
   if (outputFile !== undefined && output === undefined) {
     throw new RegistryError("release_invalid", `output schema \`${outputFile}\` was not read`);
   }
-  assertToolsOf(manifest, tools);
+  assertAllFound("tool", manifest.tools, tools);
+  assertAllFound("source", manifest.retrieval, retrieval);
   return releaseOfDocument({
     v: 1,
     team,
@@ -36,6 +40,7 @@ export function releaseOf(
     },
     prompt,
     tools,
+    ...(retrieval.length === 0 ? {} : { retrieval }),
     limits: {
       maxSteps: limits.maxSteps,
       maxCostMicroUsd: limits.maxCost,
@@ -49,9 +54,13 @@ export function releaseOf(
 
 /** A document with its name, after what no schema of the API can say is checked. Throws `release_invalid`. */
 export function releaseOfDocument(document: ReleaseDocument): Release {
-  const names = document.tools.map((tool) => tool.name);
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) throw new RegistryError("release_invalid", `tool \`${twice}\` is there twice`);
+  const callables = callablesOf(document);
+  const names = callables.map(({ name }) => name);
+  const twice = callables.find(({ name }, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) {
+    const hint = "the model calls tools and sources by name: give one of them another";
+    throw new RegistryError("release_invalid", `${wordFor(twice)} \`${twice.name}\` is there twice`, { hint });
+  }
   for (const tool of document.tools) {
     assertJsonSchema(`parameters of tool \`${tool.name}\``, tool.parameters);
     const unknown = unknownDestination(tool.destinations, tool.parameters);
@@ -75,14 +84,22 @@ function digestOfDocument(document: ReleaseDocument): Digest {
   }
 }
 
-/** A tool that was named and not found must not just be missing from the release. */
-function assertToolsOf(manifest: AgentManifest | AgentInCode, tools: readonly ToolDefinition[]): void {
-  const given = new Set(tools.map((tool) => tool.name));
-  const missing = manifest.tools.flatMap(namesIn).find((name) => !given.has(name));
-  if (missing !== undefined) throw new RegistryError("release_invalid", `tool \`${missing}\` was not found`);
+/** A tool or source that was named and not found must not just be missing from the release. */
+function assertAllFound(
+  what: string,
+  wanted: AgentManifest["tools" | "retrieval"] | AgentInCode["tools"],
+  found: readonly { readonly name: string }[],
+): void {
+  const given = new Set(found.map(({ name }) => name));
+  const missing = wanted.flatMap(namesIn).find((name) => !given.has(name));
+  if (missing !== undefined) throw new RegistryError("release_invalid", `${what} \`${missing}\` was not found`);
 }
 
-function namesIn(tool: AgentManifest["tools"][number] | AgentInCode["tools"][number]): readonly string[] {
+function wordFor(callable: Callable): string {
+  return kindOf(callable) === "tool" ? "tool" : "source";
+}
+
+function namesIn(tool: AgentManifest["tools" | "retrieval"][number] | AgentInCode["tools"][number]): readonly string[] {
   if ("definition" in tool) return [tool.definition.name];
   return "module" in tool ? (tool.names ?? []) : [tool.name];
 }

@@ -18,6 +18,7 @@ export function releaseRegistered(release: Release, by: string, now: Date): Ledg
       by,
       model: document.model.name,
       tools: document.tools.map((tool) => tool.name),
+      ...(document.retrieval === undefined ? {} : { retrieval: document.retrieval.map(({ name }) => name) }),
     },
   };
 }

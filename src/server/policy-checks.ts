@@ -2,8 +2,11 @@ import { fileURLToPath } from "node:url";
 
 import { ApiError } from "../api/index.ts";
 import type { Json } from "../core/json.ts";
-import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
+import type { ReleaseDocument } from "../core/release.ts";
+import { callablesOf } from "../core/retrieval.ts";
+import type { Callable } from "../core/retrieval.ts";
 import {
+  actionOfTool,
   checkPolicySet,
   compilePolicies,
   formatProblem,
@@ -36,7 +39,7 @@ export function assertPoliciesFit(
   if (first !== undefined) throw refusal(code, formatProblem(first), others.length);
   for (const release of releases) {
     try {
-      compilePolicies(document, release.tools);
+      compilePolicies(document, callablesOf(release));
     } catch (error) {
       if (!(error instanceof PolicyError) || error.code !== "policies_invalid") throw error;
       throw refusal(code, `agent ${release.agent}: ${error.message}`, 0);
@@ -71,9 +74,9 @@ export async function productionReleases(tx: Tx, team: string): Promise<readonly
   return (await newestReleases(tx, team)).map((release) => release.document);
 }
 
-/** One of each name: agents of a team may share a tool. That its types fit every one of them is checked for each release. */
-function distinctTools(releases: readonly ReleaseDocument[]): readonly ToolDefinition[] {
-  return [...new Map(releases.flatMap((release) => release.tools).map((tool) => [tool.name, tool])).values()];
+/** One of each kind and name: agents of a team may share a tool or a source. That its types fit every one of them is checked for each release. */
+function distinctTools(releases: readonly ReleaseDocument[]): readonly Callable[] {
+  return [...new Map(releases.flatMap(callablesOf).map((tool) => [actionOfTool(tool), tool])).values()];
 }
 
 export function asPolicySet(document: Json): PolicySetDocument {

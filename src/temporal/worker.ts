@@ -4,7 +4,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/wo
 import type { LogLevel } from "@temporalio/worker";
 import type { Logger } from "pino";
 
-import { lifecycleActivities, modelActivity, toolActivity } from "../../activities/index.ts";
+import { lifecycleActivities, modelActivity, retrievalActivity, toolActivity } from "../../activities/index.ts";
 import { noFacts } from "../core/decision.ts";
 import type { RunFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
@@ -25,7 +25,7 @@ export type AgentWorkerOptions = {
   readonly keys: PayloadKeys;
   readonly provider: ModelProvider;
   readonly priceOf: (model: string) => TokenPrice | undefined;
-  /** Folders whose function tools this worker may run. */
+  /** Folders whose tools and sources this worker may run. */
   readonly toolRoots: readonly string[];
   readonly logger: Logger;
   /** Where this worker runs, and where its provider computes, as policies see it. Default: `development`, `local`. */
@@ -85,6 +85,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     activities: {
       model: modelActivity(options.provider, (call, text) => publisher.publish(call, text)),
       tool: toolActivity(options.toolRoots),
+      retrieval: retrievalActivity(options.toolRoots),
       ...lifecycleActivities({ pool, keys: options.keys, cache, bundle: bundle.digest, now }),
     },
     interceptors: { activity: [createGate({ ...gateOptions, logger: options.logger })] },

@@ -6,7 +6,8 @@ import type { RunId } from "../core/ids.ts";
 import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
 import { defaultResultLabels } from "../core/labels.ts";
 import type { ResultLabels } from "../core/labels.ts";
-import type { IdempotencySupport, ToolDefinition } from "../core/release.ts";
+import type { IdempotencySupport } from "../core/release.ts";
+import type { Callable } from "../core/retrieval.ts";
 import type { RunInput } from "../core/run.ts";
 import { clip } from "./clip.ts";
 import { toolFacts } from "./definition.schema.ts";
@@ -45,7 +46,7 @@ export type ToolContext = {
 
 /** A tool in code: what the policy, the model and the gate know of it, and what it does. */
 export type Tool = {
-  readonly definition: Omit<ToolDefinition, "implementation">;
+  readonly definition: Omit<Callable, "implementation">;
   execute(args: JsonObject, context: ToolContext): Promise<Json>;
   /**
    * Asked after a crash: the result of the effect with this key, or undefined where it has not happened. Whatever it throws means that
@@ -80,6 +81,9 @@ type ToolOptions<Input extends z.ZodObject> = {
   lookup?(context: ToolContext): Promise<Json | undefined>;
 };
 
+/** In milliseconds. */
+export const defaultToolTimeoutMs = 30_000;
+
 /** Makes a tool from a function and a zod schema of its arguments. Throws TypeError for one that no agent could have. */
 export function defineTool<Input extends z.ZodObject>(options: ToolOptions<Input>): Tool {
   const input = strictInput(options.input);
@@ -94,7 +98,7 @@ export function defineTool<Input extends z.ZodObject>(options: ToolOptions<Input
       groups: options.groups ?? [],
       idempotency: options.idempotency ?? (options.effect === "read" ? "key" : "none"),
       short: options.short ?? false,
-      timeoutMs: options.timeoutMs ?? 30_000,
+      timeoutMs: options.timeoutMs ?? defaultToolTimeoutMs,
       ...(options.destinations === undefined ? {} : { destinations: options.destinations }),
       ...(options.results === undefined ? {} : { results: { ...defaultResultLabels, ...options.results } }),
     },

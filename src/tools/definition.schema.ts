@@ -4,6 +4,7 @@ import { effectClasses } from "../core/action.ts";
 import { toolNamePattern } from "../core/ids.ts";
 import { destinationNames, resultLabels, unknownDestination } from "../core/labels.schema.ts";
 import { maxToolTimeoutMs } from "../core/release.ts";
+import { sourceFacts } from "../core/retrieval.schema.ts";
 
 /** What every tool says of itself, whatever it is made of: the same bounds as the API's. */
 export const toolFacts = z
@@ -24,6 +25,7 @@ export const toolFacts = z
     timeoutMs: z.int().min(1).max(maxToolTimeoutMs),
     destinations: destinationNames.optional(),
     results: resultLabels.optional(),
+    source: sourceFacts.optional(),
   })
   .superRefine(({ destinations, parameters }, context) => {
     const unknown = unknownDestination(destinations, parameters);

@@ -4,7 +4,7 @@ import { isAbsolute, relative, resolve, sep } from "node:path";
 import { CodedError } from "../core/errors.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
-import type { ToolDefinition } from "../core/release.ts";
+import type { Callable } from "../core/retrieval.ts";
 import { canonicalText, sha256 } from "../store/canonical.ts";
 import { clip } from "./clip.ts";
 import { looksLikeTool, toolProblem } from "./define-tool.ts";
@@ -30,7 +30,7 @@ export class ToolLoadError extends CodedError<
 export async function loadToolModule(
   module: string,
   roots: readonly string[],
-): Promise<readonly { readonly tool: Tool; readonly definition: ToolDefinition }[]> {
+): Promise<readonly { readonly tool: Tool; readonly definition: Callable }[]> {
   const [file] = await locate(module, roots);
   const implementation = { kind: "function", module: file.name, sha256: file.digest } as const;
   const tools = await toolsOf(module, file);
@@ -38,7 +38,7 @@ export async function loadToolModule(
 }
 
 /** The code of a pinned function tool. Throws `module_changed` where no file of that name is the one that the release pins. */
-export async function loadFunctionTool(definition: ToolDefinition, roots: readonly string[]): Promise<Tool> {
+export async function loadFunctionTool(definition: Callable, roots: readonly string[]): Promise<Tool> {
   if (definition.implementation.kind !== "function") {
     throw new ToolLoadError("tool_missing", `tool \`${definition.name}\` is not a function tool`);
   }
@@ -52,7 +52,7 @@ export async function loadFunctionTool(definition: ToolDefinition, roots: readon
 }
 
 /** Policies go by what the release says of a tool: whoever registers must not be able to call a payment a read. */
-function assertSame(definition: ToolDefinition, tool: Tool): void {
+function assertSame(definition: Callable, tool: Tool): void {
   const { name, implementation } = definition;
   const own = { ...tool.definition, implementation };
   if (canonicalText(definition as unknown as Json) === canonicalText(own as unknown as Json)) return;

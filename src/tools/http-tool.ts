@@ -1,6 +1,6 @@
 import { CodedError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
-import type { ToolDefinition } from "../core/release.ts";
+import type { Callable } from "../core/retrieval.ts";
 import { ToolError, ToolResultError } from "./define-tool.ts";
 import type { Tool, ToolContext } from "./define-tool.ts";
 
@@ -22,7 +22,7 @@ const unclearStatuses: ReadonlySet<number> = new Set([408, 409, 425, 429]);
  * 5xx, redirects, time-outs and broken connections may have had an effect, and are thrown as they are. Redirects are not followed: the
  * pinned URL is what was decided on. A 2xx whose body is no use is a `ToolResultError`.
  */
-export function httpTool(definition: ToolDefinition): Tool {
+export function httpTool(definition: Callable): Tool {
   const { implementation, ...rest } = definition;
   if (implementation.kind !== "http") throw new ToolError(`tool \`${definition.name}\` is not an HTTP tool`);
   return {

@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 
-import type { ToolDefinition } from "../core/release.ts";
+import type { Callable } from "../core/retrieval.ts";
 import type { Tool } from "./define-tool.ts";
 import { loadFunctionTool } from "./function-tool.ts";
 import { httpTool } from "./http-tool.ts";
@@ -9,7 +9,7 @@ import { httpTool } from "./http-tool.ts";
 const loaded = new LRUCache<string, Tool>({ max: 1_000 });
 
 /** The code behind a pinned tool. Throws `ToolLoadError` where it is not here, or not what the release pins. */
-export async function resolveTool(definition: ToolDefinition, roots: readonly string[]): Promise<Tool> {
+export async function resolveTool(definition: Callable, roots: readonly string[]): Promise<Tool> {
   const { implementation, name } = definition;
   switch (implementation.kind) {
     case "function": {

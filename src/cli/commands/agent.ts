@@ -69,7 +69,7 @@ async function show(cli: Cli, name: string, team: string | undefined): Promise<v
   );
   const { production } = detail;
   if (production !== null) {
-    const { model, useCase, riskTier, tools, limits } = production.document;
+    const { model, useCase, riskTier, tools, retrieval = [], limits } = production.document;
     terminal.say(
       `production: ${shortDigest(production.digest)}, model ${model.name}, use case ${useCase}, risk ${riskTier}`,
     );
@@ -85,6 +85,17 @@ async function show(cli: Cli, name: string, team: string | undefined): Promise<v
       ["tool", "effect", "groups", "description"],
       tools.map((tool) => [tool.name, tool.effect, tool.groups.join(", "), brief(tool.description, 60)]),
     );
+    if (retrieval.length > 0)
+      terminal.table(
+        ["source", "effect", "documents", "top", "description"],
+        retrieval.map(({ name, effect, results, topK, description }) => [
+          name,
+          effect,
+          `${results.origin}, ${results.confidentiality}`,
+          String(topK),
+          brief(description, 60),
+        ]),
+      );
   }
   terminal.table(
     ["when", "channel", "release", "by", "reason"],
