@@ -59,7 +59,7 @@ async function sourcesOf(
     const { sources } = await loadBelow(resolve(folder, source.module), roots);
     return named("source", source, sources);
   }
-  const { timeout, timeoutMs: _, http, ...facts } = source;
+  const { timeout, http, ...facts } = source;
   return [{ ...facts, timeoutMs: timeout, implementation: { kind: "http", ...http } }];
 }
 

@@ -92,14 +92,14 @@ const moduleSources = z.strictObject({
   names: z.array(z.string().regex(toolNamePattern)).min(1).optional(),
 });
 
+const { timeoutMs: _, ...writtenAsInReleases } = sourceFields;
 const httpSource = z.strictObject({
-  ...sourceFields,
+  ...writtenAsInReleases,
   /** Default: the query leaves the company. */
   effect: sourceFields.effect.default("egress"),
   groups: sourceFields.groups.default([]),
   topK: sourceFields.topK.default(5),
   short: z.boolean().default(false),
-  timeoutMs: z.undefined().optional(),
   timeout: duration.refine((ms) => ms <= maxToolTimeoutMs, "must be at most 14m").default(30_000),
   /** It gets `query` and `limit`, and answers with `documents`. */
   http: z.strictObject({ method: z.enum(["GET", "POST"]).default("POST"), url: httpUrl }),

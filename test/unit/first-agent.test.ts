@@ -115,7 +115,7 @@ describe("COUNTERSIGN_SCRIPTS", () => {
     expect(await names("")).toEqual([]);
     expect(await names(join(agent, "script.yaml"))).toEqual(["scripted/rooms"]);
     expect(await names(agent)).toEqual(["scripted/rooms"]);
-    expect(await names(join(project, "examples"))).toEqual(["scripted/rooms", "scripted/support"]);
+    expect(await names(join(project, "examples"))).toEqual(["scripted/rooms", "scripted/handbook", "scripted/support"]);
   });
 
   test("what is not there, has none, or has two for one model is an error", async () => {
