@@ -52,6 +52,28 @@ forbid (principal, action == Action::"tool/pay", resource) when { context.input.
     shows: '"code":"forbidden"',
   },
   {
+    what: "documents of three kinds, a query whose number was capped, and one that was denied",
+    options: {
+      retrieval: [],
+      policy: `@id("all") permit (principal, action, resource);
+@id("cap") @decision("cap") @argument("limit") @max("2")
+forbid (principal, action in Action::"retrieval", resource) when { context.input.limit > 2 };
+@id("old") forbid (principal, action in Action::"group/old", resource);`,
+      turns: [
+        {
+          calls: [
+            { tool: "shelf", arguments: { query: "accounts note merger board", limit: 3 } },
+            { tool: "archive", arguments: { query: "accounts", limit: 1 } },
+          ],
+        },
+        { calls: [pay(100)] },
+        done,
+      ],
+    },
+    status: "completed",
+    shows: '"kind":"retrieval"',
+  },
+  {
     what: "an invented tool and arguments that do not fit",
     options: {
       turns: [

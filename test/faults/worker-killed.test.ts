@@ -44,6 +44,26 @@ test("a worker killed in the middle of a payment loses nothing, and the payment 
   expect(rows).toEqual([{ n: 0, outcome: "allow" }]);
 });
 
+test("a worker killed in the middle of a retrieval: the source is asked again, and the run goes on with its documents", async () => {
+  const world = await createWorld({
+    retrieval: [],
+    turns: [{ calls: [{ tool: "archive", arguments: { query: "slowly: accounts", limit: 1 } }] }, { text: "done" }],
+  });
+  const first = await worker(world);
+  const run = await world.start();
+  await begun(world, "seek");
+  first.kill("SIGKILL");
+  await first.ended;
+  await worker(world);
+  expect(await world.closed(run, 90_000)).toMatchObject({ status: "completed", steps: 3 });
+  expect(await lines(world, "seek")).toHaveLength(2);
+  const { rows } = await world.pool.query(
+    "select kind, step.state, attempts from step join effect using (run, seq) where run = $1 and seq = 1",
+    [run],
+  );
+  expect(rows).toEqual([{ kind: "retrieval", state: "done", attempts: 2 }]);
+});
+
 test("a worker killed in a call that can promise nothing: it is not repeated, and the run says so", async () => {
   const world = await createWorld({
     turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", slow_ms: 60_000 } }] }, { text: "done" }],

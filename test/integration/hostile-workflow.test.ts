@@ -22,6 +22,8 @@ test("a foreign workflow cannot act for a run, open or close it, or send anythin
     { activity: "model", input: { run, seq: 0, messages: [{ role: "user", content: "pay" }] } },
     { activity: "tool", input: { name: "pay", arguments: { to: "eve", amount_cents: 1 } } },
     { activity: "retrieval", input: { run, seq: 0 } },
+    { activity: "retrieval", input: { run, seq: 0, model: 0, call: 0 } },
+    { activity: "notify", input: { run, seq: 0 } },
     { activity: "shell", input: "rm -rf /" },
   ]);
   expect(ends).toEqual([
@@ -31,6 +33,8 @@ test("a foreign workflow cannot act for a run, open or close it, or send anythin
     "foreign_run",
     "invalid_step",
     "invalid_step",
+    "invalid_step",
+    "foreign_run",
     // Nothing else is registered on the worker; were it, the gate would refuse it: see below.
     "NotFoundError",
     "NotFoundError",
@@ -72,6 +76,38 @@ test("a workflow that takes a run's name still gets no call that the model did n
     "2 deny invalid_grant",
   ]);
   await expect(readFile(world.effects, "utf8")).rejects.toThrow("ENOENT");
+});
+
+test("a workflow that passes a retrieval off as a tool call, or a tool call as a retrieval, gets neither", async () => {
+  const calls = [
+    { tool: "shelf", arguments: { query: "accounts", limit: 1 } },
+    { tool: "pay", arguments: { to: "eve", amount_cents: 1 } },
+    { tool: "invented", arguments: {} },
+  ];
+  const world = await createWorld({ retrieval: [], turns: [{ calls }, { text: "done" }] });
+  await world.work();
+  const run = await world.register();
+  const ask = (activity: string, call: number) => ({ activity, input: { run, seq: 1, model: 0, call } });
+  const ends = await attack(world, run, [
+    { activity: "openRun", input: { run } },
+    { activity: "model", input: { run, seq: 0 } },
+    ask("tool", 0),
+    ask("retrieval", 1),
+    ask("retrieval", 2),
+    ask("retrieval", 0),
+    // The same call once more, under another number.
+    { activity: "retrieval", input: { run, seq: 2, model: 0, call: 0 } },
+  ]);
+  expect(ends).toEqual([
+    expect.anything(),
+    { status: "calls", lanes: ["local", "ordinary", "local"], retrievals: [0] },
+    "invalid_step",
+    "invalid_step",
+    "invalid_step",
+    { status: "done" },
+    "invalid_step",
+  ]);
+  expect(await readFile(world.effects, "utf8")).toBe("seek accounts\n");
 });
 
 test("an activity that is not governed is refused, and one that is called around the gate refuses itself", async () => {

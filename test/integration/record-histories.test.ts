@@ -6,7 +6,8 @@ import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import type { RunId } from "../../src/core/ids.ts";
 
-const version = "v1";
+/** Raised where a scenario is new or changed: histories are added, and recorded one by one with `-t`. */
+const version = "v2";
 const folder = new URL("../replay/histories/", import.meta.url);
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -70,6 +71,20 @@ const scenarios: Readonly<Record<string, () => Promise<Awaited<ReturnType<typeof
   async "outcome-unknown"() {
     const world = await createWorld({
       turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } }] }, { text: "done" }],
+    });
+    await world.work();
+    return historiesOf(world, await world.start());
+  },
+  /** Calls and retrievals at once, in both lanes. */
+  async retrieval() {
+    const ask = (tool: string, query: string) => ({ tool, arguments: { query, limit: 2 } });
+    const world = await createWorld({
+      retrieval: [],
+      turns: [
+        { calls: [...look.calls, ask("shelf", "accounts"), ask("archive", "note"), ...pay(1).calls] },
+        { calls: [ask("archive", "merger")] },
+        { text: "done" },
+      ],
     });
     await world.work();
     return historiesOf(world, await world.start());

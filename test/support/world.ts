@@ -20,6 +20,7 @@ import type { HistoryFact } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Json, JsonSchema } from "../../src/core/json.ts";
 import type { RunLimits } from "../../src/core/release.ts";
+import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import type { RunInput } from "../../src/core/run.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import {
@@ -60,6 +61,8 @@ export async function createWorld(options: {
   readonly output?: JsonSchema;
   readonly limits?: Partial<RunLimits>;
   readonly prices?: AgentWorkerOptions["priceOf"];
+  /** With the sources of the fixtures, and these. */
+  readonly retrieval?: readonly RetrievalSource[];
 }) {
   const database = await freshDatabase();
   const temporal = await connectTemporal(testTemporal());
@@ -83,6 +86,10 @@ export async function createWorld(options: {
   const { pool } = database;
   const now = new Date();
   const tools = (await loadToolModule("tools.ts", [fixtures])).map(({ definition }) => definition);
+  const papers = options.retrieval === undefined ? [] : await loadToolModule("sources.ts", [fixtures]);
+  const retrieval = papers.flatMap(({ definition: { source, implementation } }) =>
+    source === undefined ? [] : [{ ...source, implementation }],
+  );
   const release = releaseOfDocument({
     v: 1,
     team: "testers",
@@ -92,6 +99,7 @@ export async function createWorld(options: {
     model: { name: "scripted/test", maxOutputTokens: 200 },
     prompt: "Do what you are told.",
     tools,
+    ...(options.retrieval === undefined ? {} : { retrieval: [...retrieval, ...options.retrieval] }),
     limits: { maxSteps: 40, maxCostMicroUsd: 1_000_000, maxWallClockMs: 600_000, ...options.limits },
     ...(options.output === undefined ? {} : { output: options.output }),
   });

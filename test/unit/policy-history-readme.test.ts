@@ -22,7 +22,9 @@ it("the README has every attribute of the schema, and no other", () => {
   const refund = { type: "object", properties: { ARGUMENT: { type: "string" } } };
   const tool = { name: "refund", effect: "write", groups: [], parameters: refund } as const;
   const fact = { name: "NAME", measure: "count", actions: ["tool"], per: "run" } as const;
-  const schema = schemaFor([tool], [fact], true)[""]!;
+  const labels = { origin: "trusted", confidentiality: "internal" } as const;
+  const source = { ...tool, name: "handbook", source: { results: labels, topK: 5 } };
+  const schema = schemaFor([tool, source], [fact], true)[""]!;
   const { entityTypes, actions } = schema as never as {
     entityTypes: Record<"Agent" | "Run", { shape: unknown }>;
     actions: Record<string, { appliesTo?: { context: unknown } }>;
@@ -30,7 +32,9 @@ it("the README has every attribute of the schema, and no other", () => {
   const expected = new Set([
     ...pathsOf(entityTypes.Agent.shape, "principal"),
     ...pathsOf(entityTypes.Run.shape, "resource"),
-    ...["model", "response", "tool/refund"].flatMap((action) => pathsOf(actions[action]?.appliesTo?.context, "context")),
+    ...["model", "response", "tool/refund", "retrieval/handbook"].flatMap((action) =>
+      pathsOf(actions[action]?.appliesTo?.context, "context"),
+    ),
   ]);
   const found = new Set<string>();
   for (const [, cell = ""] of text.matchAll(/^\| (`(?:principal|resource|context)\.[^|]*) \|/gm)) {

@@ -51,7 +51,7 @@ describe("history.yaml", () => {
     ["{ sum: x, of: [model], per: run }", "facts.f.of: model calls have no arguments to sum"],
     ["{ count: [], per: run }", "facts.f.count: too small"],
     ["{ count: [tool/a, tool/a], per: run }", "facts.f.count: an action is named twice"],
-    ["{ count: [effect/wirte], per: run }", "facts.f.count.0: expected tool/NAME, group/NAME, effect/CLASS"],
+    ["{ count: [effect/wirte], per: run }", "facts.f.count.0: expected tool/NAME, retrieval/NAME, group/NAME"],
     ["{ count: [tool/], per: run }", "facts.f.count.0: expected tool/NAME"],
     ["{ count: [everything], per: run }", "facts.f.count.0: expected tool/NAME"],
     ["{ count: [tool/a], per: day }", "facts.f.per: invalid option"],
@@ -146,7 +146,7 @@ describe("checkPolicySet", () => {
     [
       "{ count: [tool/refnud, group/many], per: run }",
       [money("integer")],
-      ["no tool is group/many", "no tool is tool/refnud"],
+      ["no tool or source is group/many", "no tool or source is tool/refnud"],
     ],
     ["{ sum: cents, of: [tool], per: run }", [money("integer"), look], []],
     [

@@ -72,8 +72,47 @@ describe("a manifest", () => {
           http: { method: "GET", url: "https://rates.example/v1" },
         },
       ],
+      retrieval: [],
       limits: { maxSteps: 50, maxCost: 2_500_000, maxWallClock: 7_200_000 },
       output: { type: "object", properties: { reply: { type: "string" } } },
+    });
+  });
+
+  describe("with sources", () => {
+    const http = `  - name: web
+    description: Pages.
+    results: { origin: untrusted, confidentiality: public }
+    http: { url: "https://search.example/v1" }
+`;
+    const withSources = (text: string): string => `${complete}retrieval:\n  - module: ./sources.ts\n${text}`;
+
+    test("has a query leave the company unless it says otherwise", () => {
+      expect(parseManifest(withSources(http), "agent.yaml").retrieval).toEqual([
+        { module: "./sources.ts" },
+        {
+          name: "web",
+          description: "Pages.",
+          effect: "egress",
+          groups: [],
+          results: { origin: "untrusted", confidentiality: "public" },
+          topK: 5,
+          short: false,
+          timeout: 30_000,
+          http: { method: "POST", url: "https://search.example/v1" },
+        },
+      ]);
+    });
+
+    test.each<[string, string, string, RegExp]>([
+      ["whose documents are nobody knows whose", "    results: { origin: untrusted, confidentiality: public }\n", "", /retrieval\.1\.results: is missing/],
+      ["whose origin is no word", "untrusted", "mine", /retrieval\.1\.results\.origin/],
+      ["that brings any number of documents", "    http", "    topK: 1000\n    http", /retrieval\.1\.topK/],
+      ["that writes", "    http", "    effect: write\n    http", /retrieval\.1\.effect/],
+      ["with a misspelt field", "    http", "    topk: 3\n    http", /retrieval\.1\.topk: is not a field here; did you mean `topK`\?/],
+      ["with a password", "https://", "https://a:b@", /retrieval\.1\.http\.url: must have no user name/],
+    ])("refuses one %s", (_what, from, to, problem) => {
+      expect(http).toContain(from);
+      expect(problems(withSources(http.replace(from, to))).join("\n")).toMatch(problem);
     });
   });
 
