@@ -10,7 +10,8 @@ import type { SourceDocument } from "countersign";
 /** What everybody in the company may read. Two people keep it, and colleagues add notes: those say so at their top. */
 export const handbook = defineSource({
   name: "handbook",
-  description: "The staff handbook: holidays, leave, illness, journeys and expenses, and colleagues' notes about the house.",
+  description:
+    "The staff handbook: holidays, leave, illness, journeys and expenses, and colleagues' notes about the house.",
   results: { origin: "trusted", confidentiality: "internal" },
   dataClasses: ["email"],
   topK: 5,

@@ -1,4 +1,5 @@
 import { formatUsd } from "../core/money.ts";
+import { named, retrievalIn } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
 
@@ -78,8 +79,15 @@ function resultLines(record: RunRecord, step: StepRecord): readonly string[] {
     ];
   }
   switch (result.status) {
-    case "ok":
+    case "ok": {
+      const found = step.kind === "retrieval" ? retrievalIn(result.value) : undefined;
+      if (found !== undefined)
+        return [
+          ...found.documents.map((document) => `found: ${named(document)}: ${document.text}`),
+          ...(found.withheld === 0 ? [] : [`withheld: ${found.withheld}, which the source was not said to have`]),
+        ];
       return [`result: ${typeof result.value === "string" ? result.value : JSON.stringify(result.value)}`];
+    }
     case "error":
       return [`failed: ${result.message}`];
     case "denied":

@@ -1,5 +1,7 @@
 import type { DecisionView, RunView, StepView, WatchEvent } from "../api/index.ts";
 import { formatUsd } from "../core/money.ts";
+import { named, retrievalIn } from "../core/retrieval.ts";
+import type { RetrievalResult } from "../core/retrieval.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
 import { brief, safe } from "./terminal.ts";
 import type { Terminal } from "./terminal.ts";
@@ -97,13 +99,21 @@ function resultLine(step: StepView, spoken: boolean): string | undefined {
   if ("content" in result && result.withheld === true) return `withheld: ${brief(result.problem ?? "", shown)}`;
   if ("content" in result) return result.content === "" || spoken ? undefined : `says: ${brief(result.content, shown)}`;
   switch (result.status) {
-    case "ok":
+    case "ok": {
+      const found = step.kind === "retrieval" ? retrievalIn(result.value) : undefined;
+      if (found !== undefined) return foundLine(found);
       return `result: ${brief(typeof result.value === "string" ? result.value : JSON.stringify(result.value), shown)}`;
+    }
     case "error":
       return `failed: ${brief(result.message, shown)}`;
     case "denied":
       return `${step.kind === "model" ? "denied" : "told the agent"}: ${brief(result.message, shown)}`;
   }
+}
+
+function foundLine({ documents, withheld }: RetrievalResult): string {
+  const names = documents.length === 0 ? "nothing" : brief(documents.map(named).join("; "), shown);
+  return `found: ${names}${withheld === 0 ? "" : `; ${withheld} withheld`}`;
 }
 
 function approvalLines(approval: Extract<WatchEvent, { type: "approval" }>["approval"]): readonly string[] {

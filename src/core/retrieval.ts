@@ -76,7 +76,7 @@ export function callablesOf({
   return [...tools, ...retrieval.map(({ implementation, ...facts }) => ({ ...asTool(facts), implementation }))];
 }
 
-/** The name of what a model calls, with what it is. */
+/** Which kind of step a call of it is. */
 export function kindOf({ source }: { readonly source?: object }): CallKind {
   return source === undefined ? "tool" : "retrieval";
 }
@@ -99,9 +99,14 @@ export type RetrievalResult = {
 };
 
 /** The documents in a recorded result; undefined where it is none, such as that of a call in shadow. */
-export function documentsIn(value: unknown): readonly RetrievedDocument[] | undefined {
+export function retrievalIn(value: unknown): RetrievalResult | undefined {
   if (typeof value !== "object" || value === null || !("documents" in value)) return undefined;
-  return Array.isArray(value.documents) ? (value.documents as readonly RetrievedDocument[]) : undefined;
+  return Array.isArray(value.documents) ? (value as RetrievalResult) : undefined;
+}
+
+/** A document as a person is told of it: `leave.md (trusted, internal)`. */
+export function named({ id, origin, confidentiality }: RetrievedDocument): string {
+  return `${id} (${origin}, ${confidentiality})`;
 }
 
 /** A source's classification as policies see it: its place in the list of confidentialities, from 0. */

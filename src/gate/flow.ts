@@ -3,7 +3,7 @@ import { confidentialities, defaultResultLabels, origins } from "../core/labels.
 import type { FlowFacts, Origin, ResultLabels } from "../core/labels.ts";
 import { indexTexts, linksIn, mixesScripts, soughtValue, standsIn } from "../core/provenance.ts";
 import type { IndexedText } from "../core/provenance.ts";
-import { callablesOf, documentsIn } from "../core/retrieval.ts";
+import { callablesOf, retrievalIn } from "../core/retrieval.ts";
 import type { Callable, RetrievedDocument } from "../core/retrieval.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
@@ -79,7 +79,8 @@ function afterResult(flow: Flow, tools: readonly Callable[], callId: string, res
   const call = flow.asked?.calls.get(callId);
   const tool = tools.find(({ name }) => name === call?.name);
   const labels = tool?.results ?? defaultResultLabels;
-  const documents = tool?.source !== undefined && result.status === "ok" ? documentsIn(result.value) : undefined;
+  const documents =
+    tool?.source !== undefined && result.status === "ok" ? retrievalIn(result.value)?.documents : undefined;
   if (documents !== undefined)
     return documents.reduce(
       (before, document) => afterTexts(before, textsOfDocument(document), labelsIn(document, labels), tool?.name ?? ""),

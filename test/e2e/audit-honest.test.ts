@@ -71,7 +71,7 @@ forbid (principal, action in Action::"retrieval", resource) when { context.input
       ],
     },
     status: "completed",
-    shows: '"kind":"retrieval"',
+    shows: '"step":"retrieval"',
   },
   {
     what: "an invented tool and arguments that do not fit",

@@ -53,7 +53,11 @@ test("documents keep their labels: what stands in them decides what may come aft
     { calls: [shout, ask("shelf", "accounts"), ask("archive", "zeppelin")] },
     done,
   ];
-  const world = await createWorld({ retrieval: [], policy: `@id("none") permit (principal, action, resource);`, turns });
+  const world = await createWorld({
+    retrieval: [],
+    policy: `@id("none") permit (principal, action, resource);`,
+    turns,
+  });
   await world.activate(policy, history);
   await world.work();
   const run = await world.start();
@@ -94,7 +98,7 @@ test("documents keep their labels: what stands in them decides what may come aft
   const problems = (checks: readonly { readonly problems?: readonly string[] }[]) =>
     checks.flatMap((one) => one.problems ?? []);
   const replayed = await replayRun(record, code);
-  const verified = await verifyRun(record, verifierKey);
+  const verified = verifyRun(record, verifierKey);
   expect([problems(replayed.checks), replayed.verdict, verified.verdict]).toEqual([[], "verified", "verified"]);
   expect(explainDecision(record, 12)).toMatchObject({
     kind: "retrieval",
@@ -165,7 +169,11 @@ describe("a source that is a service elsewhere", () => {
       topK: 5,
       short: false,
       timeoutMs: 5_000,
-      implementation: { kind: "http", method: "POST", url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` },
+      implementation: {
+        kind: "http",
+        method: "POST",
+        url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+      },
     };
     return { asked, source };
   }
@@ -205,7 +213,13 @@ describe("a source that is a service elsewhere", () => {
     const labels = { origin: "untrusted", confidentiality: "public" };
     expect(await valueOf(world, run, 3)).toEqual({
       status: "ok",
-      value: { documents: [{ ...page("a"), ...labels }, { ...page("d"), ...labels }], withheld: 2 },
+      value: {
+        documents: [
+          { ...page("a"), ...labels },
+          { ...page("d"), ...labels },
+        ],
+        withheld: 2,
+      },
     });
   });
 

@@ -35,6 +35,20 @@ test.each<[string, Partial<StepView>, string]>([
   ],
   ["a model step that failed", { kind: "model", state: "failed" }, "failed"],
   ["a tool's result", { kind: "tool", result: { status: "ok", value: { rooms: [] } } }, 'result: {"rooms":[]}'],
+  [
+    "documents that were found",
+    {
+      kind: "retrieval",
+      result: {
+        status: "ok",
+        value: {
+          documents: [{ id: "a.md#b\u001b[31m", text: "x", origin: "trusted", confidentiality: "internal" }],
+          withheld: 2,
+        },
+      },
+    },
+    "found: a.md#b\\u{1b}[31m (trusted, internal); 2 withheld",
+  ],
 ])("%s", (_what, step, line) => {
   expect(shown(step)).toBe(line);
 });

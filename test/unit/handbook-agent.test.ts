@@ -75,26 +75,32 @@ describe("the sources", () => {
   });
 });
 
-test("the script asks, and answers with what was found", async () => {
+/** Converses as the agent loop does, until the model answers. */
+async function converse(input: string): Promise<string> {
   const steps: FinishedStep[] = [];
-  const input = "How many weeks of parental leave are there?";
   for (let turn = 0; turn < 3; turn += 1) {
     const answer = play(script, transcript("Be of use.", input, steps));
     if (answer.kind === "stuck") throw new Error(answer.message);
-    if (answer.calls.length === 0) {
-      expect(answer.content).toMatch(/^Parents take up to 16 weeks .*\(leave\.md#parental-leave\)$/s);
-      return;
-    }
     const [call] = answer.calls;
+    if (call === undefined) return answer.content;
     steps.push({
       kind: "model",
       result: { content: answer.content, toolCalls: answer.calls, finishReason: "tool_calls" },
     });
-    const { query, limit } = JSON.parse(call?.arguments ?? "{}") as { query: string; limit: number };
-    const value = (await ask(handbook, query, limit)) as never;
-    steps.push({ kind: "tool", callId: call?.id ?? "", result: { status: "ok", value } });
+    const { query, limit } = JSON.parse(call.arguments) as { query: string; limit: number };
+    const source = call.name === "salaries" ? salaries : handbook;
+    const value = (await ask(source, query, limit)) as never;
+    steps.push({ kind: "tool", callId: call.id, result: { status: "ok", value } });
   }
   throw new Error("the conversation did not end");
+}
+
+test.each([
+  ["How many weeks of parental leave are there?", /^Parents take up to 16 weeks .*\(leave\.md#parental-leave\)$/s],
+  ["What does salary band E3 pay?", /^Band E3 is from 61,000 .*\(bands\.md#engineering\)$/s],
+  ["Zeppelin?", /^The handbook does not say\.$/],
+])("the script asks, and answers with what was found: %s", async (input, answer) => {
+  expect(await converse(input)).toMatch(answer);
 });
 
 test("its policies fit its tools and sources, and every one decides a case", async () => {

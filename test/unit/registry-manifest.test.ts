@@ -104,11 +104,21 @@ describe("a manifest", () => {
     });
 
     test.each<[string, string, string, RegExp]>([
-      ["whose documents are nobody knows whose", "    results: { origin: untrusted, confidentiality: public }\n", "", /retrieval\.1\.results: is missing/],
+      [
+        "whose documents are nobody knows whose",
+        "    results: { origin: untrusted, confidentiality: public }\n",
+        "",
+        /retrieval\.1\.results: is missing/,
+      ],
       ["whose origin is no word", "untrusted", "mine", /retrieval\.1\.results\.origin/],
       ["that brings any number of documents", "    http", "    topK: 1000\n    http", /retrieval\.1\.topK/],
       ["that writes", "    http", "    effect: write\n    http", /retrieval\.1\.effect/],
-      ["with a misspelt field", "    http", "    topk: 3\n    http", /retrieval\.1\.topk: is not a field here; did you mean `topK`\?/],
+      [
+        "with a misspelt field",
+        "    http",
+        "    topk: 3\n    http",
+        /retrieval\.1\.topk: is not a field here; did you mean `topK`\?/,
+      ],
       ["with a password", "https://", "https://a:b@", /retrieval\.1\.http\.url: must have no user name/],
     ])("refuses one %s", (_what, from, to, problem) => {
       expect(http).toContain(from);

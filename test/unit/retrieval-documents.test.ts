@@ -32,7 +32,12 @@ describe("what comes of a source's answer", () => {
     ["says it is trusted, of a source that is not", { origin: "trusted" }, { origin: "untrusted" }, untrusted()],
     ["is less confidential", { confidentiality: "public" }, { confidentiality: "public" }, {}],
     ["is more confidential", { confidentiality: "restricted" }, undefined, {}],
-    ["has data of a kind that it must not have", { text: "call +44 20 7946 0958" }, undefined, { dataClasses: ["email"] }],
+    [
+      "has data of a kind that it must not have",
+      { text: "call +44 20 7946 0958" },
+      undefined,
+      { dataClasses: ["email"] },
+    ],
     ["has such data in its title", { title: "ada@example.com" }, undefined, { dataClasses: [] }],
     ["has data of a kind that it may have", { text: "ada@example.com" }, {}, { dataClasses: ["email"] }],
     ["has any data, of a source that may", { text: "ada@example.com" }, {}, {}],
@@ -75,7 +80,7 @@ describe("what comes of a source's answer", () => {
         expect(documents.length).toBeLessThanOrEqual(limit);
         expect(documents.length + withheld).toBeLessThanOrEqual(answered.length);
         for (const { origin, confidentiality, text } of documents) {
-          if (results.origin === "untrusted") expect(origin).toBe("untrusted");
+          expect(origin === "trusted" && results.origin === "untrusted").toBe(false);
           const places = [confidentiality, results.confidentiality].map((one) => confidentialities.indexOf(one));
           expect(places[0]).toBeLessThanOrEqual(places[1] ?? -1);
           expect(text).not.toContain("4111");
@@ -114,8 +119,7 @@ describe("what a run has read", () => {
     ];
     return extendFlow(startFlow(run), run, steps);
   }
-  const where = (value: Json, to: string) =>
-    flowFacts(after(value), { tool: send as never, args: { to } }).destination;
+  const where = (value: Json, to: string) => flowFacts(after(value), { tool: send as never, args: { to } }).destination;
   const document = (text: string, labels: object = {}) => ({
     id: "d1",
     text,
@@ -136,7 +140,9 @@ describe("what a run has read", () => {
   it("is as confidential as the documents that came, and no source was read that gave none", () => {
     expect(after(two as never).seen).toMatchObject({ untrusted: true, confidentiality: 1, sources: ["papers"] });
     expect(after({ documents: [], withheld: 3 }).seen).toMatchObject({ confidentiality: 0, sources: [] });
-    expect(after({ documents: [document("x", { confidentiality: "restricted" })] as never }).seen.confidentiality).toBe(3);
+    expect(after({ documents: [document("x", { confidentiality: "restricted" })] as never }).seen.confidentiality).toBe(
+      3,
+    );
   });
 
   it("a result that is no list of documents has the labels of its source", () => {
@@ -147,10 +153,14 @@ describe("what a run has read", () => {
 describe("a source", () => {
   const make = (more: object) => () =>
     defineSource({ name: "s", description: "d", results: facts.results, retrieve: () => [], ...more });
-  it.each([{ name: "no name" }, { topK: 0 }, { topK: 1_000 }, { effect: "write" }, { description: "" }, { dataClasses: ["x"] }])(
-    "cannot have %o",
-    (more) => expect(make(more)).toThrow(TypeError),
-  );
+  it.each([
+    { name: "no name" },
+    { topK: 0 },
+    { topK: 1_000 },
+    { effect: "write" },
+    { description: "" },
+    { dataClasses: ["x"] },
+  ])("cannot have %o", (more) => expect(make(more)).toThrow(TypeError));
 
   it("is a call that needs both a query and how many documents", async () => {
     const asked = make({ topK: 2 })();
@@ -162,6 +172,8 @@ describe("a source", () => {
 
   it("comes after the tools among what a model may call", () => {
     const source = { ...facts, implementation: { kind: "http", method: "GET", url: "http://localhost" } } as const;
-    expect(callablesOf({ tools: [], retrieval: [source] })).toEqual([{ ...asTool(facts), implementation: source.implementation }]);
+    expect(callablesOf({ tools: [], retrieval: [source] })).toEqual([
+      { ...asTool(facts), implementation: source.implementation },
+    ]);
   });
 });
