@@ -40,7 +40,7 @@ const policy = `
 when { context.origins has to && ["untrusted", "derived"].contains(context.origins.to) && context.seen.untrusted };
 @id("leak") forbid (principal, action in Action::"effect/egress", resource) when { context.seen.confidentiality >= 2 };
 @id("often") forbid (principal, action in Action::"retrieval", resource) when { context.history.lookups >= 3 };`;
-const history = [{ name: "lookups", measure: "count", actions: ["retrieval/shelf"], per: "team" }] as const;
+const history = [{ name: "lookups", measure: "count", actions: ["effect/read"], per: "team" }] as const;
 
 test("documents keep their labels: what stands in them decides what may come after, and an auditor finds the same", async () => {
   const turns = [

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { handbook, salaries } from "../../examples/handbook/sources.ts";
+import { registerAgentBody } from "../../src/api/agents.schema.ts";
 import { readAgentFile } from "../../src/cli/agent-file.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import { callablesOf } from "../../src/core/retrieval.ts";
@@ -114,6 +115,8 @@ test("its policies fit its tools and sources, and every one decides a case", asy
     kind: "function",
     module: "examples/handbook/sources.ts",
   });
+  // What the server is sent is what it takes.
+  expect(registerAgentBody.parse({ document: release })).toEqual({ document: release });
   const { document, sources, tools, cases } = await loadPolicyDirectory(join(agent, "policies"));
   expect(checkPolicySet(document, callablesOf(release), sources)).toEqual([]);
   expect(lintPolicies(document, tools, sources)).toEqual([]);

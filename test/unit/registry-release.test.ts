@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ReleaseDocument, ToolDefinition } from "../../src/core/release.ts";
+import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import { defineAgent, parseManifest, releaseOf, releaseOfDocument } from "../../src/registry/index.ts";
 
 const tool: ToolDefinition = {
@@ -13,6 +14,17 @@ const tool: ToolDefinition = {
   short: false,
   timeoutMs: 5_000,
   implementation: { kind: "http", method: "GET", url: "https://rates.example/v1" },
+};
+const source: RetrievalSource = {
+  name: "pages",
+  description: "Pages.",
+  effect: "egress",
+  groups: [],
+  results: { origin: "untrusted", confidentiality: "internal" },
+  topK: 5,
+  short: false,
+  timeoutMs: 5_000,
+  implementation: { kind: "http", method: "POST", url: "https://pages.example/v1" },
 };
 const head = {
   name: "support",
@@ -39,9 +51,20 @@ describe("a release", () => {
       { limits: { ...document.limits, maxCostMicroUsd: 1 } },
       { output: { type: "object" } },
       { riskTier: "high" },
+      { retrieval: [source] },
+      { retrieval: [{ ...source, results: { origin: "untrusted", confidentiality: "public" } }] },
     ];
     const digests = changes.map((change) => releaseOfDocument({ ...document, ...change }).digest);
     expect(new Set([digest, ...digests]).size).toBe(changes.length + 1);
+  });
+
+  test("has each name once among tools and sources, and every source that its manifest names", () => {
+    const named = { ...source, name: tool.name };
+    expect(() => releaseOf(agent, "p", [tool], undefined, [named])).toThrow("source `rates` is there twice");
+    expect(() => releaseOf(agent, "p", [], undefined, [source, source])).toThrow("source `pages` is there twice");
+    const wanting = defineAgent({ ...head, retrieval: [{ definition: { name: "pages" } }] });
+    expect(() => releaseOf(wanting, "p", [tool])).toThrow("source `pages` was not found");
+    expect(releaseOf(wanting, "p", [tool], undefined, [source]).document.retrieval).toEqual([source]);
   });
 
   test("of YAML and of code is the same one", () => {

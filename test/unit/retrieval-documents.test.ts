@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import { noFacts } from "../../src/core/decision.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import { confidentialities } from "../../src/core/labels.ts";
@@ -9,7 +10,7 @@ import type { RetrievalSource, SourceFacts } from "../../src/core/retrieval.ts";
 import type { FinishedStep } from "../../src/core/transcript.ts";
 import { extendFlow, flowFacts, startFlow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
-import { dataClassesIn } from "../../src/policy/index.ts";
+import { compilePolicies, dataClassesIn, decide, policySetOf } from "../../src/policy/index.ts";
 import { defineSource, retrieved, ToolResultError } from "../../src/tools/index.ts";
 
 const facts: SourceFacts = {
@@ -148,6 +149,30 @@ describe("what a run has read", () => {
   it("a result that is no list of documents has the labels of its source", () => {
     expect(after({ shadow: true, note: "x" }).seen).toMatchObject({ confidentiality: 2, sources: ["papers"] });
   });
+});
+
+it("a policy decides by the classification of the very source that is asked, also where nothing else of it differs", () => {
+  const { document } = policySetOf([
+    { name: "a", text: `@id("all") permit (principal, action, resource);` },
+    {
+      name: "b",
+      text: `@id("open") forbid (principal, action in Action::"retrieval", resource)
+unless { context.source.confidentiality <= 1 && context.source.origin == "trusted" && !context.source.dataClasses.contains("card") };`,
+    },
+  ]);
+  const internal = { origin: "trusted", confidentiality: "internal" } as const;
+  const outcomes = [
+    { results: internal, dataClasses: [] },
+    { results: { ...internal, confidentiality: "restricted" as const }, dataClasses: [] },
+    { results: { ...internal, origin: "untrusted" as const }, dataClasses: [] },
+    { results: internal },
+  ].map((more) => {
+    const step = { kind: "retrieval", tool: "papers", arguments: { query: "x", limit: 1 } } as const;
+    const agent = { team: "t", name: "a", release: "0".repeat(64), useCase: "u", riskTier: "minimal" } as const;
+    const request = { agent, run: { id: "run_1", requestedBy: "u" }, step, facts: noFacts };
+    return decide(compilePolicies(document, [asTool({ ...facts, ...more })]), request).outcome;
+  });
+  expect(outcomes).toEqual(["allow", "deny", "deny", "deny"]);
 });
 
 describe("a source", () => {
