@@ -97,8 +97,9 @@ function oblige(
 ): Conclusion {
   const { step } = request;
   // A model call has neither arguments to change nor a result to do without.
-  const args =
-    !("arguments" in step) ? undefined : meetObligations(step.arguments, obligations, asked.slice.input ?? new Map());
+  const args = !("arguments" in step)
+    ? undefined
+    : meetObligations(step.arguments, obligations, asked.slice.input ?? new Map());
   if (args === undefined || !("arguments" in step)) {
     const failed = reasons(asAsked.lifted.filter(({ obligation }) => obligation !== undefined));
     return undecidable({ detail: "an obligation cannot be met by this call", failed });
