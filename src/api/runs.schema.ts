@@ -72,7 +72,9 @@ export const decisionView = z
   .object({
     seq: z.int(),
     n: z.int(),
-    about: z.enum(["call", "answer"]).describe("of a model's step: whether it is on the call, or on what the model answered"),
+    about: z
+      .enum(["call", "answer"])
+      .describe("of a model's step: whether it is on the call, or on what the model answered"),
     outcome: z.enum(["allow", "deny", "require_approval"]),
     code: z.enum(decisionCodes).nullable(),
     policies: z.array(z.string()),

@@ -66,7 +66,11 @@ export function parseRates(yaml: string, file = "rates.yaml"): RatesFile {
 }
 
 /** Where each rate is written, for what is said of its policy. */
-export function placesOfRates({ policies }: Pick<RatesFile, "policies">, yaml: string, file = "rates.yaml"): PolicySources {
+export function placesOfRates(
+  { policies }: Pick<RatesFile, "policies">,
+  yaml: string,
+  file = "rates.yaml",
+): PolicySources {
   const lines = yaml.split("\n");
   return new Map(
     policies.map(({ id }) => {

@@ -30,7 +30,9 @@ it("the README has every attribute of the schema, and no other", () => {
   const expected = new Set([
     ...pathsOf(entityTypes.Agent.shape, "principal"),
     ...pathsOf(entityTypes.Run.shape, "resource"),
-    ...["model", "response", "tool/refund"].flatMap((action) => pathsOf(actions[action]?.appliesTo?.context, "context")),
+    ...["model", "response", "tool/refund"].flatMap((action) =>
+      pathsOf(actions[action]?.appliesTo?.context, "context"),
+    ),
   ]);
   const found = new Set<string>();
   for (const [, cell = ""] of text.matchAll(/^\| (`(?:principal|resource|context)\.[^|]*) \|/gm)) {

@@ -70,7 +70,11 @@ when { context.history.rate_tool_refund >= 10 };`);
     ["no window", "rates: { tool/a: { at_most: 1, per: run } }", /within/],
     ["an endless window", "rates: { tool/a: { at_most: 1, within: 400d, per: run } }", /at most 366d/],
     ["nobody's count", "rates: { tool/a: { at_most: 1, within: 1h, per: world } }", /per/],
-    ["a group that would be Cedar", `rates: { tool/a: { at_most: 1, within: 1h, per: run, ask: 'a")' } }`, /expected a group/],
+    [
+      "a group that would be Cedar",
+      `rates: { tool/a: { at_most: 1, within: 1h, per: run, ask: 'a")' } }`,
+      /expected a group/,
+    ],
     [
       "two that count as one",
       "rates: { tool/a-b: { at_most: 1, within: 1h, per: run }, tool/a_b: { at_most: 1, within: 1h, per: run } }",
@@ -86,6 +90,8 @@ when { context.history.rate_tool_refund >= 10 };`);
     const twice = pack({ "rates.yaml": rates, "history.yaml": fact });
     await expect(loadPolicyDirectory(await twice)).rejects.toThrow(/fact rate_model is what a rate/);
     const policy = '@id("rate/model") permit (principal, action, resource);';
-    await expect(loadPolicyDirectory(await pack({ "rates.yaml": rates, "b.cedar": policy }))).rejects.toThrow(/already used/);
+    await expect(loadPolicyDirectory(await pack({ "rates.yaml": rates, "b.cedar": policy }))).rejects.toThrow(
+      /already used/,
+    );
   });
 });
