@@ -48,7 +48,7 @@ test("signals, updates and queries that are made up or too many do nothing to a 
   ];
   for (const args of forged) await handle.signal(approvalDecidedSignal, ...args);
   for (const name of ["approved", "grant", "approvalGranted"]) await handle.signal(name, request.id);
-  await expect(handle.executeUpdate("approve", { args: [request.id] })).rejects.toThrow();
+  await expect(handle.executeUpdate("approve", { args: [request.id] })).rejects.toThrow("Workflow Update failed");
   await until(async () => {
     const state = await queryRunState(world.client, run);
     return state.phase === "waiting" && state.waitingFor[0] === request.id ? true : undefined;
@@ -223,14 +223,14 @@ test("escalated, delegated and approved by two: over the API, by the clock, into
     "a time changed": capacity({ at: new Date(Date.now() - 1).toISOString() }),
     "as whom they decided left out": changed(({ decisions }) => ({
       barred: [],
-      decisions: decisions.map(({ capacity: _, ...one }) => one),
+      decisions: decisions.map(({ capacity: _capacity, ...one }) => one),
     })),
     "who is barred left out": changed(() => ({ barred: [] })),
     "an escalation made up": changed(({ requirements }) => ({
       requirements: requirements.map((one) => ({ ...one, escalate: { afterMs: 1, to: ["others"] } })),
     })),
     "people counted twice": changed(({ requirements }) => ({
-      requirements: requirements.map(({ distinct: _, ...one }) => one),
+      requirements: requirements.map(({ distinct: _distinct, ...one }) => one),
     })),
     "the delegation's end changed": signed(({ capacity: own }) =>
       own?.delegation === undefined

@@ -263,6 +263,8 @@ async function play(
     until: inbox.at(mandate.until),
   };
   const { id: delegation } = await delegate(tx, { delegator: "rosa", delegate: "dan", ...terms }, "rosa", now());
+  const did: string[] = [];
+  const should: string[] = [];
   let used = 0;
   for (const step of commands) {
     switch (step.kind) {
@@ -272,7 +274,8 @@ async function play(
           ({ state, capacity }) => (capacity?.mandate === undefined ? state : (note("decide for another"), state)),
           (error: unknown) => codeOf(error),
         );
-        expect(decided).toBe(expected);
+        did.push(String(decided));
+        should.push(expected);
         note(`decide ${expected}`);
         break;
       }
@@ -281,7 +284,8 @@ async function play(
         const { id, action, run, seq } = request;
         const { status } = await checkGrant(tx, { request: id, actionDigest: action, run, seq, now: now() });
         if (status === "granted" && (await consumeGrant(tx, id, now()))) used += 1;
-        expect(status).toBe(model.look());
+        did.push(status);
+        should.push(model.look());
         note(`look ${status}`);
         break;
       }
@@ -315,6 +319,7 @@ async function play(
         break;
     }
   }
+  expect(did).toEqual(should);
   expect((await requestById(tx, request.id))?.state).toBe(model.state);
   expect(used).toBe(model.state === "consumed" ? 1 : 0);
 }
