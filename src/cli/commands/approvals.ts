@@ -105,7 +105,11 @@ function describeRouting(say: (line: string) => void, { routing, requirements }:
   if (requirements.some(({ distinct }) => distinct)) say("each person counts for one of these only");
   const shown = people.map(({ id, insteadOf }) => (insteadOf === null ? id : `${id} (for ${insteadOf})`));
   say(`may decide now: ${shown.length === 0 ? "nobody" : shown.join(", ")}${more ? ", and more" : ""}`);
-  if (barred.length > 0) say(`may not: ${barred.map((one) => `${one.person} (${one.because})`).join(", ")}`);
+  const never = [...new Set(barred.map(({ person }) => person))].map((person) => {
+    const why = barred.filter((one) => one.person === person).map(({ because }) => because);
+    return `${person} (${why.join(", ")})`;
+  });
+  if (never.length > 0) say(`may not: ${never.join(", ")}`);
 }
 
 function neededText({ quorum, group, orGroups = [] }: ApprovalDetail["requirements"][number]): string {
