@@ -28,11 +28,10 @@ export async function capacityOf(
   tx: Tx,
   request: ApprovalRequest,
   reviewer: string,
-  earlier: readonly StoredCapacity[],
+  { capacities: earlier, barred }: Table,
   now: Date,
 ): Promise<Capacity> {
   const { person, groups } = await personOf(tx, reviewer);
-  const barred = [...request.barred, ...(await barredFrom(tx, request.run, []))];
   const bar = barOf(barred, [person, reviewer]);
   if (bar !== undefined) throw new ApprovalError("self_approval", barText(bar));
   const before = earlier.find((one) => one.reviewer !== reviewer && one.own.includes(person));
@@ -115,27 +114,36 @@ export async function capacitiesOf(
   return (await rowsOf(tx, request.id)).map((row) => capacityOfRow(row, request.openedAt));
 }
 
-/**
- * The votes that hold of those who decided, from the record alone: whoever is barred, then or now, has none, nor has a delegate whose
- * delegation was not in force for this request when they decided.
- */
-export async function votesThatHold(
-  tx: Tx,
-  request: ApprovalRequest,
-  subject: readonly string[],
-  approves: (reviewer: string) => boolean,
-): Promise<readonly Vote[]> {
-  const rows = await rowsOf(tx, request.id);
-  const barred: readonly Barred[] = [...request.barred, ...(await barredFrom(tx, request.run, subject))];
+/** Who has decided on a request, and who may not: read once for all that is asked of it. */
+export type Table = {
+  readonly capacities: readonly StoredCapacity[];
+  readonly barred: readonly Barred[];
+  /**
+   * The votes that hold of those who approved, from the record alone: whoever is barred, then or now, has none, nor has a delegate whose
+   * delegation was not in force for this request when they decided.
+   */
+  votes(approved: ReadonlySet<string>): readonly Vote[];
+};
+
+/** `subject`: the names of whom the run acts for, where they are at hand. */
+export async function tableOf(tx: Tx, request: ApprovalRequest, subject: readonly string[]): Promise<Table> {
+  const [rows, now] = [await rowsOf(tx, request.id), await barredFrom(tx, request.run, subject)];
+  const barred = [...request.barred, ...now];
   const barredNames = [...barred.map(({ person }) => person), ...subject];
-  return rows.flatMap((row): readonly Vote[] => {
-    if (!approves(row.reviewer) || row.at < request.openedAt) return [];
-    const { persons, groups, afterMs, mandate } = capacityOfRow(row, request.openedAt);
-    const names = [row.reviewer, ...persons, ...(mandate === undefined ? [] : [mandate.delegator])];
-    if (names.some((name) => barredNames.includes(name))) return [];
-    if (mandate !== undefined && (mandate.delegate !== row.reviewer || !covers(mandate, request, row.at))) return [];
-    return [{ reviewer: row.reviewer, decision: "approve", groups, persons, afterMs }];
-  });
+  return {
+    capacities: rows.map((row) => capacityOfRow(row, request.openedAt)),
+    barred,
+    votes: (approved) =>
+      rows.flatMap((row): readonly Vote[] => {
+        if (!approved.has(row.reviewer) || row.at < request.openedAt) return [];
+        const { persons, groups, afterMs, mandate } = capacityOfRow(row, request.openedAt);
+        const names = [row.reviewer, ...persons, ...(mandate === undefined ? [] : [mandate.delegator])];
+        if (names.some((name) => barredNames.includes(name))) return [];
+        if (mandate !== undefined && (mandate.delegate !== row.reviewer || !covers(mandate, request, row.at)))
+          return [];
+        return [{ reviewer: row.reviewer, decision: "approve", groups, persons, afterMs }];
+      }),
+  };
 }
 
 function capacityOfRow(row: Row, openedAt: Date): StoredCapacity {

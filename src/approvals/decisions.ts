@@ -1,5 +1,5 @@
 import type { Tx } from "../store/index.ts";
-import { capacitiesOf, capacityOf, votePersons, votesThatHold } from "./capacity.ts";
+import { capacityOf, tableOf, votePersons } from "./capacity.ts";
 import type { Capacity } from "./capacity.ts";
 import { ApprovalError } from "./errors.ts";
 import { reviewerKey } from "./keys.ts";
@@ -47,10 +47,11 @@ export async function decideRequest(
     });
   }
   assertOpen(request, now);
-  const capacity = await capacityOf(tx, request, reviewer, await capacitiesOf(tx, request), now);
+  const table = await tableOf(tx, request, []);
+  const capacity = await capacityOf(tx, request, reviewer, table, now);
   const held = new Set(before.filter((one) => approvalHolds(request, one)).map((one) => one.reviewer));
   const votes: readonly Vote[] = [
-    ...(await votesThatHold(tx, request, [], (one) => held.has(one))),
+    ...table.votes(held),
     {
       reviewer,
       decision: statement.decision,

@@ -1,11 +1,11 @@
 import type { Barred } from "../core/decision.ts";
 import type { Tx } from "../store/index.ts";
-import { votesThatHold, wantedAt } from "./capacity.ts";
+import { tableOf, wantedAt } from "./capacity.ts";
 import { covers } from "./delegations.ts";
 import type { Delegation } from "./delegations.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { groupsAfter, tally } from "./routing.ts";
-import { barOf, barredFrom } from "./separation.ts";
+import { barOf } from "./separation.ts";
 import { approvalHolds, decisionsOf } from "./stored-decisions.ts";
 
 export type Eligibility = {
@@ -38,10 +38,10 @@ type CandidateMandate = Delegation & Candidate & { readonly person: string; read
 /** Who may decide on a request now, and who later. For people to read: `decideRequest` looks again. */
 export async function whoMayDecide(tx: Tx, request: ApprovalRequest, now: Date): Promise<Eligibility> {
   const wanted = wantedAt(request, now);
-  const barred = [...request.barred, ...(await barredFrom(tx, request.run, []))];
+  const { barred, votes: votesOf } = await tableOf(tx, request, []);
   const decisions = await decisionsOf(tx, request.id);
   const held = new Set(decisions.filter((one) => approvalHolds(request, one)).map(({ reviewer }) => reviewer));
-  const votes = await votesThatHold(tx, request, [], (reviewer) => held.has(reviewer));
+  const votes = votesOf(held);
   const counts = tally(request.requirements, votes);
   const spent = new Set(votes.flatMap(({ persons = [] }) => persons));
   const isFree = ({ id, person }: Candidate): boolean =>

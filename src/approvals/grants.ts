@@ -1,6 +1,6 @@
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
-import { votesThatHold } from "./capacity.ts";
+import { tableOf } from "./capacity.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { tally } from "./routing.ts";
@@ -69,7 +69,7 @@ async function verified(
   }
   if (request.requirements.length === 0) return { status: "invalid", reason: "the request asks for nobody" };
   const valid = new Set(decisions.filter((one) => approvalHolds(request, one)).map(({ reviewer }) => reviewer));
-  const counts = tally(request.requirements, await votesThatHold(tx, request, subject, (one) => valid.has(one)));
+  const counts = tally(request.requirements, (await tableOf(tx, request, subject)).votes(valid));
   const requirements = request.requirements.map((requirement, index) => ({
     ...requirement,
     approvals: counts[index] ?? 0,
