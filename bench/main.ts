@@ -3,6 +3,7 @@ import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 
 import { benchAgentdojo } from "./agentdojo.ts";
+import { benchApprovals } from "./approvals.ts";
 import { benchGate } from "./gate.ts";
 import { benchPolicy } from "./policy.ts";
 import { benchSteps } from "./steps.ts";
@@ -20,6 +21,7 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   steps: benchSteps,
   policy: benchPolicy,
   gate: benchGate,
+  approvals: benchApprovals,
   agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools }),
 };
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 
-import { approvalId, digest, name, pageSize, principalId, runId, time } from "./common.schema.ts";
+import { barReasons } from "../core/decision.ts";
+import { approvalId, digest, json, name, pageSize, principalId, runId, time } from "./common.schema.ts";
 import { approvalStates } from "./vocabulary.ts";
 
 export const approvalState = z.enum(approvalStates);
@@ -10,6 +11,31 @@ const requirement = z.object({
   group: z.string(),
   quorum: z.int(),
   expiresMs: z.int(),
+  orGroups: z.array(z.string()).readonly().optional().describe("members of these may decide as well"),
+  distinct: z.literal(true).optional().describe("one person counts for one requirement of the request only"),
+  escalate: z.object({ afterMs: z.int(), to: z.array(z.string()).readonly() }).optional(),
+  remindMs: z.int().optional(),
+  amount: z.string().optional().describe("the argument that limits of delegations are held against"),
+});
+
+const routing = z.object({
+  requirements: z.array(
+    z.object({
+      policy: z.string(),
+      quorum: z.int(),
+      approvals: z.int().describe("how many different people have approved it so far"),
+      groups: z.array(z.string()).describe("whose members may decide now"),
+      later: z
+        .object({ groups: z.array(z.string()), from: time })
+        .nullable()
+        .describe("who else, and from when on"),
+    }),
+  ),
+  people: z
+    .array(z.object({ id: principalId, groups: z.array(z.string()), insteadOf: principalId.nullable() }))
+    .describe("who may decide now and has not; at most 50"),
+  more: z.boolean(),
+  barred: z.array(z.object({ person: z.string(), because: z.enum(barReasons) })),
 });
 
 export const approvalSummary = z
@@ -60,6 +86,10 @@ export const approvalDetail = approvalSummary
   .extend({
     rendered: z.string().describe("the action as text, made by the gate and not by the agent"),
     statement: statementTemplate,
+    routing,
+    events: z
+      .array(z.object({ kind: z.string(), facts: z.record(z.string(), json), at: time }))
+      .describe("the newest 200"),
   })
   .meta({ id: "ApprovalDetail" });
 export type ApprovalDetail = z.output<typeof approvalDetail>;

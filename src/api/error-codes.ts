@@ -15,6 +15,9 @@ export const errorCodes = {
   release_not_found: { status: 404, retryable: false },
   run_not_found: { status: 404, retryable: false },
   approval_not_found: { status: 404, retryable: false },
+  delegation_not_found: { status: 404, retryable: false },
+  /** It would give nothing, or to nobody who may decide. */
+  delegation_invalid: { status: 422, retryable: false },
   policy_not_found: { status: 404, retryable: false },
   bundle_not_found: { status: 404, retryable: false },
   entry_not_found: { status: 404, retryable: false },
@@ -41,7 +44,7 @@ export const errorCodes = {
   statement_invalid: { status: 422, retryable: false },
   signature_invalid: { status: 422, retryable: false },
   key_unknown: { status: 422, retryable: false },
-  /** The reviewer may not decide on this request: not in a group it asks for, or the one who started the run. */
+  /** The reviewer may not decide on this request: not in a group it asks for, or the one who started the run, for whom it acts, or who registered its release. */
   not_eligible: { status: 403, retryable: false },
   internal: { status: 500, retryable: false },
   temporal_unavailable: { status: 503, retryable: true },

@@ -4,6 +4,13 @@ import { agentDetail, agentSummary, registerAgentBody, registeredAgent } from ".
 import { approvalDetail, approvalPage, decideBody, decidedApproval, listApprovalsQuery } from "./approvals.schema.ts";
 import { approvalId, digest, name, runId } from "./common.schema.ts";
 import type { Role } from "./common.schema.ts";
+import {
+  delegateBody,
+  delegationChanged,
+  delegationPage,
+  delegationParams,
+  delegationsQuery,
+} from "./delegations.schema.ts";
 import { health, whoAmI } from "./health.schema.ts";
 import {
   checkpointQuery,
@@ -210,6 +217,34 @@ export const routes = {
     body: decideBody,
     status: 201,
     response: decidedApproval,
+  },
+
+  delegate: {
+    method: "POST",
+    path: "/v1/delegations",
+    summary: "Let somebody decide where the caller may, for a time; they do so under their own identity",
+    access: ["reviewer"],
+    body: delegateBody,
+    status: 201,
+    response: delegationChanged,
+  },
+  listDelegations: {
+    method: "GET",
+    path: "/v1/delegations",
+    summary: "Who decides for whom, newest first",
+    access: everyone,
+    query: delegationsQuery,
+    status: 200,
+    response: delegationPage,
+  },
+  undelegate: {
+    method: "POST",
+    path: "/v1/delegations/:delegation/revoke",
+    summary: "End a delegation for decisions to come; its delegator's, its delegate's or an admin's to do",
+    access: ["reviewer"],
+    params: delegationParams,
+    status: 200,
+    response: delegationChanged,
   },
 
   activatePolicies: {

@@ -1,10 +1,13 @@
 import type { Tx } from "../store/index.ts";
+import { capacityOf, tableOf, votePersons } from "./capacity.ts";
+import type { Capacity } from "./capacity.ts";
 import { ApprovalError } from "./errors.ts";
 import { reviewerKey } from "./keys.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
+import type { Vote } from "./routing.ts";
 import { nextState } from "./state.ts";
-import type { ApprovalState, Vote } from "./state.ts";
+import type { ApprovalState } from "./state.ts";
 import { parseStatement, verifyStatement } from "./statement.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
 import { approvalHolds, decisionsOf, mismatch } from "./stored-decisions.ts";
@@ -14,6 +17,8 @@ export type DecidedRequest = {
   readonly request: ApprovalRequest;
   readonly state: ApprovalState;
   readonly statement: ApprovalStatement;
+  /** As whom they decided; absent where nothing was written. */
+  readonly capacity?: Capacity;
   /** False where the same reviewer had decided the same before: nothing was written. */
   readonly recorded: boolean;
 };
@@ -42,11 +47,18 @@ export async function decideRequest(
     });
   }
   assertOpen(request, now);
-  const groups = await groupsOf(tx, reviewer);
-  assertMayDecide(request, reviewer, groups);
+  const table = await tableOf(tx, request, []);
+  const capacity = await capacityOf(tx, request, reviewer, table, now);
+  const held = new Set(before.filter((one) => approvalHolds(request, one)).map((one) => one.reviewer));
   const votes: readonly Vote[] = [
-    ...before.filter((one) => approvalHolds(request, one)),
-    { reviewer, decision: statement.decision, groups },
+    ...table.votes(held),
+    {
+      reviewer,
+      decision: statement.decision,
+      groups: capacity.groups,
+      persons: votePersons(capacity),
+      afterMs: now.getTime() - request.openedAt.getTime(),
+    },
   ];
   const state = nextState(
     request.state,
@@ -56,13 +68,27 @@ export async function decideRequest(
   );
   if (state === undefined) throw notPending(request);
   await tx.query(
-    `insert into approval_decision (request, reviewer, decision, statement, key_id, signature, at) values ($1, $2, $3, $4, $5, $6, $7)`,
-    [request.id, reviewer, statement.decision, signed.statement, signed.keyId, signed.signature, now],
+    `insert into approval_decision (request, reviewer, decision, statement, key_id, signature, at, person, groups, delegation,
+                                    for_person)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    [
+      request.id,
+      reviewer,
+      statement.decision,
+      signed.statement,
+      signed.keyId,
+      signed.signature,
+      now,
+      capacity.person,
+      capacity.groups,
+      capacity.mandate?.id ?? null,
+      capacity.mandate?.person ?? null,
+    ],
   );
   if (state !== request.state) {
     await tx.query("update approval_request set state = $2, decided_at = $3 where id = $1", [request.id, state, now]);
   }
-  return { request, state, statement, recorded: true };
+  return { request, state, statement, capacity, recorded: true };
 }
 
 function assertSameThing(statement: ApprovalStatement, request: ApprovalRequest, reviewer: string): void {
@@ -92,22 +118,4 @@ function assertOpen(request: ApprovalRequest, now: Date): void {
 
 function notPending(request: ApprovalRequest): ApprovalError {
   return new ApprovalError("request_not_pending", `request is ${request.state}`);
-}
-
-function assertMayDecide(request: ApprovalRequest, reviewer: string, groups: readonly string[]): void {
-  if (reviewer === request.requestedBy) {
-    throw new ApprovalError("self_approval", "who asked for the run cannot decide on its actions");
-  }
-  const wanted = request.requirements.map((requirement) => requirement.group);
-  if (!wanted.some((group) => groups.includes(group))) {
-    throw new ApprovalError(
-      "not_in_group",
-      `deciding needs a member of ${wanted.map((group) => `\`${group}\``).join(" or ")}`,
-    );
-  }
-}
-
-async function groupsOf(tx: Tx, principal: string): Promise<readonly string[]> {
-  const { rows } = await tx.query<{ groups: string[] }>("select groups from principal where id = $1", [principal]);
-  return rows[0]?.groups ?? [];
 }

@@ -14,4 +14,6 @@ export class ApprovalError extends CodedError<
   | "not_in_group"
   | "self_approval"
   | "decided_before"
+  | "delegation_missing"
+  | "delegation_invalid"
 > {}

@@ -1,8 +1,9 @@
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
+import { tableOf } from "./capacity.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import { approvalsFor } from "./state.ts";
+import { tally } from "./routing.ts";
 import { approvalHolds, decisionsOf, denialReason } from "./stored-decisions.ts";
 import type { StoredDecision } from "./stored-decisions.ts";
 
@@ -12,6 +13,8 @@ export type GrantClaim = {
   readonly run: string;
   readonly seq: number;
   readonly now: Date;
+  /** The names of whom the run acts for, as `subjectNames` gives them: none of these counts. Absent: nobody in particular. */
+  readonly subject?: readonly string[];
 };
 
 export type GrantCheck =
@@ -26,8 +29,8 @@ export type GrantCheck =
     };
 
 /**
- * Whether a grant holds for this very action, now. Nothing is taken on trust: signatures, keys, groups and quorum are checked again
- * from what the reviewers signed, whatever the request's state says. Locks the request until the transaction ends.
+ * Whether a grant holds for this very action, now. Nothing is taken on trust: signatures, keys, persons, groups, delegations and
+ * quorum are checked again from what the reviewers signed, whatever the request's state says. Locks the request until the transaction ends.
  */
 export async function checkGrant(tx: Tx, claim: GrantClaim): Promise<GrantCheck> {
   const request = await lockRequest(tx, claim.request);
@@ -42,6 +45,7 @@ export async function checkGrant(tx: Tx, claim: GrantClaim): Promise<GrantCheck>
     case "cancelled":
       return { status: "cancelled", reason: "the approval request was cancelled" };
     case "consumed":
+    case "outcome_unknown":
       return { status: "invalid", reason: "the approval was used before" };
     case "expired":
       return { status: "expired" };
@@ -50,19 +54,25 @@ export async function checkGrant(tx: Tx, claim: GrantClaim): Promise<GrantCheck>
         ? { status: "expired" }
         : { status: "pending", expiresAt: request.expiresAt };
     case "approved":
-      return claim.now >= request.expiresAt ? { status: "expired" } : verified(request, decisions);
+      return claim.now >= request.expiresAt ? { status: "expired" } : verified(tx, request, decisions, claim);
   }
 }
 
-function verified(request: ApprovalRequest, decisions: readonly StoredDecision[]): GrantCheck {
+async function verified(
+  tx: Tx,
+  request: ApprovalRequest,
+  decisions: readonly StoredDecision[],
+  { subject = [] }: GrantClaim,
+): Promise<GrantCheck> {
   if (decisions.some((decision) => decision.decision === "deny")) {
     return { status: "invalid", reason: "the request is approved although a reviewer declined" };
   }
   if (request.requirements.length === 0) return { status: "invalid", reason: "the request asks for nobody" };
-  const valid = decisions.filter((decision) => approvalHolds(request, decision));
-  const requirements = request.requirements.map((requirement) => ({
+  const valid = new Set(decisions.filter((one) => approvalHolds(request, one)).map(({ reviewer }) => reviewer));
+  const counts = tally(request.requirements, (await tableOf(tx, request, subject)).votes(valid));
+  const requirements = request.requirements.map((requirement, index) => ({
     ...requirement,
-    approvals: approvalsFor(requirement, valid),
+    approvals: counts[index] ?? 0,
   }));
   const short = requirements.find((requirement) => requirement.approvals < requirement.quorum);
   if (short !== undefined) {

@@ -1,5 +1,16 @@
 export { decideRequest } from "./decisions.ts";
 export type { DecidedRequest } from "./decisions.ts";
+export { capacitiesOf } from "./capacity.ts";
+export type { Capacity, StoredCapacity } from "./capacity.ts";
+export { delegate, delegationById, delegationIdPattern, listDelegations, undelegate } from "./delegations.ts";
+export type { Delegation } from "./delegations.ts";
+export { approvalEventsAfter, eventsOf, takeDue } from "./events.ts";
+export type { ApprovalEventRow, TakenEvent } from "./events.ts";
+export { whoMayDecide } from "./eligible.ts";
+export type { Eligibility } from "./eligible.ts";
+export { groupsAfter, tally } from "./routing.ts";
+export type { Vote } from "./routing.ts";
+export { barOf, barredFrom, subjectNames } from "./separation.ts";
 export { ApprovalError } from "./errors.ts";
 export { checkGrant, consumeGrant } from "./grants.ts";
 export type { GrantCheck } from "./grants.ts";

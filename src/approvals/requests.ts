@@ -1,8 +1,9 @@
 import { ulid } from "ulid";
 
-import type { ApprovalRequirement } from "../core/decision.ts";
+import type { ApprovalRequirement, Barred } from "../core/decision.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
+import { nextDueAfter } from "./routing.ts";
 import type { ApprovalState } from "./state.ts";
 
 export type NewRequest = {
@@ -16,10 +17,16 @@ export type NewRequest = {
   readonly policySet: Digest;
   readonly openedAt: Date;
   readonly expiresAt: Date;
+  /** Who may not decide; absent: nobody is known. */
+  readonly barred?: readonly Barred[];
+  /** The largest of the amounts that the requirements name; absent or null: unknown. */
+  readonly amount?: number | null;
 };
 
 export type ApprovalRequest = NewRequest & {
   readonly id: ApprovalId;
+  readonly barred: readonly Barred[];
+  readonly amount: number | null;
   readonly state: ApprovalState;
   readonly requestedBy: string;
   readonly decidedAt: Date | null;
@@ -29,14 +36,18 @@ export type ApprovalRequest = NewRequest & {
 const columns = `request.id, request.team, request.run, request.seq, request.action, request.name, request.rendered,
   request.requirements, request.policy_set as "policySet", request.state, request.opened_at as "openedAt",
   request.expires_at as "expiresAt", request.decided_at as "decidedAt", request.consumed_at as "consumedAt",
+  request.barred, request.amount,
   run.requested_by as "requestedBy"`;
 
 /** Opens a request. A step has one live request at most: a second one throws SQLSTATE 23505. */
 export async function openRequest(tx: Tx, request: NewRequest): Promise<ApprovalId> {
   const id = `apr_${ulid(request.openedAt.getTime())}` as ApprovalId;
+  const { openedAt, expiresAt, requirements } = request;
+  const due = nextDueAfter(requirements, 0, expiresAt.getTime() - openedAt.getTime());
   await tx.query(
-    `insert into approval_request (id, team, run, seq, action, name, rendered, requirements, policy_set, opened_at, expires_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    `insert into approval_request (id, team, run, seq, action, name, rendered, requirements, policy_set, opened_at, expires_at, barred,
+                                   amount, next_due_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
     [
       id,
       request.team,
@@ -47,8 +58,11 @@ export async function openRequest(tx: Tx, request: NewRequest): Promise<Approval
       request.rendered,
       JSON.stringify(request.requirements),
       request.policySet,
-      request.openedAt,
-      request.expiresAt,
+      openedAt,
+      expiresAt,
+      JSON.stringify(request.barred ?? []),
+      request.amount ?? null,
+      due === undefined ? null : new Date(openedAt.getTime() + due),
     ],
   );
   return id;

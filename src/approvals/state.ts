@@ -1,6 +1,17 @@
 import type { ApprovalRequirement } from "../core/decision.ts";
+import { isMet } from "./routing.ts";
+import type { Vote } from "./routing.ts";
 
-export const approvalStates = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
+export const approvalStates = [
+  "pending",
+  "approved",
+  "denied",
+  "expired",
+  "cancelled",
+  "consumed",
+  /** The grant was used, and nobody can tell what came of it until a person looks. */
+  "outcome_unknown",
+] as const;
 export type ApprovalState = (typeof approvalStates)[number];
 
 export type ApprovalEvent =
@@ -8,13 +19,6 @@ export type ApprovalEvent =
   | { readonly kind: "expired" }
   | { readonly kind: "cancelled" }
   | { readonly kind: "consumed" };
-
-/** Who decided what. `groups` are the groups of the reviewer that count. */
-export type Vote = {
-  readonly reviewer: string;
-  readonly decision: "approve" | "deny";
-  readonly groups: readonly string[];
-};
 
 /**
  * The state after `event`, where `votes` are all decisions with this one, or undefined where the event cannot happen. A missing
@@ -38,18 +42,4 @@ export function nextState(
     case "consumed":
       return state === "approved" ? "consumed" : undefined;
   }
-}
-
-/** Whether every requirement has its quorum of different members of its group. */
-export function isMet(requirements: readonly ApprovalRequirement[], votes: readonly Vote[]): boolean {
-  return (
-    requirements.length > 0 &&
-    requirements.every((requirement) => approvalsFor(requirement, votes) >= requirement.quorum)
-  );
-}
-
-/** How many different members of the requirement's group approve. */
-export function approvalsFor(requirement: ApprovalRequirement, votes: readonly Vote[]): number {
-  const members = votes.filter((vote) => vote.decision === "approve" && vote.groups.includes(requirement.group));
-  return new Set(members.map((vote) => vote.reviewer)).size;
 }

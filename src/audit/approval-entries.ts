@@ -1,7 +1,9 @@
+import { askedOf, barredText } from "../core/decision.ts";
+import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
-import { sha256 } from "../store/canonical.ts";
-import { differences } from "./differences.ts";
+import { digestOf, sha256 } from "../store/canonical.ts";
+import { differences, timeDifference } from "./differences.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
 
@@ -39,15 +41,38 @@ function requestProblems(
   const [requested, ...others] = entries.filter(({ kind }) => kind === "approval.requested");
   if (requested === undefined || others.length > 0)
     return [`it was requested ${requested === undefined ? 0 : entries.length} times in the ledger`];
-  const groups = request.requirements.map(({ group, quorum }) => `${group}:${quorum}`);
-  const { seq, action, expiresAt } = request;
+  const groups = request.requirements.map(askedOf);
+  const { seq, action, expiresAt, barred = [] } = request;
+  // Entries of before say no more than groups and quorums.
+  const terms = "requirements" in requested.facts || barred.length > 0 ? termsOf(request) : {};
   const rendered = String(requested.facts["rendered"]);
   return [
-    ...differences("the request", requested, { seq, action, expiresAt, groups }),
+    ...differences("the request", requested, { seq, action, expiresAt, groups, ...terms }),
     ...(rendered in record.payloads ? [] : ["what its reviewers were shown is missing"]),
     ...signedProblems(request, entries),
+    ...dueProblems(request, entries),
     ...stateProblems(request, entries),
   ];
+}
+
+function termsOf({ requirements, barred = [] }: ApprovalRecord) {
+  return { requirements: digestOf(requirements as unknown as Json), barred: barred.map(barredText) };
+}
+
+/** Escalations are what the request says, and when. */
+function dueProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
+  return entries
+    .filter(({ kind }) => kind === "approval.escalated" || kind === "approval.reminded")
+    .flatMap((entry) => {
+      const asked = request.requirements.find(
+        ({ policy, group }) => policy === entry.facts["policy"] && group === entry.facts["group"],
+      );
+      if (asked === undefined) return [`the ledger has \`${entry.kind}\` of a requirement that it does not have`];
+      if (entry.kind === "approval.reminded") return [];
+      const { to = null, afterMs = 0 } = asked.escalate ?? {};
+      const dueAt = new Date(Date.parse(request.openedAt) + afterMs).toISOString();
+      return differences("an escalation", entry, { to, dueAt });
+    });
 }
 
 function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
@@ -61,15 +86,26 @@ function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]
     const entry = taken.get(key);
     taken.delete(key);
     if (entry === undefined) return [`${signed.reviewer}'s decision is not in the ledger`];
-    const { keyId, signature, statement } = signed;
+    const { keyId, signature, statement, capacity } = signed;
     const { seq, action } = request;
-    return differences(`${signed.reviewer}'s decision`, entry, {
-      keyId,
-      signature,
-      statement: sha256(statement),
-      seq,
-      action,
-    });
+    const what = `${signed.reviewer}'s decision`;
+    return [
+      ...differences(what, entry, {
+        keyId,
+        signature,
+        statement: sha256(statement),
+        seq,
+        action,
+        person: capacity?.person ?? null,
+        groups: capacity?.groups ?? null,
+        delegation: capacity?.delegation?.id ?? null,
+        delegator: capacity?.delegation?.delegator ?? null,
+        delegatorPerson: capacity?.delegation?.person ?? null,
+        delegatedFrom: capacity?.delegation?.from ?? null,
+        delegatedUntil: capacity?.delegation?.until ?? null,
+      }),
+      ...(capacity === undefined ? [] : timeDifference(what, entry, capacity.at)),
+    ];
   });
   return [...problems, ...[...taken.keys()].map((key) => `the ledger has \`${key}\`, the record does not`)];
 }
@@ -80,7 +116,7 @@ function kindOf({ decision }: Signed): string {
 
 /** The state that the last entry left. */
 function stateProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
-  const last = entries.at(-1);
+  const last = entries.findLast(({ kind }) => kind !== "approval.escalated" && kind !== "approval.reminded");
   const state = stateAfter(last);
   return state === request.state ? [] : [`it is \`${state}\` in the ledger, \`${request.state}\` in the record`];
 }

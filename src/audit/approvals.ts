@@ -1,5 +1,7 @@
-import { keyIdOf, parseStatement, verifyStatement } from "../approvals/index.ts";
-import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
+import { barOf, keyIdOf, parseStatement, subjectNames, tally, verifyStatement } from "../approvals/index.ts";
+import type { Vote } from "../approvals/index.ts";
+import type { ApprovalRequirement } from "../core/decision.ts";
+import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
 import type { Approved } from "../policy/index.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
@@ -25,7 +27,7 @@ export function checkApprovals(record: RunRecord): AuditCheck {
       return [`step ${decision.seq}: allowed with \`${request.id}\`, which is ${request.state}`];
     const granted = grantedApprovals(record, request);
     return request.requirements
-      .filter(({ policy, quorum }) => (granted.find((one) => one.policy === policy)?.approvals ?? 0) < quorum)
+      .filter(({ quorum }, index) => (granted[index]?.approvals ?? 0) < quorum)
       .map(
         ({ policy, quorum }) => `step ${decision.seq}: policy \`${policy}\` asked for ${quorum} approvals, fewer hold`,
       );
@@ -35,16 +37,30 @@ export function checkApprovals(record: RunRecord): AuditCheck {
 }
 
 /**
- * What the signatures on a request amount to. Which group a reviewer was in is the operator's word: the record of enrolments in the
- * ledger is not joined yet.
+ * What the signatures on a request amount to, by the persons and groups that were recorded with each: a person counts once, whatever
+ * accounts or delegates decided. That somebody was who they were said to be, and in those groups, is the operator's word of that time:
+ * the ledger's entry has it, the record of enrolments is not joined yet. Older records say nothing of groups: any reviewer counts there.
  */
 export function grantedApprovals(record: RunRecord, request: ApprovalRecord): readonly Approved[] {
-  const reviewers = new Set(
-    request.decisions
-      .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed) === undefined)
-      .map((signed) => signed.reviewer),
-  );
-  return request.requirements.map(({ policy, group }) => ({ policy, group, approvals: reviewers.size }));
+  const votes = request.decisions
+    .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed) === undefined)
+    .map((signed) => voteOf(request, signed));
+  const counts = tally(request.requirements, votes);
+  return request.requirements.map(({ policy, group }, index) => ({ policy, group, approvals: counts[index] ?? 0 }));
+}
+
+function voteOf(request: ApprovalRecord, { reviewer, decision, capacity }: Signed): Vote {
+  if (capacity === undefined)
+    return { reviewer, decision, groups: request.requirements.map(({ group }: ApprovalRequirement) => group) };
+  const { person, groups, delegation, at } = capacity;
+  const afterMs = Date.parse(at) - Date.parse(request.openedAt);
+  return {
+    reviewer,
+    decision,
+    groups,
+    persons: [person, ...(delegation === undefined ? [] : [delegation.person])],
+    afterMs,
+  };
 }
 
 function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): string | undefined {
@@ -64,7 +80,34 @@ function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): 
   if (statement.reviewer !== signed.reviewer || statement.decision !== signed.decision)
     return "the statement says something else";
   if (statement.reviewer === record.run.requestedBy) return "the reviewer is who asked for the run";
-  return undefined;
+  if (signed.capacity === undefined)
+    return (request.barred ?? []).length === 0 ? undefined : "as whom they decided is missing";
+  return separationProblem(record, request, signed.reviewer, signed.capacity);
+}
+
+/** Separation of duties, and the terms of a delegation, at the time of the decision. */
+function separationProblem(
+  record: RunRecord,
+  request: ApprovalRecord,
+  reviewer: string,
+  { at, person, delegation }: CapacityRecord,
+): string | undefined {
+  const names = [reviewer, person, ...(delegation === undefined ? [] : [delegation.delegator, delegation.person])];
+  const bar = barOf(request.barred ?? [], names);
+  if (bar !== undefined) return `\`${bar.person}\` is the ${bar.because}`;
+  if (subjectNames(record.input).some((name) => names.includes(name))) return "it is by whom the run acts for";
+  if (!(request.openedAt <= at && at < request.expiresAt)) return "it was not made while the request was open";
+  if (delegation === undefined) return undefined;
+  const { from, until, team, tool, maxAmount } = delegation;
+  const { amount = null } = request;
+  const name = record.steps.find((step) => step.seq === request.seq)?.name;
+  const isCovered =
+    from <= at &&
+    at < until &&
+    (team === null || team === record.run.team) &&
+    (tool === null || tool === name) &&
+    (maxAmount === null || (amount !== null && amount <= maxAmount));
+  return isCovered ? undefined : `delegation \`${delegation.id}\` does not cover it`;
 }
 
 /** What a request can be on: the step's call, or an answer that was decided on with it. */

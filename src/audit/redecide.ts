@@ -183,7 +183,10 @@ function compiledFor(document: Json, record: RunRecord): CompiledPolicies | unde
 function requirements(wanted: readonly ApprovalRequirement[] | undefined): string | null {
   if (wanted === undefined) return null;
   return list(
-    wanted.map(({ policy, group, quorum, expiresMs }) => `${quorum} of ${group} in ${expiresMs} ms for ${policy}`),
+    wanted.map(({ policy, group, quorum, expiresMs, ...terms }) => {
+      const more = Object.keys(terms).length === 0 ? "" : ` with ${canonicalText(terms as unknown as Json)}`;
+      return `${quorum} of ${group} in ${expiresMs} ms for ${policy}${more}`;
+    }),
   );
 }
 

@@ -58,7 +58,8 @@ function decisionLines(record: RunRecord, decision: DecisionRecord): readonly st
   const people = decision.outcome === "require_approval" ? [] : (request?.decisions ?? []);
   return [
     ...people.map(
-      (signed) => `${signed.reviewer}: ${signed.decision === "approve" ? "approved" : "denied"} ${request?.id ?? ""}`,
+      ({ reviewer, decision: said, capacity }) =>
+        `${reviewer}${capacity?.delegation === undefined ? "" : ` for ${capacity.delegation.delegator}`}: ${said === "approve" ? "approved" : "denied"} ${request?.id ?? ""}`,
     ),
     `${decision.facts.response === undefined ? "policy" : "policy on the answer"}: ${decision.outcome}${code}${why}`,
   ];

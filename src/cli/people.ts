@@ -61,6 +61,8 @@ export type NewPerson = {
   readonly displayName: string;
   readonly roles: readonly Role[];
   readonly groups: readonly string[];
+  /** Who is behind it, where they have other accounts too. */
+  readonly person?: string;
   /** SPKI of an Ed25519 key, base64: what they will sign decisions with. */
   readonly publicKey: string | undefined;
 };

@@ -123,7 +123,9 @@ function approvalLines(approval: Extract<WatchEvent, { type: "approval" }>["appr
   if (approval.state !== "pending")
     return [`      ${approval.id} is ${approval.state}${decided.length === 0 ? "" : `: ${decided.join(", ")}`}`];
   if (decided.length > 0) return [`      ${approval.id}: ${decided.join(", ")}; not enough yet`];
-  const wanted = approval.requirements.map((one) => `${one.quorum} of ${one.group}`).join(" and ");
+  const wanted = approval.requirements
+    .map(({ quorum, group, orGroups = [] }) => `${quorum} of ${[group, ...orGroups].join(" or ")}`)
+    .join(" and ");
   return [`      waits for ${wanted}; a reviewer decides with: countersign approvals approve ${approval.id}`];
 }
 

@@ -12,7 +12,32 @@ export type ApprovalRequirement = {
   readonly quorum: number;
   /** The request's life in milliseconds, from its opening. */
   readonly expiresMs: number;
+  /** Members of these may decide as well. Absent: of `group` alone. */
+  readonly orGroups?: readonly string[];
+  /** One person counts for one requirement of the request only, for all of them. */
+  readonly distinct?: true;
+  /** From then on, in milliseconds from the opening, members of other groups may decide too. The quorum stays. */
+  readonly escalate?: { readonly afterMs: number; readonly to: readonly string[] };
+  /** Those who may decide are reminded each time that so many milliseconds have passed. */
+  readonly remindMs?: number;
+  /** The top-level argument whose number limits of delegations are held against. */
+  readonly amount?: string;
 };
+
+/** As the ledger has it: `treasury:2`, or `treasury|legal:1` where either may. */
+export function askedOf({ group, orGroups = [], quorum }: ApprovalRequirement): string {
+  return `${[group, ...orGroups].join("|")}:${quorum}`;
+}
+
+/** Why somebody may not decide on a request: separation of duties. */
+export const barReasons = ["requester", "subject", "author"] as const;
+/** A person who may not decide: who asked for the run, for whom it acts, or who registered the release that acts. */
+export type Barred = { readonly person: string; readonly because: (typeof barReasons)[number] };
+
+/** As the ledger has it. */
+export function barredText({ person, because }: Barred): string {
+  return `${because}:${person}`;
+}
 
 /** A policy that determined a decision, with what its author said about it. */
 export type PolicyReason = { readonly policy: string; readonly text: string };

@@ -1,5 +1,5 @@
 import type { StepKind } from "./action.ts";
-import type { ApprovalRequirement, DecisionOutcome, RunFacts } from "./decision.ts";
+import type { ApprovalRequirement, Barred, DecisionOutcome, RunFacts } from "./decision.ts";
 import type { ApprovalId, Digest, RunId } from "./ids.ts";
 import type { Json } from "./json.ts";
 import type { ReleaseDocument } from "./release.ts";
@@ -83,8 +83,13 @@ export type ApprovalRecord = {
   readonly requirements: readonly ApprovalRequirement[];
   readonly openedAt: string;
   readonly expiresAt: string;
+  /** Who could not decide. Absent in records of before. */
+  readonly barred?: readonly Barred[];
+  readonly amount?: number | null;
   readonly decisions: readonly {
     readonly reviewer: string;
+    /** When, as whom, and for which of the groups that were asked they decided. Absent in records of before. */
+    readonly capacity?: CapacityRecord;
     readonly decision: "approve" | "deny";
     /** The exact bytes that were signed, as text. */
     readonly statement: string;
@@ -94,6 +99,24 @@ export type ApprovalRecord = {
     /** SPKI in base64. */
     readonly publicKey: string;
   }[];
+};
+
+export type CapacityRecord = {
+  readonly at: string;
+  readonly person: string;
+  readonly groups: readonly string[];
+  /** They decided for somebody else. */
+  readonly delegation?: {
+    readonly id: string;
+    readonly delegator: string;
+    /** The person behind the delegator. */
+    readonly person: string;
+    readonly team: string | null;
+    readonly tool: string | null;
+    readonly maxAmount: number | null;
+    readonly from: string;
+    readonly until: string;
+  };
 };
 
 /** The run's ledger entries with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */

@@ -1,6 +1,16 @@
-import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction, requestById } from "../approvals/index.ts";
+import {
+  barredFrom,
+  checkGrant,
+  consumeGrant,
+  expireRequest,
+  openRequest,
+  renderAction,
+  requestById,
+  subjectNames,
+} from "../approvals/index.ts";
 import { amountsText, isBudgetPolicy } from "../core/budget.ts";
-import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
+import { askedOf, barredText } from "../core/decision.ts";
+import type { ApprovalRequirement, Barred, DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
@@ -143,6 +153,7 @@ async function decideAfterWaiting(tx: Tx, deciding: Deciding): Promise<Decided> 
     run: run.id,
     seq: step.seq,
     now: at,
+    subject: subjectNames(run.input),
   });
   switch (grant.status) {
     case "pending":
@@ -279,6 +290,7 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
   const { requirements } = judged.decision;
   const sealed = sealPayload(deciding.keys, renderedOf(deciding, judged));
   const expiresAt = new Date(at.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
+  const barred = await barredFrom(tx, run.id, subjectNames(run.input));
   await writeSealed(tx, [sealed]);
   const id = await openRequest(tx, {
     run: run.id,
@@ -291,14 +303,29 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
     policySet: judged.policySet,
     openedAt: at,
     expiresAt,
+    barred,
+    amount: amountOf(requirements, judged.effective ?? (step.kind === "tool" ? step.args : {})),
   });
   const record = toRecord(deciding, judged, id);
   await Promise.all(writes(tx, record));
-  await appendToOutbox(tx, [requestedEvent(record, id, sealed.digest, expiresAt)]);
+  await appendToOutbox(tx, [requestedEvent(record, id, sealed.digest, expiresAt, barred)]);
   return { status: "waiting", request: id, expiresAt: expiresAt.getTime() };
 }
 
-function requestedEvent(record: DecisionToRecord, id: ApprovalId, rendered: Digest, expiresAt: Date): LedgerEvent {
+/** The largest of the amounts that requirements name; null where one of them is no whole number, or none is named. */
+function amountOf(requirements: readonly ApprovalRequirement[], args: JsonObject): number | null {
+  const amounts = requirements.flatMap(({ amount }) => (amount === undefined ? [] : [args[amount]]));
+  const known = amounts.filter((value) => typeof value === "number" && Number.isSafeInteger(value));
+  return amounts.length === 0 || known.length < amounts.length ? null : Math.max(...(known as number[]));
+}
+
+function requestedEvent(
+  record: DecisionToRecord,
+  id: ApprovalId,
+  rendered: Digest,
+  expiresAt: Date,
+  barred: readonly Barred[],
+): LedgerEvent {
   const { decision, run, step, now } = record;
   const requirements = decision.outcome === "require_approval" ? decision.requirements : [];
   return runEvent(run, "approval.requested", `approval/${id}/requested`, now, {
@@ -306,7 +333,9 @@ function requestedEvent(record: DecisionToRecord, id: ApprovalId, rendered: Dige
     seq: step.seq,
     action: step.actionDigest,
     rendered,
-    groups: requirements.map((requirement) => `${requirement.group}:${requirement.quorum}`),
+    groups: requirements.map(askedOf),
+    requirements: digestOf(requirements as unknown as Json),
+    barred: barred.map(barredText),
     expiresAt: expiresAt.toISOString(),
   });
 }

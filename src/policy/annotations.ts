@@ -1,10 +1,11 @@
 import type { ApprovalRequirement, Obligation } from "../core/decision.ts";
-import { groupNamePattern } from "./schema.ts";
+import { approvalFaults, approvalNames, requirementsOf } from "./approval-annotations.ts";
+import type { ApprovalAnnotationName } from "./approval-annotations.ts";
 
 /** What a policy's annotations ask of those who obey its decision. */
 export type Instructions = {
-  /** Present on a forbid that people can lift. */
-  readonly approval?: ApprovalRequirement;
+  /** Present on a forbid that people can lift: all of it is needed. */
+  readonly approval?: readonly ApprovalRequirement[];
   /** Present on a forbid that a changed or unmade call lifts. */
   readonly obligation?: Obligation;
   /** What `@reason` says, or a sentence that says no more than the effect does. */
@@ -12,15 +13,16 @@ export type Instructions = {
 };
 
 /** Annotations are instructions to Countersign: an unknown one is a misspelt one, and `@quorm("2")` must not pass. */
-const annotationNames = ["id", "decision", "group", "quorum", "expires", "argument", "max", "reason"] as const;
-type AnnotationName = (typeof annotationNames)[number];
+const annotationNames = ["id", "decision", ...approvalNames, "argument", "max", "reason"] as const;
+type AnnotationName = ApprovalAnnotationName | (typeof annotationNames)[number];
 type Annotations = Partial<Record<AnnotationName, string>>;
 /** As Cedar gives them: null is an annotation without a value. */
 export type GivenAnnotations = readonly (readonly [string, string | null])[];
 
 /** What each `@decision` of a forbid needs and may have beside `@id` and `@reason`. */
 const decisions = {
-  require_approval: { needs: ["group"], may: ["group", "quorum", "expires"] },
+  // Whom it asks, in one of two ways, is looked at in `approvalFaults`.
+  require_approval: { needs: [], may: approvalNames },
   redact: { needs: ["argument"], may: ["argument"] },
   cap: { needs: ["argument", "max"], may: ["argument", "max"] },
   shadow: { needs: [], may: [] },
@@ -28,7 +30,6 @@ const decisions = {
 type DecisionName = keyof typeof decisions;
 
 const needed: Partial<Record<AnnotationName, string>> = {
-  group: "@group is missing: who may approve?",
   argument: "@argument is missing: of which argument?",
   max: "@max is missing: down to what?",
 };
@@ -36,25 +37,19 @@ const needed: Partial<Record<AnnotationName, string>> = {
 export const policyIdPattern = /^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$/;
 const argumentPattern = /^[A-Za-z_][A-Za-z0-9_-]{0,127}$/;
 const maxReason = 500;
-const maxQuorum = 100;
-const maxExpiresMs = 365 * 86_400_000;
-const unitMs: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
-const defaultExpires = "24h";
 
 /** Everything wrong with a policy's annotations. */
 export function annotationFaults(given: GivenAnnotations, effect: "permit" | "forbid"): string[] {
   const unknown = given.filter(([name]) => !annotationNames.some((known) => known === name)).map(([name]) => name);
   const empty = given.filter(([, value]) => value === null).map(([name]) => name);
-  const { id, group, quorum, expires, argument, max, reason } = Object.fromEntries(given) as Annotations;
+  const { id, argument, max, reason } = Object.fromEntries(given) as Annotations;
   return [
     ...unknown.map((name) => `@${name} is not known; expected one of @${annotationNames.join(", @")}`),
     ...empty.map((name) => `@${name} has no value`),
     ...refuseIf(id === undefined, "@id is missing"),
     ...refuseIf(!fits(id, policyIdPattern), "@id: expected letters, digits, and . _ / - after the first"),
     ...decisionFaults(Object.fromEntries(given) as Annotations, effect),
-    ...refuseIf(!fits(group, groupNamePattern), "@group: expected lower-case letters, digits, _ and -"),
-    ...refuseIf(quorumOf(quorum) === undefined, `@quorum: expected a whole number from 1 to ${maxQuorum}`),
-    ...refuseIf(expiresMsOf(expires) === undefined, "@expires: expected 30m, 24h or 7d, at most 365d"),
+    ...approvalFaults(Object.fromEntries(given) as Annotations),
     ...refuseIf(!fits(argument, argumentPattern), "@argument: expected the plain name of one argument"),
     ...refuseIf(maxOf(max ?? "0") === undefined, "@max: expected a whole number up to 2^53 - 1"),
     ...refuseIf(
@@ -67,7 +62,7 @@ export function annotationFaults(given: GivenAnnotations, effect: "permit" | "fo
 /** What annotations without faults say. */
 export function instructionsOf(policy: string, given: GivenAnnotations, effect: "permit" | "forbid"): Instructions {
   const annotations = Object.fromEntries(given) as Annotations;
-  const approval = approvalOf(policy, annotations);
+  const approval = requirementsOf(policy, annotations);
   const obligation = obligationOf(policy, annotations);
   return {
     ...(approval === undefined ? {} : { approval }),
@@ -78,9 +73,7 @@ export function instructionsOf(policy: string, given: GivenAnnotations, effect: 
 
 function decisionFaults(annotations: Annotations, effect: "permit" | "forbid"): string[] {
   const { decision } = annotations;
-  const instructed = (["group", "quorum", "expires", "argument", "max"] as const).filter(
-    (name) => annotations[name] !== undefined,
-  );
+  const instructed = ([...approvalNames, "argument", "max"] as const).filter((name) => annotations[name] !== undefined);
   if (decision === undefined && instructed.length === 0) return [];
   const known = decisionName(decision);
   if (known === undefined) return [`@decision: expected ${Object.keys(decisions).map(quoted).join(", ")}`];
@@ -101,31 +94,12 @@ function decisionName(value: string | undefined): DecisionName | undefined {
   return (Object.keys(decisions) as DecisionName[]).find((name) => name === value);
 }
 
-function approvalOf(policy: string, annotations: Annotations): ApprovalRequirement | undefined {
-  if (annotations.decision !== "require_approval" || annotations.group === undefined) return undefined;
-  const quorum = quorumOf(annotations.quorum);
-  const expiresMs = expiresMsOf(annotations.expires);
-  if (quorum === undefined || expiresMs === undefined) return undefined;
-  return { policy, group: annotations.group, quorum, expiresMs };
-}
-
 function obligationOf(policy: string, { decision, argument, max }: Annotations): Obligation | undefined {
   if (decision === "shadow") return { kind: "shadow", policy };
   if (argument === undefined) return undefined;
   if (decision === "redact") return { kind: "redact", policy, argument };
   const bound = maxOf(max);
   return decision === "cap" && bound !== undefined ? { kind: "cap", policy, argument, max: bound } : undefined;
-}
-
-function quorumOf(value: string | null | undefined): number | undefined {
-  const text = value ?? "1";
-  return /^[1-9]\d{0,2}$/.test(text) && Number(text) <= maxQuorum ? Number(text) : undefined;
-}
-
-function expiresMsOf(value: string | null | undefined): number | undefined {
-  const match = /^([1-9]\d{0,6})([mhd])$/.exec(value ?? defaultExpires);
-  const milliseconds = Number(match?.[1]) * (unitMs[match?.[2] ?? ""] ?? Number.NaN);
-  return milliseconds <= maxExpiresMs ? milliseconds : undefined;
 }
 
 function maxOf(value: string | null | undefined): number | undefined {
@@ -135,10 +109,11 @@ function maxOf(value: string | null | undefined): number | undefined {
 
 function defaultReason(
   effect: "permit" | "forbid",
-  approval: ApprovalRequirement | undefined,
+  approval: readonly ApprovalRequirement[] | undefined,
   obligation: Obligation | undefined,
 ): string {
-  if (approval !== undefined) return `needs ${approval.quorum} of ${approval.group}`;
+  if (approval !== undefined)
+    return `needs ${approval.map(({ quorum, group, orGroups = [] }) => `${quorum} of ${[group, ...orGroups].join(" or ")}`).join(" and ")}`;
   if (obligation === undefined) return effect === "permit" ? "permitted by policy" : "forbidden by policy";
   switch (obligation.kind) {
     case "redact":

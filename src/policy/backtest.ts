@@ -87,7 +87,7 @@ export type ConsideredPolicy = {
   /** Its scope and conditions hold for this call. */
   readonly matched: boolean;
   /** Who can lift it. */
-  readonly approval?: ApprovalRequirement;
+  readonly approval?: readonly ApprovalRequirement[];
   readonly obligation?: Obligation;
 };
 

@@ -141,7 +141,7 @@ function settle(
     compiled,
     lifted.filter(({ approval }) => approval !== undefined).map(({ id }) => id),
   );
-  const requirements = asking.flatMap(({ approval }) => approval ?? []);
+  const requirements = asking.flatMap(({ approval = [] }) => approval);
   const obliging = policiesOf(
     compiled,
     obligations.map(({ policy }) => policy),

@@ -13,19 +13,30 @@ export type Principal = {
   readonly displayName: string;
   readonly roles: readonly Role[];
   readonly groups: readonly string[];
+  /** The person behind it, where they have more than one account. Absent: the account is a person of its own. */
+  readonly person?: string;
 };
 
 const idPattern = /^[a-z0-9][a-z0-9._@-]{0,99}$/;
 
-/** Adds a principal, or brings one up to date. Its token stays as it is where `tokenSha256` is not given. */
+/** Adds a principal, or brings one up to date. Its token and person stay as they are where they are not given. */
 export async function putPrincipal(tx: Tx, principal: Principal, tokenSha256?: string): Promise<void> {
   if (!idPattern.test(principal.id))
     throw new RegistryError("principal_invalid", "principal id must be lower-case letters, digits and . _ @ -");
+  if (principal.person !== undefined && !idPattern.test(principal.person))
+    throw new RegistryError("principal_invalid", "person must be lower-case letters, digits and . _ @ -");
   await tx.query(
-    `insert into principal (id, display_name, roles, groups, token_sha256) values ($1, $2, $3, $4, $5)
+    `insert into principal (id, display_name, roles, groups, token_sha256, person) values ($1, $2, $3, $4, $5, $6)
      on conflict (id) do update set display_name = excluded.display_name, roles = excluded.roles, groups = excluded.groups,
-       token_sha256 = coalesce(excluded.token_sha256, principal.token_sha256)`,
-    [principal.id, principal.displayName, principal.roles, principal.groups, tokenSha256 ?? null],
+       token_sha256 = coalesce(excluded.token_sha256, principal.token_sha256), person = coalesce(excluded.person, principal.person)`,
+    [
+      principal.id,
+      principal.displayName,
+      principal.roles,
+      principal.groups,
+      tokenSha256 ?? null,
+      principal.person ?? null,
+    ],
   );
 }
 

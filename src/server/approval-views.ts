@@ -1,8 +1,14 @@
-import type { ApprovalSummary } from "../api/index.ts";
-import { decisionsOf, listRequests } from "../approvals/index.ts";
-import type { ApprovalRequest, StoredDecision } from "../approvals/index.ts";
+import type { ApprovalDetail, ApprovalSummary } from "../api/index.ts";
+import { capacitiesOf, decisionsOf, listRequests } from "../approvals/index.ts";
+import type {
+  ApprovalEventRow,
+  ApprovalRequest,
+  Eligibility,
+  StoredCapacity,
+  StoredDecision,
+} from "../approvals/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
-import type { ApprovalRecord } from "../core/run-record.ts";
+import type { ApprovalRecord, CapacityRecord } from "../core/run-record.ts";
 import type { Tx } from "../store/index.ts";
 
 const pageSize = 200;
@@ -54,13 +60,19 @@ export async function approvalRecords(
 ): Promise<{ readonly records: readonly ApprovalRecord[]; readonly rendered: readonly Digest[] }> {
   const requests = await requestsOfRun(tx, run.id);
   const records = await Promise.all(
-    requests.map(async (request) => recordOf(request, await decisionsOf(tx, request.id))),
+    requests.map(async (request) =>
+      recordOf(request, await decisionsOf(tx, request.id), await capacitiesOf(tx, request)),
+    ),
   );
   return { records, rendered: requests.map((request) => request.rendered) };
 }
 
-function recordOf(request: ApprovalRequest, decisions: readonly StoredDecision[]): ApprovalRecord {
-  const { id, seq, action, state, requirements } = request;
+function recordOf(
+  request: ApprovalRequest,
+  decisions: readonly StoredDecision[],
+  capacities: readonly StoredCapacity[],
+): ApprovalRecord {
+  const { id, seq, action, state, requirements, barred, amount } = request;
   return {
     id,
     seq,
@@ -69,10 +81,44 @@ function recordOf(request: ApprovalRequest, decisions: readonly StoredDecision[]
     requirements,
     openedAt: request.openedAt.toISOString(),
     expiresAt: request.expiresAt.toISOString(),
+    barred,
+    amount,
     decisions: decisions.map(({ reviewer, decision, statement, keyId, signature, publicKey }) => {
-      return { reviewer, decision, statement, keyId, signature, publicKey };
+      const capacity = recordOfCapacity(capacities.find((one) => one.reviewer === reviewer));
+      return { reviewer, ...capacity, decision, statement, keyId, signature, publicKey };
     }),
   };
+}
+
+/** Nothing for a decision that was made before capacities were recorded. */
+function recordOfCapacity(stored: StoredCapacity | undefined): { readonly capacity?: CapacityRecord } {
+  if (stored === undefined) return {};
+  const { mandate, recorded } = stored;
+  const { person, groups, forPerson, at } = recorded;
+  if (person === null || groups === null) return {};
+  if (mandate === undefined || forPerson === null) return { capacity: { at: at.toISOString(), person, groups } };
+  const { id, delegator, team, tool, maxAmount, from, until } = mandate;
+  const terms = { id, delegator, person: forPerson, team, tool, maxAmount };
+  const delegation = { ...terms, from: from.toISOString(), until: until.toISOString() };
+  return { capacity: { at: at.toISOString(), person, groups, delegation } };
+}
+
+/** Who may decide now, and who later. */
+export function viewOfEligibility({ requirements, people, more, barred }: Eligibility): ApprovalDetail["routing"] {
+  return {
+    requirements: requirements.map(({ later, groups, ...one }) => ({
+      ...one,
+      groups: [...groups],
+      later: later === undefined ? null : { groups: [...later.groups], from: later.from.toISOString() },
+    })),
+    people: people.map(({ id, groups, insteadOf }) => ({ id, groups: [...groups], insteadOf: insteadOf ?? null })),
+    more,
+    barred: [...barred],
+  };
+}
+
+export function viewOfEvents(events: readonly ApprovalEventRow[]): ApprovalDetail["events"] {
+  return events.map(({ kind, facts, at }) => ({ kind, facts: { ...facts }, at: at.toISOString() }));
 }
 
 async function requestsOfRun(tx: Tx, run: RunId): Promise<readonly ApprovalRequest[]> {

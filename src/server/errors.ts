@@ -26,6 +26,8 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   not_in_group: "not_eligible",
   self_approval: "not_eligible",
   decided_before: "already_decided",
+  delegation_missing: "delegation_not_found",
+  delegation_invalid: "delegation_invalid",
   not_canonical: "invalid_request",
   payload_too_large: "payload_too_large",
 };

@@ -19,6 +19,7 @@ import { streamRunEvents } from "./event-stream.ts";
 import type { Context, DocumentRoute, Handlers } from "./handler.ts";
 import { agentHandlers } from "./handlers/agents.ts";
 import { approvalHandlers } from "./handlers/approvals.ts";
+import { delegationHandlers } from "./handlers/delegations.ts";
 import { healthHandlers } from "./handlers/health.ts";
 import { budgetHandlers } from "./handlers/budgets.ts";
 import { freezeHandlers } from "./handlers/freezes.ts";
@@ -38,6 +39,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...runHandlers,
   ...recordHandlers,
   ...approvalHandlers,
+  ...delegationHandlers,
   ...policyHandlers,
   ...budgetHandlers,
   ...freezeHandlers,

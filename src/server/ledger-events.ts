@@ -1,6 +1,6 @@
 /** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
-import type { DecidedRequest, SignedStatement } from "../approvals/index.ts";
-import type { Digest, RunId } from "../core/ids.ts";
+import type { DecidedRequest, Delegation, SignedStatement, TakenEvent } from "../approvals/index.ts";
+import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { Channel, Release } from "../core/release.ts";
 import { sha256 } from "../store/index.ts";
@@ -56,7 +56,8 @@ export function approvalDecided(
   reviewer: string,
   now: Date,
 ): LedgerEvent {
-  const { request, statement, state } = decided;
+  const { request, statement, state, capacity } = decided;
+  const { mandate } = capacity ?? {};
   return {
     log: request.team,
     kind: statement.decision === "approve" ? "approval.approved" : "approval.denied",
@@ -71,8 +72,75 @@ export function approvalDecided(
       keyId: signed.keyId,
       statement: sha256(signed.statement),
       signature: signed.signature,
+      ...(capacity === undefined ? {} : { person: capacity.person, groups: capacity.groups }),
+      ...(mandate === undefined
+        ? {}
+        : {
+            delegation: mandate.id,
+            delegator: mandate.delegator,
+            delegatorPerson: mandate.person,
+            delegatedFrom: mandate.from.toISOString(),
+            delegatedUntil: mandate.until.toISOString(),
+          }),
       // What the request is with this decision: `pending` while its quorum is not met.
       state,
+    },
+  };
+}
+
+/** The same entry as the gate's, whoever of the two is first. */
+export function approvalExpired(
+  request: { readonly id: ApprovalId; readonly team: string; readonly run: RunId; readonly seq: number },
+  now: Date,
+): LedgerEvent {
+  const { id, team, run, seq } = request;
+  return {
+    log: team,
+    kind: "approval.expired",
+    dedupKey: `${run}/approval/${id}/expired`,
+    run,
+    at: now.toISOString(),
+    facts: { approval: id, seq },
+  };
+}
+
+export function approvalDue(event: TakenEvent, now: Date): LedgerEvent {
+  const { kind, request, team, run, seq, policy, group, to, dueAt } = event;
+  return {
+    log: team,
+    kind: `approval.${kind}`,
+    dedupKey: `${run}/approval/${request}/${kind}/${event.key}`,
+    run,
+    at: now.toISOString(),
+    facts: { approval: request, seq, policy, group, ...(to.length === 0 ? {} : { to }), dueAt: dueAt.toISOString() },
+  };
+}
+
+/** The log that enrolments of reviewers' keys are in too. */
+const peopleLog = "people";
+
+export function delegationChanged(
+  kind: "delegation.granted" | "delegation.revoked",
+  delegation: Delegation,
+  by: string,
+  now: Date,
+): LedgerEvent {
+  const { id, delegator, delegate, team, tool, maxAmount, from, until } = delegation;
+  return {
+    log: peopleLog,
+    kind,
+    dedupKey: `delegation/${id}/${kind === "delegation.granted" ? "granted" : "revoked"}`,
+    at: now.toISOString(),
+    facts: {
+      delegation: id,
+      delegator,
+      delegate,
+      ...(team === null ? {} : { team }),
+      ...(tool === null ? {} : { tool }),
+      ...(maxAmount === null ? {} : { maxAmount }),
+      from: from.toISOString(),
+      until: until.toISOString(),
+      by,
     },
   };
 }

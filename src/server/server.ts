@@ -9,6 +9,7 @@ import { deliverDecisions } from "./deliver-decisions.ts";
 import { sealHistories } from "./seal-histories.ts";
 import type { Services, ServerOptions } from "./dependencies.ts";
 import { buildHttp } from "./http.ts";
+import { keepTime } from "./keep-time.ts";
 import type { RunEngine } from "./run-engine.ts";
 import { temporalEngine } from "./run-engine.ts";
 
@@ -58,7 +59,7 @@ export function createServer(
     async start(port, host = "127.0.0.1") {
       const app = await http();
       await listen(app, host, port);
-      working = Promise.all([deliverDecisions(services), sealHistories(services)]);
+      working = Promise.all([deliverDecisions(services), keepTime(services), sealHistories(services)]);
       const bound = (app.server.address() as AddressInfo).port;
       return { url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}`, port: bound };
     },

@@ -38,6 +38,8 @@ export type AgentWorkerOptions = {
   readonly fastLane?: boolean;
   /** Default: bundled now from `workflows/`. */
   readonly bundle?: WorkflowBundle;
+  /** How many runs are kept in memory at most, those that wait included; the rest is replayed when it wakes. Default: by the heap's size. */
+  readonly maxCachedWorkflows?: number;
   readonly now?: () => Date;
 };
 
@@ -47,6 +49,8 @@ export type AgentWorker = {
   stop(): Promise<void>;
   /** Rejects when the worker breaks down; pending while it runs. */
   readonly failed: Promise<never>;
+  /** How many runs are in memory now. */
+  cachedWorkflows(): number;
 };
 
 /** Steps at once in one worker. */
@@ -94,6 +98,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     maxConcurrentActivityTaskExecutions: maxConcurrentSteps,
     maxConcurrentLocalActivityExecutions: maxConcurrentSteps,
     shutdownGraceTime,
+    ...(options.maxCachedWorkflows === undefined ? {} : { maxCachedWorkflows: options.maxCachedWorkflows }),
   });
   assertOneGate(worker);
   const running = worker.run();
@@ -102,6 +107,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
   return {
     bundleDigest: bundle.digest,
     failed,
+    cachedWorkflows: () => worker.getStatus().numCachedWorkflows,
     stop: once(async () => {
       if (worker.getState() === "RUNNING") worker.shutdown();
       await running.catch(() => undefined);

@@ -4,7 +4,8 @@ import type { ApprovalRequirement } from "../../src/core/decision.ts";
 import { approvalStates } from "../../src/approvals/index.ts";
 import type { ApprovalState } from "../../src/approvals/index.ts";
 import { nextState } from "../../src/approvals/state.ts";
-import type { ApprovalEvent, Vote } from "../../src/approvals/state.ts";
+import type { Vote } from "../../src/approvals/index.ts";
+import type { ApprovalEvent } from "../../src/approvals/state.ts";
 
 const one: readonly ApprovalRequirement[] = [{ policy: "p", group: "g", quorum: 1, expiresMs: 1 }];
 const yes: readonly Vote[] = [{ reviewer: "r", decision: "approve", groups: ["g"] }];

@@ -7,9 +7,10 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime, safe } from "../terminal.ts";
+import { addDelegationCommands } from "./delegations.ts";
 import { positive } from "./run.ts";
 
-const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
+const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed", "outcome_unknown"] as const;
 type State = (typeof states)[number];
 
 type DecideFlags = { readonly key?: string; readonly reason: string; readonly yes?: true };
@@ -43,6 +44,7 @@ export function addApprovalCommands(program: Command): void {
       .option("--yes", "do not ask")
       .action((id: ApprovalId, flags: DecideFlags, command: Command) => decide(cliOf(command), id, decision, flags));
   }
+  addDelegationCommands(approvals);
 }
 
 async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void> {
@@ -62,7 +64,7 @@ async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void
         approval.team,
         brief(approval.name, 40),
         approval.state,
-        approval.requirements.map((one) => `${one.quorum} of ${one.group}`).join(", "),
+        approval.requirements.map(neededText).join(", "),
         localTime(approval.expiresAt),
         approval.requestedBy,
       ]),
@@ -86,9 +88,32 @@ async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> 
 function describe(say: (line: string) => void, detail: ApprovalDetail): void {
   say(`${detail.id}  ${detail.state}, opened ${localTime(detail.openedAt)}, expires ${localTime(detail.expiresAt)}`);
   for (const line of safe(detail.rendered).trimEnd().split("\n")) say(`  ${line}`);
-  for (const one of detail.requirements) say(`needs ${one.quorum} of ${one.group} (policy ${one.policy})`);
+  for (const one of detail.requirements) say(`needs ${neededText(one)} (policy ${one.policy})`);
   for (const one of detail.decidedBy)
     say(`${one.decision === "approve" ? "approved" : "denied"} by ${one.reviewer} at ${localTime(one.at)}`);
+  if (detail.state === "pending") describeRouting(say, detail);
+  for (const { kind, at } of detail.events.filter((event) => event.kind === "reminded" || event.kind === "escalated"))
+    say(`${kind} at ${localTime(at)}`);
+}
+
+function describeRouting(say: (line: string) => void, { routing, requirements }: ApprovalDetail): void {
+  const { people, more, barred } = routing;
+  for (const { policy, quorum, approvals, groups, later } of routing.requirements) {
+    say(`policy ${policy}: ${approvals} of ${quorum} so far; members of ${groups.join(" or ")} decide`);
+    if (later !== null) say(`  members of ${later.groups.join(" or ")} too, from ${localTime(later.from)}`);
+  }
+  if (requirements.some(({ distinct }) => distinct)) say("each person counts for one of these only");
+  const shown = people.map(({ id, insteadOf }) => (insteadOf === null ? id : `${id} (for ${insteadOf})`));
+  say(`may decide now: ${shown.length === 0 ? "nobody" : shown.join(", ")}${more ? ", and more" : ""}`);
+  const never = [...new Set(barred.map(({ person }) => person))].map((person) => {
+    const why = barred.filter((one) => one.person === person).map(({ because }) => because);
+    return `${person} (${why.join(", ")})`;
+  });
+  if (never.length > 0) say(`may not: ${never.join(", ")}`);
+}
+
+function neededText({ quorum, group, orGroups = [] }: ApprovalDetail["requirements"][number]): string {
+  return `${quorum} of ${[group, ...orGroups].join(" or ")}`;
 }
 
 async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", flags: DecideFlags): Promise<void> {

@@ -13,6 +13,7 @@ type AddFlags = {
   readonly group: readonly string[];
   readonly name?: string;
   readonly key?: string;
+  readonly person?: string;
 };
 
 export function addPeopleCommands(program: Command): void {
@@ -29,13 +30,17 @@ export function addPeopleCommands(program: Command): void {
       (group, all: string[]) => [...all, group],
       [],
     )
+    .option(
+      "--person <id>",
+      "who is behind it, the same for all accounts of one: a person decides once, and never on what is theirs; default: the id",
+    )
     .option("--name <text>", "for people to read; default: the id")
     .option("--key <file>", "the key they sign decisions with (Ed25519, PEM); made if it is not there")
     .action((id: string, flags: AddFlags, command: Command) => add(cliOf(command), id, flags));
 }
 
 /** Whoever has the database's URL has its owner's rights: this is how the first administrator comes to be. */
-async function add({ env, terminal }: Cli, id: string, { role, group, name, key }: AddFlags): Promise<void> {
+async function add({ env, terminal }: Cli, id: string, { role, group, name, key, person }: AddFlags): Promise<void> {
   const [{ createPool, migrate }, { addPerson, privateKeyIn, userName }, { publicKeyOf }] = await Promise.all([
     import("../../store/index.ts"),
     import("../people.ts"),
@@ -47,13 +52,20 @@ async function add({ env, terminal }: Cli, id: string, { role, group, name, key 
     const publicKey = key === undefined ? undefined : publicKeyOf(privateKeyIn(key));
     const token = await addPerson(
       pool,
-      { id, displayName: name ?? id, roles: role, groups: group, publicKey },
+      {
+        id,
+        displayName: name ?? id,
+        roles: role,
+        groups: group,
+        publicKey,
+        ...(person === undefined ? {} : { person }),
+      },
       userName(),
     );
     terminal.say(`${id} is ${role.join(", ")}${group.length === 0 ? "" : `, in ${group.join(", ")}`}`);
     terminal.say(`token, shown this once: ${token}`);
     if (key !== undefined) terminal.say(`decisions are signed with ${key}: COUNTERSIGN_KEY_FILE=${key}`);
-    terminal.result({ id, roles: role, groups: group, token, keyFile: key ?? null });
+    terminal.result({ id, roles: role, groups: group, person: person ?? null, token, keyFile: key ?? null });
   } finally {
     await pool.end();
   }

@@ -1,17 +1,28 @@
 import { randomBytes } from "node:crypto";
 
 import { ApiError } from "../../api/index.ts";
-import { decideRequest, decisionsOf, listRequests, requestById, statementFacts } from "../../approvals/index.ts";
+import {
+  decideRequest,
+  decisionsOf,
+  eventsOf,
+  listRequests,
+  requestById,
+  statementFacts,
+  takeDue,
+  whoMayDecide,
+} from "../../approvals/index.ts";
 import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
-import { viewOfApproval, viewsOfApprovals } from "../approval-views.ts";
+import { viewOfApproval, viewOfEligibility, viewOfEvents, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
-import { approvalDecided } from "../ledger-events.ts";
+import { approvalDecided, approvalDue } from "../ledger-events.ts";
+
+const eventsShown = 200;
 
 export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
   async listApprovals({ query }, { services }) {
@@ -31,14 +42,18 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async showApproval({ params: { approval } }, { services }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    const [decisions, rendered] = await Promise.all([
+    const [decisions, rendered, eligible, events] = await Promise.all([
       decisionsOf(pool, request.id),
       getPayload(pool, keys, request.rendered),
+      whoMayDecide(pool, request, services.now()),
+      eventsOf(pool, request.id, eventsShown),
     ]);
     return {
       ...viewOfApproval(request, decisions, services.now()),
       rendered: rendered as string,
       statement: templateOf(request),
+      routing: viewOfEligibility(eligible),
+      events: viewOfEvents(events),
     };
   },
 
@@ -46,6 +61,12 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
     const { id: reviewer } = caller();
     const now = services.now();
     const decided = await inTransaction(services.pool, async (tx) => {
+      // What gives the reviewer a right by the clock stands in the ledger before what they do with it.
+      const due = await takeDue(tx, now, { request: approval });
+      await appendToOutbox(
+        tx,
+        due.map((event) => approvalDue(event, now)),
+      );
       const outcome = await decideRequest(tx, body, reviewer, now);
       if (outcome.request.id !== approval)
         throw new ApiError("statement_invalid", "the statement is about another request");
