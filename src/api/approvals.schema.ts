@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { approvalId, digest, name, pageSize, principalId, runId, time } from "./common.schema.ts";
+import { noticeView } from "./receivers.schema.ts";
 import { approvalStates } from "./vocabulary.ts";
 
 export const approvalState = z.enum(approvalStates);
@@ -60,6 +61,7 @@ export const approvalDetail = approvalSummary
   .extend({
     rendered: z.string().describe("the action as text, made by the gate and not by the agent"),
     statement: statementTemplate,
+    notices: z.array(noticeView).describe("who was told of it, and how that went; the newest hundred, oldest first"),
   })
   .meta({ id: "ApprovalDetail" });
 export type ApprovalDetail = z.output<typeof approvalDetail>;

@@ -33,6 +33,15 @@ import {
   storedPolicySet,
   teamParams,
 } from "./policies.schema.ts";
+import {
+  addedReceiver,
+  addReceiverBody,
+  receiverPage,
+  receiverParams,
+  receiversQuery,
+  removedReceiver,
+  testedReceiver,
+} from "./receivers.schema.ts";
 import { bundleView, runRecord } from "./record.schema.ts";
 import {
   listRunsQuery,
@@ -210,6 +219,43 @@ export const routes = {
     body: decideBody,
     status: 201,
     response: decidedApproval,
+  },
+
+  addReceiver: {
+    method: "POST",
+    path: "/v1/receivers",
+    summary: "Have a receiver told of a team's approval requests",
+    access: ["operator"],
+    body: addReceiverBody,
+    status: 201,
+    response: addedReceiver,
+  },
+  listReceivers: {
+    method: "GET",
+    path: "/v1/receivers",
+    summary: "Who is told of approval requests, newest first, and how that goes",
+    access: everyone,
+    query: receiversQuery,
+    status: 200,
+    response: receiverPage,
+  },
+  testReceiver: {
+    method: "POST",
+    path: "/v1/receivers/:receiver/test",
+    summary: "Send a receiver a test, once",
+    access: ["operator"],
+    params: receiverParams,
+    status: 200,
+    response: testedReceiver,
+  },
+  removeReceiver: {
+    method: "POST",
+    path: "/v1/receivers/:receiver/remove",
+    summary: "Tell a receiver nothing more, and forget its address",
+    access: ["operator"],
+    params: receiverParams,
+    status: 200,
+    response: removedReceiver,
   },
 
   activatePolicies: {

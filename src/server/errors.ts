@@ -28,6 +28,8 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   decided_before: "already_decided",
   not_canonical: "invalid_request",
   payload_too_large: "payload_too_large",
+  receiver_missing: "receiver_not_found",
+  address_refused: "address_refused",
 };
 
 const fastifyCodes: Readonly<Record<string, ErrorCode>> = {

@@ -25,6 +25,7 @@ import { freezeHandlers } from "./handlers/freezes.ts";
 import { ledgerHandlers } from "./handlers/ledger.ts";
 import { policyHandlers } from "./handlers/policies.ts";
 import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
+import { receiverHandlers } from "./handlers/receivers.ts";
 import { recordHandlers } from "./handlers/records.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
@@ -43,6 +44,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...freezeHandlers,
   ...policyShadowHandlers,
   ...ledgerHandlers,
+  ...receiverHandlers,
 };
 
 /** The HTTP application: every route of the table, behind one guard. */

@@ -7,6 +7,7 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime, safe } from "../terminal.ts";
+import { noticeLines } from "../notice-lines.ts";
 import { positive } from "./run.ts";
 
 const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
@@ -89,6 +90,7 @@ function describe(say: (line: string) => void, detail: ApprovalDetail): void {
   for (const one of detail.requirements) say(`needs ${one.quorum} of ${one.group} (policy ${one.policy})`);
   for (const one of detail.decidedBy)
     say(`${one.decision === "approve" ? "approved" : "denied"} by ${one.reviewer} at ${localTime(one.at)}`);
+  for (const line of noticeLines(detail.notices)) say(line);
 }
 
 async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", flags: DecideFlags): Promise<void> {

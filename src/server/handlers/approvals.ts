@@ -6,12 +6,14 @@ import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
+import { noticesOf } from "../../notify/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { viewOfApproval, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
 import { approvalDecided } from "../ledger-events.ts";
+import { viewOfNotice } from "../receiver-views.ts";
 
 export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
   async listApprovals({ query }, { services }) {
@@ -31,14 +33,16 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async showApproval({ params: { approval } }, { services }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    const [decisions, rendered] = await Promise.all([
+    const [decisions, rendered, notices] = await Promise.all([
       decisionsOf(pool, request.id),
       getPayload(pool, keys, request.rendered),
+      noticesOf(pool, request.id),
     ]);
     return {
       ...viewOfApproval(request, decisions, services.now()),
       rendered: rendered as string,
       statement: templateOf(request),
+      notices: notices.map(viewOfNotice),
     };
   },
 
