@@ -43,6 +43,7 @@ import {
   testedReceiver,
 } from "./receivers.schema.ts";
 import { bundleView, runRecord } from "./record.schema.ts";
+import { approvalReport, reportQuery } from "./report.schema.ts";
 import {
   listRunsQuery,
   runDetail,
@@ -219,6 +220,16 @@ export const routes = {
     body: decideBody,
     status: 201,
     response: decidedApproval,
+  },
+
+  reportApprovals: {
+    method: "GET",
+    path: "/v1/approvals/report",
+    summary: "What asking people costs a team: how often, how long, and what was asked in vain",
+    access: everyone,
+    query: reportQuery,
+    status: 200,
+    response: approvalReport,
   },
 
   addReceiver: {

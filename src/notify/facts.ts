@@ -24,6 +24,8 @@ export type NoticeFacts = {
     /** SHA-256 of the action, as reviewers sign it. */
     readonly action: Digest;
     readonly needs: readonly { readonly group: string; readonly quorum: number; readonly policy: string }[];
+    /** The groups that are reminded, or that it is escalated to; empty: all that are asked. */
+    readonly concerns: readonly string[];
     readonly decidedBy: readonly { readonly reviewer: string; readonly decision: string }[];
   };
   /** At level `full`: the action as text, as its reviewers read it. */
@@ -64,7 +66,6 @@ export async function factsOf(
   );
   const [row] = rows;
   if (row === undefined) throw new TypeError("a notice refers to its request");
-  const asked = notice.groups.length === 0 ? undefined : new Set(notice.groups);
   const facts: NoticeFacts = {
     approval: notice.request,
     event: notice.event,
@@ -72,13 +73,13 @@ export async function factsOf(
     state: notice.requestState ?? row.state,
     openedAt: row.openedAt.toISOString(),
     expiresAt: row.expiresAt.toISOString(),
-    ...(level === "link" ? {} : { summary: summaryOf(row, notice.event, asked) }),
+    ...(level === "link" ? {} : { summary: summaryOf(row, notice) }),
     ...(level === "full" ? { rendered: (await getPayload(tx, keys, row.rendered)) as string } : {}),
   };
   return { facts, pending: row.state === "pending" };
 }
 
-function summaryOf(row: Row, event: NoticeEvent, asked: ReadonlySet<string> | undefined) {
+function summaryOf(row: Row, { event, groups }: Pick<TakenNotice, "event" | "groups">) {
   return {
     agent: row.agent,
     run: row.run,
@@ -86,9 +87,8 @@ function summaryOf(row: Row, event: NoticeEvent, asked: ReadonlySet<string> | un
     tool: row.name,
     requestedBy: row.requestedBy,
     action: row.action,
-    needs: row.requirements
-      .filter(({ group }) => asked === undefined || asked.has(group))
-      .map(({ group, quorum, policy }) => ({ group, quorum, policy })),
+    needs: row.requirements.map(({ group, quorum, policy }) => ({ group, quorum, policy })),
+    concerns: groups,
     // Before the decision there are first signatures of a quorum, which come after the event: they would differ between attempts.
     decidedBy: event === "decided" ? (row.decidedBy ?? []) : [],
   };

@@ -13,7 +13,6 @@ export type TakenNotice = {
   readonly receiver: string;
   readonly request: ApprovalId | null;
   readonly event: NoticeEvent | "test";
-  readonly n: number;
   /** The groups that the event is about; empty: all that the request asks. */
   readonly groups: readonly string[];
   /** What the request was after the event. */
@@ -23,7 +22,7 @@ export type TakenNotice = {
   readonly attempts: number;
 };
 
-const columns = `seq, id, receiver, request, event, n, groups, request_state as "requestState", at, attempts`;
+const columns = `seq, id, receiver, request, event, groups, request_state as "requestState", at, attempts`;
 
 export type Taking = {
   readonly now: Date;

@@ -45,6 +45,7 @@ function summaryLines(summary: NonNullable<NoticeFacts["summary"]>): readonly (r
     ["tool", summary.tool],
     ["run", `${summary.run}, step ${summary.seq}, asked for by ${summary.requestedBy}`],
     ...(needs.length === 0 ? [] : ([["needs", needs.join(", ")]] as const)),
+    ...(summary.concerns.length === 0 ? [] : ([["concerns", summary.concerns.join(", ")]] as const)),
     ...(decided.length === 0 ? [] : ([["decisions", decided.join(", ")]] as const)),
   ];
 }

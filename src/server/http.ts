@@ -27,6 +27,7 @@ import { policyHandlers } from "./handlers/policies.ts";
 import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
 import { receiverHandlers } from "./handlers/receivers.ts";
 import { recordHandlers } from "./handlers/records.ts";
+import { reportHandlers } from "./handlers/report.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
 import { addLogResources } from "./log-resources.ts";
@@ -45,6 +46,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...policyShadowHandlers,
   ...ledgerHandlers,
   ...receiverHandlers,
+  ...reportHandlers,
 };
 
 /** The HTTP application: every route of the table, behind one guard. */

@@ -193,6 +193,10 @@ describe("webhooks", () => {
       settings,
       now: world.now(),
     });
+    await inTransaction(world.pool, async (tx) => {
+      await world.ask({}, tx);
+      throw new Error("rolled back");
+    }).catch(() => undefined);
     await world.ask();
     const taking = { leaseMs: 60_000, limit: 10, perReceiver: 10 };
     const now = world.now();

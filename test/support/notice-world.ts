@@ -19,6 +19,7 @@ import { policySetOf } from "../../src/policy/index.ts";
 import {
   activatePolicySet,
   hashToken,
+  moveChannel,
   newToken,
   putPrincipal,
   registerRelease,
@@ -27,7 +28,7 @@ import {
 import { createServer } from "../../src/server/index.ts";
 import type { RunEngine } from "../../src/server/run-engine.ts";
 import { createRun, digestOf, payloadKeysOf, putPayloads } from "../../src/store/index.ts";
-import type { Pool } from "../../src/store/index.ts";
+import type { Pool, Tx } from "../../src/store/index.ts";
 import { freshDatabase } from "./database.ts";
 
 export const testKeys = payloadKeysOf(Buffer.alloc(32, 7));
@@ -109,6 +110,8 @@ export async function noticeWorld(
     limits: { maxSteps: 5, maxCostMicroUsd: 1_000, maxWallClockMs: 60_000 },
   });
   await registerRelease(pool, release, "operator", now());
+  const place = { team: "shop", agent: "support", channel: "production", release: release.digest } as const;
+  await moveChannel(pool, { ...place, by: "operator", reason: "", now: now() });
   const text = options.policy ?? '@id("all") permit (principal, action, resource);';
   const { document, problems } = policySetOf([{ name: "test.cedar", text }]);
   if (problems.length > 0) throw new Error(JSON.stringify(problems));
@@ -154,10 +157,10 @@ export async function noticeWorld(
     client: createClient({ baseUrl: url, token }),
     forward: (ms: number) => void (offset += ms),
     /** A request as the gate opens one, of a run that does nothing. */
-    async ask(changes: Partial<NewRequest> & { readonly text?: string } = {}): Promise<ApprovalId> {
+    async ask(changes: Partial<NewRequest> & { readonly text?: string } = {}, tx: Tx = pool): Promise<ApprovalId> {
       const { text: rendered = "tool `refund`\narguments:\n  amount_cents: 18900\n", ...rest } = changes;
       const [shown] = await putPayloads(pool, testKeys, [rendered]);
-      return openRequest(pool, {
+      return openRequest(tx, {
         run: changes.run ?? (await run()),
         seq: 3,
         team: "shop",

@@ -137,6 +137,7 @@ describe("what is written", () => {
       requestedBy,
       action: "a".repeat(64) as never,
       needs: [{ group: "treasury", quorum: 1, policy: tool }],
+      concerns: [requestedBy],
       decidedBy: [],
     },
     rendered,

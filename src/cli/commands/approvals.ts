@@ -8,6 +8,7 @@ import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime, safe } from "../terminal.ts";
 import { noticeLines } from "../notice-lines.ts";
+import { addReportCommand } from "./approvals-report.ts";
 import { positive } from "./run.ts";
 
 const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
@@ -35,6 +36,7 @@ export function addApprovalCommands(program: Command): void {
     .command("show <approval>")
     .description("what would be done, and who must agree")
     .action((id: ApprovalId, _flags, command: Command) => show(cliOf(command), id));
+  addReportCommand(approvals);
   for (const decision of ["approve", "deny"] as const) {
     approvals
       .command(`${decision} <approval>`)

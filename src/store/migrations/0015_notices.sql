@@ -47,8 +47,8 @@ create table notice (
   -- Null: a test.
   request text references approval_request,
   event text not null check (event in ('opened', 'reminded', 'escalated', 'decided', 'expired', 'cancelled', 'test')),
-  -- Tells events of one kind of a request apart: the second reminder is 1.
-  n integer not null default 0 check (n >= 0),
+  -- What tells events of one kind of a request apart: which reminder it is, say.
+  key text not null default '',
   -- The groups that the event is about; empty: all that the request asks.
   groups text[] not null default '{}',
   -- What the request was after it.
@@ -64,7 +64,7 @@ create table notice (
   constraint test check ((request is null) = (event = 'test')),
   constraint ended check ((ended_at is not null) = (state <> 'queued'))
 );
-create unique index notice_once on notice (receiver, request, event, n) where request is not null;
+create unique index notice_once on notice (receiver, request, event, key) where request is not null;
 create index notice_due on notice (receiver, due_at) where state = 'queued';
 create index notice_of_request on notice (request, seq);
 create index notice_of_receiver on notice (receiver, seq desc);
@@ -73,8 +73,8 @@ create index notice_of_receiver on notice (receiver, seq desc);
 create function refuse_notice_change() returns trigger language plpgsql as $$
 begin
   if tg_op = 'UPDATE' and old.state = 'queued'
-     and (new.seq, new.id, new.receiver, new.event, new.n, new.groups, new.at)
-       = (old.seq, old.id, old.receiver, old.event, old.n, old.groups, old.at)
+     and (new.seq, new.id, new.receiver, new.event, new.key, new.groups, new.at)
+       = (old.seq, old.id, old.receiver, old.event, old.key, old.groups, old.at)
      and (new.request, new.request_state) is not distinct from (old.request, old.request_state) then
     return new;
   end if;
@@ -84,33 +84,68 @@ create trigger ends_once before update or delete on notice for each row execute 
 create trigger append_only_truncate before truncate on notice for each statement execute function refuse_change();
 
 -- Queues an event of a request for every receiver that it concerns. The same event given twice is told once.
-create function queue_notices(of approval_request, of_event text, of_n integer, of_groups text[], of_at timestamptz)
+create function queue_notices(of approval_request, of_event text, of_key text, of_groups text[], of_state text, of_at timestamptz)
 returns void language sql as $$
-  insert into notice (receiver, request, event, n, groups, request_state, at, due_at)
-  select receiver.id, $1.id, $2, $3, $4, $1.state, $5, $5
-  from notice_receiver receiver
+  with asked as (
+    select case when $4 <> '{}' then $4 else array(
+      select one ->> 'group' from jsonb_array_elements($1.requirements) one
+      union
+      select also from jsonb_array_elements($1.requirements) one
+      cross join jsonb_array_elements_text(coalesce(one -> 'orGroups', '[]')) also) end as groups)
+  insert into notice (receiver, request, event, key, groups, request_state, at, due_at)
+  select receiver.id, $1.id, $2, $3, $4, $5, $6, $6
+  from notice_receiver receiver cross join asked
   where receiver.team = $1.team and receiver.removed_at is null and receiver.disabled_at is null and $2 = any(receiver.events)
-    and (receiver.groups = '{}' or receiver.groups && (
-      case when $4 = '{}' then array(select one ->> 'group' from jsonb_array_elements($1.requirements) one) else $4 end))
+    and (receiver.groups = '{}' or receiver.groups && asked.groups)
   order by receiver.id
   on conflict do nothing
 $$;
 
-create function note_request_opened() returns trigger language plpgsql as $$
+-- What of a request's events people are told, and as what. Decisions of a quorum one by one, and the use of a grant, are not told.
+create function note_for_receivers() returns trigger language plpgsql as $$
+declare
+  request approval_request;
+  event text := case new.kind
+    when 'approved' then 'decided' when 'denied' then 'decided'
+    when 'opened' then 'opened' when 'reminded' then 'reminded' when 'escalated' then 'escalated'
+    when 'expired' then 'expired' when 'cancelled' then 'cancelled' end;
+  -- Those whom it is escalated to, or whose turn it is.
+  groups text[] := case
+    when jsonb_typeof(new.facts -> 'to') = 'array' then array(select jsonb_array_elements_text(new.facts -> 'to'))
+    when new.facts ? 'group' then array[new.facts ->> 'group'] else '{}' end;
 begin
-  perform queue_notices(new, 'opened', 0, '{}', new.opened_at);
+  if event is null then
+    return null;
+  end if;
+  select * into strict request from approval_request where id = new.request;
+  perform queue_notices(request, event, new.key, groups, case when event in ('opened', 'reminded', 'escalated') then 'pending' else new.kind end, new.at);
   return null;
 end $$;
-create trigger note_opened after insert on approval_request for each row execute function note_request_opened();
 
-create function note_request_ended() returns trigger language plpgsql as $$
+create function note_opened_for_receivers() returns trigger language plpgsql as $$
 begin
-  perform queue_notices(new,
-    case when new.state in ('approved', 'denied') then 'decided' else new.state end, 0, '{}', coalesce(new.decided_at, now()));
+  perform queue_notices(new, 'opened', '', '{}', 'pending', new.opened_at);
   return null;
 end $$;
-create trigger note_ended after update of state on approval_request for each row
-  when (old.state = 'pending' and new.state in ('approved', 'denied', 'expired', 'cancelled')) execute function note_request_ended();
+
+create function note_ended_for_receivers() returns trigger language plpgsql as $$
+begin
+  perform queue_notices(new, case when new.state in ('approved', 'denied') then 'decided' else new.state end, '', '{}', new.state,
+    coalesce(new.decided_at, now()));
+  return null;
+end $$;
+
+do $$
+begin
+  if to_regclass('approval_event') is not null then
+    create trigger note_for_receivers after insert on approval_event for each row execute function note_for_receivers();
+  else
+    create trigger note_opened_for_receivers after insert on approval_request for each row execute function note_opened_for_receivers();
+    create trigger note_ended_for_receivers after update of state on approval_request for each row
+      when (old.state = 'pending' and new.state in ('approved', 'denied', 'expired', 'cancelled'))
+      execute function note_ended_for_receivers();
+  end if;
+end $$;
 
 -- For what is reported of a team's requests since some time, and of its reviewers' decisions.
 create index approval_request_by_opening on approval_request (team, opened_at);
