@@ -43,6 +43,9 @@ export const errorCodes = {
   key_unknown: { status: 422, retryable: false },
   /** The reviewer may not decide on this request: not in a group it asks for, or the one who started the run. */
   not_eligible: { status: 403, retryable: false },
+  /** An AuthZEN access request that belongs to no decision. */
+  denial_not_bound: { status: 400, retryable: false },
+  denial_expired: { status: 410, retryable: false },
   receiver_not_found: { status: 404, retryable: false },
   /** The receiver was removed, or is disabled. */
   receiver_closed: { status: 409, retryable: false },

@@ -1,5 +1,13 @@
 import { z } from "zod";
 
+import {
+  accessMetadata,
+  accessRequestBody,
+  accessTask,
+  evaluationAnswer,
+  evaluationBody,
+  evaluationHeaders,
+} from "./access.schema.ts";
 import { agentDetail, agentSummary, registerAgentBody, registeredAgent } from "./agents.schema.ts";
 import { approvalDetail, approvalPage, decideBody, decidedApproval, listApprovalsQuery } from "./approvals.schema.ts";
 import { approvalId, digest, name, runId } from "./common.schema.ts";
@@ -230,6 +238,43 @@ export const routes = {
     query: reportQuery,
     status: 200,
     response: approvalReport,
+  },
+
+  accessMetadata: {
+    method: "GET",
+    path: "/.well-known/authzen-configuration",
+    summary: "OpenID AuthZEN: where what is",
+    access: "public",
+    status: 200,
+    response: accessMetadata,
+  },
+  evaluateAccess: {
+    method: "POST",
+    path: "/access/v1/evaluation",
+    summary: "OpenID AuthZEN 1.0: whether the gate lets a run's call through now",
+    access: everyone,
+    headers: evaluationHeaders,
+    body: evaluationBody,
+    status: 200,
+    response: evaluationAnswer,
+  },
+  requestAccess: {
+    method: "POST",
+    path: "/access/v1/requests",
+    summary: "AuthZEN access request: the task that follows the approval request that the run has opened",
+    access: everyone,
+    body: accessRequestBody,
+    status: 202,
+    response: accessTask,
+  },
+  showAccessTask: {
+    method: "GET",
+    path: "/access/v1/requests/:approval",
+    summary: "AuthZEN access request: what has become of it",
+    access: everyone,
+    params: z.object({ approval: approvalId }),
+    status: 200,
+    response: accessTask,
   },
 
   addReceiver: {

@@ -12,16 +12,12 @@ import { NotifyError } from "./errors.ts";
  */
 export type AddressGuard = {
   /** Throws `address_refused` for a URL that is no address for notices, whatever its name resolves to. */
-  assertUrl(url: URL): void;
+  readonly assertUrl: (url: URL) => void;
   /** For `http.request`: what it answers with is what was checked, and is what is connected to. A name with any refused address is refused. */
-  lookup(host: string, options: LookupOptions, done: LookupDone): void;
+  readonly lookup: (host: string, options: LookupOptions, tell: Tell) => void;
 };
 
-type LookupDone = (
-  error: NodeJS.ErrnoException | null,
-  address: string | LookupAddress[],
-  family?: number | undefined,
-) => void;
+type Tell = (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void;
 
 type Range = readonly [ipaddr.IPv4 | ipaddr.IPv6, number];
 
@@ -55,7 +51,7 @@ export function createAddressGuard(
       }
     },
 
-    lookup(host, options, done) {
+    lookup(host, options, tell) {
       const answered = resolver(host).then((addresses) => {
         const refused = addresses.find(({ address }) => !mayReach(address));
         if (refused !== undefined) throw refusal(refused.address);
@@ -65,8 +61,8 @@ export function createAddressGuard(
         return { usable, first };
       });
       answered.then(
-        ({ usable, first }) => (options.all === true ? done(null, usable) : done(null, first.address, first.family)),
-        (error: NodeJS.ErrnoException) => done(error, []),
+        ({ usable, first }) => (options.all === true ? tell(null, usable) : tell(null, first.address, first.family)),
+        (error: NodeJS.ErrnoException) => tell(error, []),
       );
     },
   };

@@ -87,7 +87,7 @@ function conditionFor(path: string, { type }: Attribute, values: readonly Json[]
       return integers(path, values);
     case "bool": {
       const distinct = new Set(values);
-      return distinct.size === 1 ? { condition: `${path} == ${String(values[0])}` } : "free";
+      return distinct.size === 1 ? { condition: values[0] === true ? path : `!${path}` } : "free";
     }
     case "string":
       return choices(path, values);

@@ -17,6 +17,7 @@ import { asApiError } from "./errors.ts";
 import { streamBacktest } from "./backtest-stream.ts";
 import { streamRunEvents } from "./event-stream.ts";
 import type { Context, DocumentRoute, Handlers } from "./handler.ts";
+import { accessHandlers } from "./handlers/access.ts";
 import { agentHandlers } from "./handlers/agents.ts";
 import { approvalHandlers } from "./handlers/approvals.ts";
 import { healthHandlers } from "./handlers/health.ts";
@@ -31,6 +32,7 @@ import { reportHandlers } from "./handlers/report.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
 import { addLogResources } from "./log-resources.ts";
+import { problemOf, speaksProblems } from "./problem.ts";
 
 const requestTimeoutMs = 60_000;
 
@@ -47,6 +49,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...ledgerHandlers,
   ...receiverHandlers,
   ...reportHandlers,
+  ...accessHandlers,
 };
 
 /** The HTTP application: every route of the table, behind one guard. */
@@ -176,9 +179,10 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   if (status >= 500) request.log.error({ err: error, ...facts }, refusal.message);
   else request.log.info(facts, refusal.message);
   if (status === 401) reply.header("www-authenticate", "Bearer");
+  const isProblem = speaksProblems(request.routeOptions.url);
   return reply
     .code(status)
-    .type("application/json; charset=utf-8")
+    .type(isProblem ? "application/problem+json" : "application/json; charset=utf-8")
     .serializer((body: unknown) => JSON.stringify(body))
-    .send(bodyOf(refusal));
+    .send(isProblem ? problemOf(refusal, status) : bodyOf(refusal));
 }

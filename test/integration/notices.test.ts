@@ -59,9 +59,9 @@ describe("webhooks", () => {
     });
     expect(decided).toMatchObject({ type: "approval.decided", data: { approval, state: "denied" } });
     expect(receiver.received.map(({ body }) => body).join()).not.toContain("18900");
-    expect(() =>
-      new Webhook(secret!).verify(`${receiver.received[0]!.body} `, receiver.received[0]!.headers),
-    ).toThrow();
+    expect(() => new Webhook(secret!).verify(`${receiver.received[0]!.body} `, receiver.received[0]!.headers)).toThrow(
+      "No matching signature",
+    );
 
     // What is secret is in no answer and in no column.
     const list = JSON.stringify(await world.client.listReceivers({}));
@@ -243,7 +243,11 @@ describe("mail", () => {
     });
     server.listen(0, "127.0.0.1");
     await once(server.server, "listening");
-    onTestFinished(() => new Promise<void>((resolve) => void server.close(() => resolve())));
+    onTestFinished(async () => {
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
+    });
     const url = `smtp://127.0.0.1:${(server.server.address() as AddressInfo).port}`;
     return { mails, env: { COUNTERSIGN_SMTP_URL: url, COUNTERSIGN_SMTP_FROM: "Asks <asks@example.com>" } };
   }

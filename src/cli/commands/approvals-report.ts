@@ -43,8 +43,8 @@ async function report({ reviewer, terminal }: Cli, { since, ...rest }: Flags): P
   terminal.result(found);
 }
 
-function sayPolicies({ table }: Cli["terminal"], policies: Report["policies"]): void {
-  table(
+function sayPolicies(terminal: Cli["terminal"], policies: Report["policies"]): void {
+  terminal.table(
     ["policy", "asked", "approved", "denied", "expired", "open", "median", "9 in 10", "under 3 s"],
     policies.map((one) => [
       safe(one.policy),
@@ -60,9 +60,9 @@ function sayPolicies({ table }: Cli["terminal"], policies: Report["policies"]): 
   );
 }
 
-function sayReviewers({ say, table }: Cli["terminal"], reviewers: Report["reviewers"]): void {
-  say("");
-  table(
+function sayReviewers(terminal: Cli["terminal"], reviewers: Report["reviewers"]): void {
+  terminal.say("");
+  terminal.table(
     ["reviewer", "decisions", "approved", "median", "under 3 s"],
     reviewers.map(({ reviewer, decisions, approved, medianMs, quick }) => [
       safe(reviewer),
