@@ -11,6 +11,7 @@ const plan = {
   "src/registry": ["src/core", "src/store"],
   "src/ledger": ["src/core", "src/store"],
   "src/approvals": ["src/core", "src/store"],
+  "src/notify": ["src/core", "src/store"],
   "src/quality": ["src/core", "src/store"],
   "src/policy": ["src/core"],
   "src/providers": ["src/core"],
@@ -56,6 +57,7 @@ const packages = {
   "src/store": ["pg", "canonicalize"],
   "src/ledger/proof": ["zod"],
   "src/approvals": ["ulid", "zod"],
+  "src/notify": ["ipaddr.js", "nodemailer", "standardwebhooks", "ulid", "zod"],
   "src/policy": ["@cedar-policy/cedar-wasm", "libphonenumber-js", "lru-cache", "validator", "yaml", "zod"],
 };
 

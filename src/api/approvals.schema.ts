@@ -2,6 +2,7 @@ import { z } from "zod";
 
 import { barReasons } from "../core/decision.ts";
 import { approvalId, digest, json, name, pageSize, principalId, runId, time } from "./common.schema.ts";
+import { noticeView } from "./receivers.schema.ts";
 import { approvalStates } from "./vocabulary.ts";
 
 export const approvalState = z.enum(approvalStates);
@@ -90,6 +91,7 @@ export const approvalDetail = approvalSummary
     events: z
       .array(z.object({ kind: z.string(), facts: z.record(z.string(), json), at: time }))
       .describe("the newest 200"),
+    notices: z.array(noticeView).describe("who was told of it, and how that went; the newest hundred, oldest first"),
   })
   .meta({ id: "ApprovalDetail" });
 export type ApprovalDetail = z.output<typeof approvalDetail>;

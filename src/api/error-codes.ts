@@ -46,6 +46,16 @@ export const errorCodes = {
   key_unknown: { status: 422, retryable: false },
   /** The reviewer may not decide on this request: not in a group it asks for, or the one who started the run, for whom it acts, or who registered its release. */
   not_eligible: { status: 403, retryable: false },
+  /** An AuthZEN access request that belongs to no decision. */
+  denial_not_bound: { status: 400, retryable: false },
+  denial_expired: { status: 410, retryable: false },
+  receiver_not_found: { status: 404, retryable: false },
+  /** The receiver was removed, or is disabled. */
+  receiver_closed: { status: 409, retryable: false },
+  /** No mail server is set up. */
+  mail_not_set_up: { status: 422, retryable: false },
+  /** Notices are not sent to such an address: not public and not allowed by the operator, or not https. */
+  address_refused: { status: 422, retryable: false },
   internal: { status: 500, retryable: false },
   temporal_unavailable: { status: 503, retryable: true },
   database_unavailable: { status: 503, retryable: true },

@@ -1,3 +1,4 @@
+export type { EvaluationReason } from "./access.schema.ts";
 export {
   agentDetail,
   agentSummary,

@@ -1,5 +1,13 @@
 import { z } from "zod";
 
+import {
+  accessMetadata,
+  accessRequestBody,
+  accessTask,
+  evaluationAnswer,
+  evaluationBody,
+  evaluationHeaders,
+} from "./access.schema.ts";
 import { agentDetail, agentSummary, registerAgentBody, registeredAgent } from "./agents.schema.ts";
 import { approvalDetail, approvalPage, decideBody, decidedApproval, listApprovalsQuery } from "./approvals.schema.ts";
 import { approvalId, digest, name, runId } from "./common.schema.ts";
@@ -40,7 +48,17 @@ import {
   storedPolicySet,
   teamParams,
 } from "./policies.schema.ts";
+import {
+  addedReceiver,
+  addReceiverBody,
+  receiverPage,
+  receiverParams,
+  receiversQuery,
+  removedReceiver,
+  testedReceiver,
+} from "./receivers.schema.ts";
 import { bundleView, runRecord } from "./record.schema.ts";
+import { approvalReport, reportQuery } from "./report.schema.ts";
 import {
   listRunsQuery,
   runDetail,
@@ -245,6 +263,90 @@ export const routes = {
     params: delegationParams,
     status: 200,
     response: delegationChanged,
+  },
+
+  reportApprovals: {
+    method: "GET",
+    path: "/v1/approvals/report",
+    summary: "What asking people costs a team: how often, how long, and what was asked in vain",
+    access: everyone,
+    query: reportQuery,
+    status: 200,
+    response: approvalReport,
+  },
+
+  accessMetadata: {
+    method: "GET",
+    path: "/.well-known/authzen-configuration",
+    summary: "OpenID AuthZEN: where what is",
+    access: "public",
+    status: 200,
+    response: accessMetadata,
+  },
+  evaluateAccess: {
+    method: "POST",
+    path: "/access/v1/evaluation",
+    summary: "OpenID AuthZEN 1.0: whether the gate lets a run's call through now",
+    access: everyone,
+    headers: evaluationHeaders,
+    body: evaluationBody,
+    status: 200,
+    response: evaluationAnswer,
+  },
+  requestAccess: {
+    method: "POST",
+    path: "/access/v1/requests",
+    summary: "AuthZEN access request: the task that follows the approval request that the run has opened",
+    access: everyone,
+    body: accessRequestBody,
+    status: 202,
+    response: accessTask,
+  },
+  showAccessTask: {
+    method: "GET",
+    path: "/access/v1/requests/:approval",
+    summary: "AuthZEN access request: what has become of it",
+    access: everyone,
+    params: z.object({ approval: approvalId }),
+    status: 200,
+    response: accessTask,
+  },
+
+  addReceiver: {
+    method: "POST",
+    path: "/v1/receivers",
+    summary: "Have a receiver told of a team's approval requests",
+    access: ["operator"],
+    body: addReceiverBody,
+    status: 201,
+    response: addedReceiver,
+  },
+  listReceivers: {
+    method: "GET",
+    path: "/v1/receivers",
+    summary: "Who is told of approval requests, newest first, and how that goes",
+    access: everyone,
+    query: receiversQuery,
+    status: 200,
+    response: receiverPage,
+  },
+  testReceiver: {
+    method: "POST",
+    path: "/v1/receivers/:receiver/test",
+    summary: "Send a receiver a test, once",
+    access: ["operator"],
+    params: receiverParams,
+    status: 200,
+    response: testedReceiver,
+  },
+  removeReceiver: {
+    method: "POST",
+    path: "/v1/receivers/:receiver/remove",
+    summary: "Tell a receiver nothing more, and forget its address",
+    access: ["operator"],
+    params: receiverParams,
+    status: 200,
+    response: removedReceiver,
   },
 
   activatePolicies: {

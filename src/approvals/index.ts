@@ -17,6 +17,8 @@ export type { GrantCheck } from "./grants.ts";
 export { addReviewerKey, reviewerKey, revokeReviewerKey } from "./keys.ts";
 export type { ReviewerKey } from "./keys.ts";
 export { renderAction } from "./render.ts";
+export { alwaysApproved, approvedCalls, policyLoads, reviewerLoads } from "./report.ts";
+export type { CallRecord, PolicyLoad, ReportScope, ReviewerLoad } from "./report.ts";
 export {
   cancelRequestsOf,
   expireDue,

@@ -12,6 +12,7 @@ export class CliError extends CodedError<
   | "run_failed"
   | "refuted"
   | "incomplete"
+  | "not_delivered"
 > {}
 
 const refusals: ReadonlySet<string> = new Set([
@@ -19,6 +20,7 @@ const refusals: ReadonlySet<string> = new Set([
   "run_failed",
   "refuted",
   "incomplete",
+  "not_delivered",
   "policies_invalid",
 ]);
 

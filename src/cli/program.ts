@@ -10,6 +10,7 @@ import { addDevCommand } from "./commands/dev.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addLedgerCommands } from "./commands/ledger.ts";
 import { addMigrateCommand } from "./commands/migrate.ts";
+import { addNotifyCommands } from "./commands/notify.ts";
 import { addPeopleCommands } from "./commands/people.ts";
 import { addPolicyCommands } from "./commands/policy.ts";
 import { addRunCommands } from "./commands/run.ts";
@@ -20,6 +21,7 @@ const groups: readonly AddCommands[] = [
   addAgentCommands,
   addRunCommands,
   addApprovalCommands,
+  addNotifyCommands,
   addPolicyCommands,
   addBudgetCommands,
   addFreezeCommands,

@@ -8,6 +8,7 @@ import { noFacts } from "../core/decision.ts";
 import { checkPostgres } from "../dev/index.ts";
 import type { ShutdownStack } from "../dev/index.ts";
 import { createSequencer, createWitnessing, loadOrCreateSigners, loadWitnesses } from "../ledger/index.ts";
+import { notifyOptionsOf } from "../notify/index.ts";
 import { detectorOptionsOf, remoteOptionsOf } from "../policy/index.ts";
 import {
   createModelProvider,
@@ -55,8 +56,10 @@ export async function openDatabase(
 export async function startApi(
   options: ServiceOptions & { readonly settings: ServerSettings },
   pool: Pool,
+  env: NodeJS.ProcessEnv,
 ): Promise<string> {
   const { stack, secrets, settings, logger } = options;
+  const notify = notifyOptionsOf(env);
   const signers = await loadOrCreateSigners(join(secrets, "ledger.pem"));
   const originOf = (log: string): string => `${settings.ledgerHost}/ledger/${log}`;
   const sequencer = createSequencer({
@@ -95,6 +98,7 @@ export async function startApi(
     },
     logger,
     allowedHosts: settings.allowedHosts,
+    notify,
   });
   const { url } = await server.start(settings.port, settings.host);
   stack.add("API", () => server.stop(), 10_000);

@@ -100,7 +100,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       ...ledgerSettingsOf(env),
       logLevel: "info",
     };
-    const apiUrl = await startApi({ ...services, settings: api }, pool);
+    const apiUrl = await startApi({ ...services, settings: api }, pool, env);
     await writeClientFile(join(home.root, "client.json"), { url: apiUrl, ...people });
     return {
       apiUrl,

@@ -34,6 +34,8 @@ export const ledgerKinds = [
   "freeze.lifted",
   "log.key.rotated",
   "history.sealed",
+  "receiver.added",
+  "receiver.removed",
 ] as const;
 export type LedgerKind = (typeof ledgerKinds)[number];
 

@@ -5,6 +5,8 @@ export type { CaseReport, CaseResult, CaseTable, PolicyCase } from "./cases.ts";
 export { checkPolicySet, compilePolicies } from "./compile.ts";
 export type { CompiledPolicies } from "./compile.ts";
 export type { ActionSlice } from "./slices.ts";
+export { narrowPolicy } from "./narrow.ts";
+export type { ApprovedCall, Narrowing } from "./narrow.ts";
 export { obligationText } from "./obligations.ts";
 export { dataClassesIn } from "./data-classes.ts";
 export { decide, explain } from "./decide.ts";

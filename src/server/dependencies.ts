@@ -2,6 +2,7 @@ import type { Client } from "@temporalio/client";
 import type { Logger } from "pino";
 
 import type { Signer } from "../ledger/index.ts";
+import type { NotifyOptions } from "../notify/index.ts";
 import type { PayloadKeys, Pool } from "../store/index.ts";
 import type { DeltaHub } from "./delta-hub.ts";
 import type { RunEngine } from "./run-engine.ts";
@@ -33,6 +34,8 @@ export type ServerOptions = {
   readonly logger: Logger;
   /** Names that requests may address the server by, beside the loopback ones. Without port. */
   readonly allowedHosts?: readonly string[];
+  /** How notices are sent; absent: to public addresses, and no mail. */
+  readonly notify?: NotifyOptions;
   readonly now?: () => Date;
 };
 
@@ -40,6 +43,9 @@ export type ServerOptions = {
 export type Services = Pick<ServerOptions, "pool" | "keys" | "ledger"> & {
   readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
   readonly runs: RunEngine;
+  readonly notify: NotifyOptions;
+  /** Where people and services reach this deployment, with a `/` at its end. */
+  readonly publicUrl: () => URL;
   readonly now: () => Date;
   readonly deltas: DeltaHub;
   /** Aborted when the server stops. */

@@ -30,6 +30,8 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   delegation_invalid: "delegation_invalid",
   not_canonical: "invalid_request",
   payload_too_large: "payload_too_large",
+  receiver_missing: "receiver_not_found",
+  address_refused: "address_refused",
 };
 
 const fastifyCodes: Readonly<Record<string, ErrorCode>> = {

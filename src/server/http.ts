@@ -17,6 +17,7 @@ import { asApiError } from "./errors.ts";
 import { streamBacktest } from "./backtest-stream.ts";
 import { streamRunEvents } from "./event-stream.ts";
 import type { Context, DocumentRoute, Handlers } from "./handler.ts";
+import { accessHandlers } from "./handlers/access.ts";
 import { agentHandlers } from "./handlers/agents.ts";
 import { approvalHandlers } from "./handlers/approvals.ts";
 import { delegationHandlers } from "./handlers/delegations.ts";
@@ -26,10 +27,13 @@ import { freezeHandlers } from "./handlers/freezes.ts";
 import { ledgerHandlers } from "./handlers/ledger.ts";
 import { policyHandlers } from "./handlers/policies.ts";
 import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
+import { receiverHandlers } from "./handlers/receivers.ts";
 import { recordHandlers } from "./handlers/records.ts";
+import { reportHandlers } from "./handlers/report.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
 import { addLogResources } from "./log-resources.ts";
+import { problemOf, speaksProblems } from "./problem.ts";
 
 const requestTimeoutMs = 60_000;
 
@@ -45,6 +49,9 @@ const handlers: Handlers<DocumentRoute> = {
   ...freezeHandlers,
   ...policyShadowHandlers,
   ...ledgerHandlers,
+  ...receiverHandlers,
+  ...reportHandlers,
+  ...accessHandlers,
 };
 
 /** The HTTP application: every route of the table, behind one guard. */
@@ -174,9 +181,10 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   if (status >= 500) request.log.error({ err: error, ...facts }, refusal.message);
   else request.log.info(facts, refusal.message);
   if (status === 401) reply.header("www-authenticate", "Bearer");
+  const isProblem = speaksProblems(request.routeOptions.url);
   return reply
     .code(status)
-    .type("application/json; charset=utf-8")
+    .type(isProblem ? "application/problem+json" : "application/json; charset=utf-8")
     .serializer((body: unknown) => JSON.stringify(body))
-    .send(bodyOf(refusal));
+    .send(isProblem ? problemOf(refusal, status) : bodyOf(refusal));
 }

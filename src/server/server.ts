@@ -4,8 +4,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 
 import { CodedError, codeOf } from "../core/errors.ts";
+import { notifyOptionsOf } from "../notify/index.ts";
 import { createDeltaHub } from "./delta-hub.ts";
 import { deliverDecisions } from "./deliver-decisions.ts";
+import { deliverNotices } from "./deliver-notices.ts";
 import { sealHistories } from "./seal-histories.ts";
 import type { Services, ServerOptions } from "./dependencies.ts";
 import { buildHttp } from "./http.ts";
@@ -39,6 +41,8 @@ export function createServer(
     logger.warn({ err: error }, "tokens cannot be listened for"),
   );
   const now = options.now ?? (() => new Date());
+  const notify = options.notify ?? notifyOptionsOf({});
+  let listensAt = new URL("http://127.0.0.1/");
   const services: Services = {
     pool,
     keys,
@@ -46,6 +50,8 @@ export function createServer(
     logger,
     now,
     runs: engine,
+    notify,
+    publicUrl: () => notify.publicUrl ?? listensAt,
     deltas,
     stopping: stopping.signal,
     streams: new Set(),
@@ -59,9 +65,16 @@ export function createServer(
     async start(port, host = "127.0.0.1") {
       const app = await http();
       await listen(app, host, port);
-      working = Promise.all([deliverDecisions(services), keepTime(services), sealHistories(services)]);
       const bound = (app.server.address() as AddressInfo).port;
-      return { url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}`, port: bound };
+      const url = `http://${host.includes(":") ? `[${host}]` : host}:${bound}`;
+      listensAt = new URL(url);
+      working = Promise.all([
+        deliverDecisions(services),
+        deliverNotices(services),
+        keepTime(services),
+        sealHistories(services),
+      ]);
+      return { url, port: bound };
     },
     async stop() {
       stopping.abort();

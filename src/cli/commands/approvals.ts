@@ -8,6 +8,8 @@ import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime, safe } from "../terminal.ts";
 import { addDelegationCommands } from "./delegations.ts";
+import { noticeLines } from "../notice-lines.ts";
+import { addReportCommand } from "./approvals-report.ts";
 import { positive } from "./run.ts";
 
 const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed", "outcome_unknown"] as const;
@@ -35,6 +37,7 @@ export function addApprovalCommands(program: Command): void {
     .command("show <approval>")
     .description("what would be done, and who must agree")
     .action((id: ApprovalId, _flags, command: Command) => show(cliOf(command), id));
+  addReportCommand(approvals);
   for (const decision of ["approve", "deny"] as const) {
     approvals
       .command(`${decision} <approval>`)
@@ -94,6 +97,7 @@ function describe(say: (line: string) => void, detail: ApprovalDetail): void {
   if (detail.state === "pending") describeRouting(say, detail);
   for (const { kind, at } of detail.events.filter((event) => event.kind === "reminded" || event.kind === "escalated"))
     say(`${kind} at ${localTime(at)}`);
+  for (const line of noticeLines(detail.notices)) say(line);
 }
 
 function describeRouting(say: (line: string) => void, { routing, requirements }: ApprovalDetail): void {

@@ -39,6 +39,7 @@ async function serve(cli: Cli, settings: ServerSettings): Promise<void> {
     const url = await services.startApi(
       { ...options, settings },
       await services.openDatabase(options, cli.terminal.note),
+      cli.env,
     );
     cli.terminal.say(`serving ${url}`);
     cli.terminal.result({ url });

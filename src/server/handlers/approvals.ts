@@ -15,6 +15,7 @@ import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
+import { noticesOf } from "../../notify/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { viewOfApproval, viewOfEligibility, viewOfEvents, viewsOfApprovals } from "../approval-views.ts";
@@ -23,6 +24,7 @@ import type { Handlers } from "../handler.ts";
 import { approvalDecided, approvalDue } from "../ledger-events.ts";
 
 const eventsShown = 200;
+import { viewOfNotice } from "../receiver-views.ts";
 
 export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
   async listApprovals({ query }, { services }) {
@@ -42,11 +44,12 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async showApproval({ params: { approval } }, { services }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    const [decisions, rendered, eligible, events] = await Promise.all([
+    const [decisions, rendered, eligible, events, notices] = await Promise.all([
       decisionsOf(pool, request.id),
       getPayload(pool, keys, request.rendered),
       whoMayDecide(pool, request, services.now()),
       eventsOf(pool, request.id, eventsShown),
+      noticesOf(pool, request.id),
     ]);
     return {
       ...viewOfApproval(request, decisions, services.now()),
@@ -54,6 +57,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       statement: templateOf(request),
       routing: viewOfEligibility(eligible),
       events: viewOfEvents(events),
+      notices: notices.map(viewOfNotice),
     };
   },
 

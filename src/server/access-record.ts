@@ -1,0 +1,118 @@
+import { requestById } from "../approvals/index.ts";
+import type { ApprovalRequest } from "../approvals/index.ts";
+import type { DecisionOutcome } from "../core/decision.ts";
+import { runIdPattern } from "../core/ids.ts";
+import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import type { Json } from "../core/json.ts";
+import type { RunStatus } from "../core/run.ts";
+import { digestOf } from "../store/index.ts";
+import type { StepState, Tx } from "../store/index.ts";
+
+/** Whether an agent may make a call in a run, in AuthZEN's words. */
+export type AccessQuestion = {
+  readonly subject: { readonly type: string; readonly id: string; readonly properties?: unknown };
+  readonly action: { readonly name: string; readonly properties?: { readonly [name: string]: unknown } | undefined };
+  readonly resource: { readonly type: string; readonly id: string; readonly properties?: unknown };
+};
+
+/** What the gate decided last on a call that a run has asked for. */
+export type DecidedCall = {
+  readonly run: RunId;
+  readonly runStatus: RunStatus;
+  readonly seq: number;
+  /** The decision's number in its step. */
+  readonly n: number;
+  readonly outcome: DecisionOutcome;
+  readonly state: StepState;
+  readonly effect: string | null;
+  readonly shadow: boolean;
+  /** Digest of the arguments that the call is made with, where the gate changed them. */
+  readonly effective: Digest | null;
+  readonly arguments: Digest;
+  readonly approval: ApprovalId | null;
+};
+
+const columns = `step.run, run.status as "runStatus", step.seq, last.n, last.outcome, step.state, effect.state as effect, last.shadow,
+  last.effective, step.arguments, last.approval`;
+const tables = `step join run on run.id = step.run
+  join lateral (select * from decision where decision.run = step.run and decision.seq = step.seq order by n desc limit 1) last on true
+  left join effect on effect.run = step.run and effect.seq = step.seq`;
+
+/**
+ * The call of the run that is asked about: the same agent, tool and arguments. Of several, one that the gate lets through now, or else the
+ * newest. Undefined where the run has asked for no such call: what it would be decided on then (where its values come from, what was
+ * done before) is not known, and an approval of it would be bound to nothing.
+ */
+export async function decidedCall(tx: Tx, question: AccessQuestion): Promise<DecidedCall | undefined> {
+  const asked = parts(question);
+  if (asked === undefined) return undefined;
+  const { rows } = await tx.query<DecidedCall>(
+    `select ${columns} from ${tables}
+     where step.run = $1 and run.team = $2 and run.agent = $3 and step.kind = 'tool' and step.name = $4
+       and (step.arguments = $5 or last.effective = $5)
+     order by (effect.state = 'intended') desc nulls last, step.seq desc limit 1`,
+    [asked.run, asked.team, asked.agent, asked.tool, asked.arguments],
+  );
+  return rows[0];
+}
+
+/** Whether the call would be made with these very arguments. */
+export function isMadeWith(call: DecidedCall, question: AccessQuestion): boolean {
+  return parts(question)?.arguments === (call.effective ?? call.arguments);
+}
+
+/** A name for one decision, from which it is found again. It gives nothing. */
+export function evaluationIdOf({ run, seq, n }: Pick<DecidedCall, "run" | "seq" | "n">): string {
+  return `${run}.${seq}.${n}`;
+}
+
+/** The request that the named decision opened, where it was about what is asked for, member by member. */
+export async function requestFor(
+  tx: Tx,
+  evaluationId: string,
+  question: AccessQuestion,
+): Promise<ApprovalRequest | undefined> {
+  const [run = "", seq = "", n = ""] = evaluationId.split(".");
+  if (
+    evaluationId !== `${run}.${seq}.${n}` ||
+    !runIdPattern.test(run) ||
+    !/^\d{1,6}$/.test(seq) ||
+    !/^\d{1,6}$/.test(n)
+  )
+    return undefined;
+  const asked = parts(question);
+  if (asked === undefined || asked.run !== run) return undefined;
+  const { rows } = await tx.query<{ approval: ApprovalId | null }>(
+    `select decision.approval from decision
+     join step on step.run = decision.run and step.seq = decision.seq join run on run.id = step.run
+     where decision.run = $1 and decision.seq = $2 and decision.n = $3 and decision.outcome = 'require_approval'
+       and run.team = $4 and run.agent = $5 and step.kind = 'tool' and step.name = $6 and step.arguments = $7`,
+    [run, Number(seq), Number(n), asked.team, asked.agent, asked.tool, asked.arguments],
+  );
+  const approval = rows[0]?.approval ?? null;
+  return approval === null ? undefined : requestById(tx, approval);
+}
+
+type Parts = {
+  readonly team: string;
+  readonly agent: string;
+  readonly run: string;
+  readonly tool: string;
+  readonly arguments: Digest;
+};
+
+/** Undefined for what no call can be. Properties that the record does not have would be bound without being understood: none are taken. */
+function parts({ subject, action, resource }: AccessQuestion): Parts | undefined {
+  const [team, agent, more] = subject.id.split("/");
+  const tool = /^tool\/(.+)$/s.exec(action.name)?.[1];
+  const { arguments: args, ...others } = action.properties ?? {};
+  if (subject.type !== "agent" || resource.type !== "run" || !runIdPattern.test(resource.id)) return undefined;
+  if (team === undefined || agent === undefined || more !== undefined || tool === undefined) return undefined;
+  if (isFilled(subject.properties) || isFilled(resource.properties) || isFilled(others)) return undefined;
+  if (typeof args !== "object" || args === null || Array.isArray(args)) return undefined;
+  return { team, agent, run: resource.id, tool, arguments: digestOf(args as Json) };
+}
+
+function isFilled(properties: unknown): boolean {
+  return typeof properties === "object" && properties !== null && Object.keys(properties).length > 0;
+}

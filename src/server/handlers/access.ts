@@ -1,0 +1,167 @@
+import { ApiError } from "../../api/index.ts";
+import type { EvaluationReason, RequestOf, ResponseOf } from "../../api/index.ts";
+import { requestById } from "../../approvals/index.ts";
+import type { ApprovalRequest } from "../../approvals/index.ts";
+import { evaluationIdOf, decidedCall, isMadeWith, requestFor } from "../access-record.ts";
+import type { DecidedCall } from "../access-record.ts";
+import { linkTo } from "../deliver-notices.ts";
+import type { Services } from "../dependencies.ts";
+import type { Handlers } from "../handler.ts";
+
+type Answer = ResponseOf<"evaluateAccess">;
+type TaskState = ResponseOf<"showAccessTask">["task"]["status"];
+
+const capability = "urn:openid:authzen:capability:access-request";
+const retryAfterSeconds = 2;
+const display = {
+  title: "Approval needed",
+  description:
+    "The run waits for people to approve this call. They have been asked: there is nothing to submit but to follow it.",
+} as const;
+
+/**
+ * An adapter for whoever stands in front of a tool and speaks AuthZEN. It tells what the gate has decided, and decides nothing: `true` only
+ * while the gate itself has let this very call through and it has not ended. An approval is the one that the run's own request has, for its
+ * action digest; the gate alone uses it.
+ */
+export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "requestAccess" | "showAccessTask"> = {
+  async accessMetadata(_request, { services }) {
+    return {
+      policy_decision_point: services.publicUrl().href.replace(/\/$/, ""),
+      access_evaluation_endpoint: at(services, "access/v1/evaluation"),
+      access_request_endpoint: at(services, "access/v1/requests"),
+      capabilities: [capability],
+    };
+  },
+
+  async evaluateAccess({ body, headers }, { services, reply }) {
+    const id = headers["x-request-id"];
+    if (id !== undefined) reply.header("x-request-id", id);
+    const call = await decidedCall(services.pool, body);
+    const presented = body.context?.approval?.id;
+    if (call === undefined) return answer(services, "not_asked", { next_action: "none" });
+    const named = { evaluation_id: evaluationIdOf(call) };
+    if (presented !== undefined && presented !== call.approval) {
+      return answer(services, "approval_unverifiable", { ...named, next_action: "none" });
+    }
+    const request = call.approval === null ? undefined : await requestById(services.pool, call.approval);
+    return evaluate(services, call, request, body);
+  },
+
+  async requestAccess({ body }, { services, reply }) {
+    const { evaluation_id: evaluationId } = body.denial;
+    const request = evaluationId === undefined ? undefined : await requestFor(services.pool, evaluationId, body);
+    if (request === undefined) {
+      throw new ApiError(
+        "denial_not_bound",
+        "`denial.evaluation_id` names no decision on this very call that asks people",
+        {
+          hint: "evaluate first, and send what that was about unchanged",
+        },
+      );
+    }
+    if (statusOf(services, request) === "expired") {
+      throw new ApiError("denial_expired", `nobody decided until ${request.expiresAt.toISOString()}`);
+    }
+    const task = taskOf(services, request);
+    reply.header("location", task.task.status_endpoint);
+    return task;
+  },
+
+  async showAccessTask({ params: { approval } }, { services, reply }) {
+    const request = await requestById(services.pool, approval);
+    if (request === undefined) throw new ApiError("approval_not_found", `no approval request \`${approval}\``);
+    const task = taskOf(services, request);
+    if (task.task.status === "pending") reply.header("retry-after", String(retryAfterSeconds));
+    return task;
+  },
+};
+
+function evaluate(
+  services: Services,
+  call: DecidedCall,
+  request: ApprovalRequest | undefined,
+  question: RequestOf<"evaluateAccess">["body"],
+): Answer {
+  const named = { evaluation_id: evaluationIdOf(call) };
+  const none = { ...named, next_action: "none" } as const;
+  switch (call.state) {
+    case "intended": {
+      const isOpen = call.effect === "intended" && call.outcome === "allow" && call.runStatus === "running";
+      // Recorded only, or about to be made with other arguments: this is not the call that was let through.
+      if (!isOpen || call.shadow || !isMadeWith(call, question)) return answer(services, "policy_denied", none);
+      const approval =
+        request === undefined ? {} : { approval: { id: request.id, approved_until: request.expiresAt.toISOString() } };
+      return { ...answer(services, "allowed", { ...named, ...approval }), decision: true };
+    }
+    case "waiting":
+      return request === undefined ? answer(services, "policy_denied", none) : whileWaiting(services, call, request);
+    case "denied":
+    case "cancelled":
+      return answer(services, "policy_denied", none);
+    case "done":
+    case "failed":
+    case "unknown":
+      return answer(services, "already_made", none);
+  }
+}
+
+function whileWaiting(services: Services, call: DecidedCall, request: ApprovalRequest): Answer {
+  const named = { evaluation_id: evaluationIdOf(call) };
+  switch (statusOf(services, request)) {
+    case "pending": {
+      const expires_at = request.expiresAt.toISOString();
+      const access_request = { endpoint: at(services, "access/v1/requests"), expires_at, display };
+      return answer(services, "approval_required", { ...named, access_request });
+    }
+    case "approved":
+      // Approved, and not used yet: the gate decides again before it is. Past its time it is used by nobody.
+      return services.now() < request.expiresAt
+        ? answer(services, "grant_pending", { ...named, next_action: "retry", retry_after: retryAfterSeconds })
+        : answer(services, "approval_expired", { ...named, next_action: "none" });
+    case "expired":
+      return answer(services, "approval_expired", { ...named, next_action: "none" });
+    case "denied":
+    case "cancelled":
+    case "failed":
+      return answer(services, "policy_denied", { ...named, next_action: "none" });
+  }
+}
+
+function answer(
+  services: Services,
+  reason: EvaluationReason,
+  rest: Omit<Answer["context"], "reason" | "evaluated_at">,
+): Answer {
+  return { decision: false, context: { reason, evaluated_at: services.now().toISOString(), ...rest } };
+}
+
+/** A task comes to one end: what becomes of an approval afterwards is told by evaluating again. */
+function statusOf(services: Services, request: ApprovalRequest): TaskState {
+  const { state, decidedAt } = request;
+  if (state === "denied") return "denied";
+  if (decidedAt !== null) return "approved";
+  if (state === "pending") return services.now() < request.expiresAt ? "pending" : "expired";
+  return state === "expired" || state === "cancelled" ? state : "failed";
+}
+
+function taskOf(services: Services, request: ApprovalRequest): ResponseOf<"showAccessTask"> {
+  const { id, decidedAt, expiresAt } = request;
+  const status = statusOf(services, request);
+  const until = expiresAt.toISOString();
+  const task = {
+    id,
+    status,
+    status_endpoint: at(services, `access/v1/requests/${id}`),
+    expires_at: until,
+    display: { ...display },
+    links: { review: linkTo(services, id) },
+  };
+  if (status !== "approved" || decidedAt === null) return { task };
+  const approval = { id, approved_at: decidedAt.toISOString(), approved_until: until };
+  return { task, result: { mode: "reevaluate", approval } };
+}
+
+function at(services: Services, path: string): string {
+  return new URL(path, services.publicUrl()).href;
+}

@@ -1,0 +1,50 @@
+import type { ResponseOf } from "../api/index.ts";
+import type { LedgerEvent } from "../core/ledger-event.ts";
+import type { NoticeOfRequest, Receiver } from "../notify/index.ts";
+
+type ReceiverView = ResponseOf<"addReceiver">["receiver"];
+type NoticeView = ResponseOf<"showApproval">["notices"][number];
+
+export function viewOfReceiver(receiver: Receiver): ReceiverView {
+  const { id, team, groups, kind, events, level, shown, at, by, disabledAt, disabledReason } = receiver;
+  return {
+    id,
+    team,
+    groups: [...groups],
+    kind,
+    events: [...events],
+    level,
+    shown,
+    at: at.toISOString(),
+    by,
+    disabled: disabledAt === null ? null : { at: disabledAt.toISOString(), reason: disabledReason ?? "" },
+  };
+}
+
+export function viewOfNotice(notice: NoticeOfRequest): NoticeView {
+  const { id, receiver, kind, shown, event, state, attempts, reason, at, dueAt } = notice;
+  const due = state === "queued" ? dueAt.toISOString() : null;
+  return { id, receiver, kind, shown, event, state, attempts, reason, at: at.toISOString(), due };
+}
+
+/** Who may be told what of a team's requests is for its ledger: not where they are. */
+export function receiverAdded(receiver: Receiver, now: Date): LedgerEvent {
+  const { id, team, groups, kind, events, level, by } = receiver;
+  return {
+    log: team,
+    kind: "receiver.added",
+    dedupKey: `receiver/${id}/added`,
+    at: now.toISOString(),
+    facts: { receiver: id, kind, groups, events, level, by },
+  };
+}
+
+export function receiverRemoved({ id, team }: Receiver, by: string, now: Date): LedgerEvent {
+  return {
+    log: team,
+    kind: "receiver.removed",
+    dedupKey: `receiver/${id}/removed`,
+    at: now.toISOString(),
+    facts: { receiver: id, by },
+  };
+}

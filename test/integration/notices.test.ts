@@ -1,0 +1,341 @@
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+
+import { SMTPServer } from "smtp-server";
+import { Webhook } from "standardwebhooks";
+import { describe, expect, onTestFinished, test } from "vitest";
+
+import { httpReceiver, noticeWorld } from "../support/notice-world.ts";
+import { until } from "../support/world.ts";
+
+type World = Awaited<ReturnType<typeof noticeWorld>>;
+type Address = Parameters<World["client"]["addReceiver"]>[0]["body"]["address"];
+
+const add = (world: World, address: Address, rest: object = {}) =>
+  world.client.addReceiver({ body: { team: "shop", address, ...rest } });
+
+const noticesOf = async (world: World, approval: string) =>
+  (await world.client.showApproval({ params: { approval: approval as never } })).notices;
+
+/** Waits until a notice of the request is as wanted. */
+const notice = (
+  world: World,
+  approval: string,
+  want: (one: Awaited<ReturnType<typeof noticesOf>>[number]) => boolean,
+) => until(async () => (await noticesOf(world, approval)).find(want));
+
+const ok = (response: { end(text: string): void }) => response.end("ok");
+
+describe("webhooks", () => {
+  test("a request is told to the receivers of its groups, signed, with no arguments; its end is told too", async () => {
+    const world = await noticeWorld();
+    const receiver = await httpReceiver(ok);
+    const { secret, receiver: added } = await add(
+      world,
+      { kind: "webhook", url: receiver.url },
+      { groups: ["treasury"] },
+    );
+    await add(world, { kind: "webhook", url: receiver.url }, { groups: ["legal"] });
+    await add(world, { kind: "webhook", url: receiver.url }, { events: ["cancelled"] });
+
+    const approval = await world.ask();
+    await notice(world, approval, ({ state }) => state === "delivered");
+    await world.end(approval, "denied");
+    await notice(world, approval, ({ event, state }) => event === "decided" && state === "delivered");
+
+    expect(receiver.received).toHaveLength(2);
+    const [opened, decided] = receiver.received.map(({ body, headers }) => new Webhook(secret!).verify(body, headers));
+    expect(opened).toMatchObject({
+      type: "approval.opened",
+      data: {
+        approval,
+        team: "shop",
+        agent: "support",
+        tool: "refund",
+        state: "pending",
+        needs: [{ group: "treasury", quorum: 1, policy: "refund/needs-a-person" }],
+        link: `https://ask.example.com/approvals/${approval}`,
+      },
+    });
+    expect(decided).toMatchObject({ type: "approval.decided", data: { approval, state: "denied" } });
+    expect(receiver.received.map(({ body }) => body).join()).not.toContain("18900");
+    expect(() => new Webhook(secret!).verify(`${receiver.received[0]!.body} `, receiver.received[0]!.headers)).toThrow(
+      "No matching signature",
+    );
+
+    // What is secret is in no answer and in no column.
+    const list = JSON.stringify(await world.client.listReceivers({}));
+    expect(list).toContain(added.id);
+    const { rows } = await world.pool.query("select row_to_json(r)::text as row from notice_receiver r");
+    for (const text of [list, JSON.stringify(rows)]) {
+      expect(text).not.toContain("s3cret");
+      expect(text).not.toContain(secret);
+    }
+    const { rows: kept } = await world.pool.query(
+      "select log, event from ledger_outbox where event like '%receiver.added%'",
+    );
+    expect(kept).toHaveLength(3);
+  });
+
+  test("a receiver that is down, then busy, gets it in the end: the same id, the same body, each attempt signed anew", async () => {
+    const world = await noticeWorld();
+    const receiver = await httpReceiver((response, _got, n) => {
+      if (n === 1) response.socket?.destroy();
+      else response.writeHead(n === 2 ? 503 : 204, { "retry-after": "20" }).end();
+    });
+    const { secret } = await add(world, { kind: "webhook", url: receiver.url });
+    const approval = await world.ask();
+    const first = await notice(world, approval, ({ attempts, reason }) => attempts === 1 && reason !== null);
+    expect(first).toMatchObject({ state: "queued", reason: "ECONNRESET" });
+    expect((await world.client.listReceivers({})).receivers[0]).toMatchObject({ queued: 1, reason: "ECONNRESET" });
+    world.forward(10_000);
+    const second = await notice(world, approval, ({ attempts, reason }) => attempts === 2 && reason !== "ECONNRESET");
+    expect(second.reason).toBe("the receiver answered 503");
+    expect(Date.parse(second.due!) - world.now().getTime()).toBeGreaterThan(15_000);
+    world.forward(25_000);
+    await notice(world, approval, ({ state }) => state === "delivered");
+    expect(new Set(receiver.received.map(({ headers }) => headers["webhook-id"])).size).toBe(1);
+    expect(new Set(receiver.received.map(({ body }) => body)).size).toBe(1);
+    for (const { body, headers } of receiver.received) new Webhook(secret!).verify(body, headers);
+  });
+
+  test("410 disables it, and shows; the others that waited for it have failed", async () => {
+    const world = await noticeWorld();
+    const receiver = await httpReceiver((response) => response.writeHead(410).end());
+    const { receiver: added } = await add(world, { kind: "webhook", url: receiver.url });
+    const approval = await world.ask();
+    expect(await notice(world, approval, ({ state }) => state === "failed")).toMatchObject({ attempts: 1 });
+    const { receivers } = await world.client.listReceivers({ query: { team: "shop" } });
+    expect(receivers[0]!.disabled).toMatchObject({ reason: "the receiver answered 410: it wants no more" });
+    expect(await noticesOf(world, await world.ask())).toEqual([]);
+    await expect(world.client.testReceiver({ params: { receiver: added.id } })).rejects.toMatchObject({
+      code: "receiver_closed",
+    });
+  });
+
+  test("one that hangs, one that redirects, and one that never stops answering hold up nobody and cost no memory", async () => {
+    const world = await noticeWorld({ env: { COUNTERSIGN_NOTIFY_TIMEOUT_MS: "400" } });
+    const elsewhere = await httpReceiver(ok);
+    const hanging = await httpReceiver(() => undefined);
+    const redirecting = await httpReceiver((response) => response.writeHead(307, { location: elsewhere.url }).end());
+    const chunk = Buffer.alloc(1024 * 1024, "x");
+    let written = 0;
+    const endless = await httpReceiver((response) => {
+      const more = (): void => {
+        if (written >= 500 || response.destroyed) return;
+        written += 1;
+        response.write(chunk, more);
+      };
+      response.writeHead(200);
+      more();
+    });
+    const good = await httpReceiver(ok);
+    for (const { url } of [hanging, redirecting, endless, good]) await add(world, { kind: "webhook", url });
+    const approval = await world.ask();
+    await until(async () => {
+      const all = await noticesOf(world, approval);
+      return all.every(({ state, reason }) => state === "delivered" || reason !== null) ? true : undefined;
+    });
+    const states = (await noticesOf(world, approval)).map(({ state, reason }) => `${state} ${reason}`).toSorted();
+    expect(states).toEqual([
+      "delivered null",
+      "delivered null",
+      "queued no answer in 0.4 s",
+      "queued the receiver answered 307, and redirects are not followed",
+    ]);
+    expect(elsewhere.received).toEqual([]);
+    // Some megabytes are in the buffers of the sockets.
+    expect(written).toBeLessThan(50);
+  });
+
+  test("removed: what waited is withdrawn, its address is gone from the store, and nothing more is sent", async () => {
+    const world = await noticeWorld();
+    const receiver = await httpReceiver((response) => response.writeHead(500).end());
+    const { receiver: added } = await add(world, { kind: "webhook", url: receiver.url });
+    const approval = await world.ask();
+    await notice(world, approval, ({ attempts, reason }) => attempts === 1 && reason !== null);
+    expect(await world.client.removeReceiver({ params: { receiver: added.id } })).toEqual({ changed: true });
+    expect(await world.client.removeReceiver({ params: { receiver: added.id } })).toEqual({ changed: false });
+    expect((await noticesOf(world, approval))[0]).toMatchObject({ state: "withdrawn", due: null });
+    const { rows } = await world.pool.query(
+      "select settings from notice_receiver join payload on payload.digest = settings",
+    );
+    expect(rows).toEqual([]);
+    expect((await world.client.listReceivers({})).receivers).toEqual([]);
+  });
+
+  test("a private address is refused when it is added, and when its name leads there", async () => {
+    const world = await noticeWorld({ env: { COUNTERSIGN_NOTIFY_ALLOW: "" } });
+    await expect(add(world, { kind: "webhook", url: "https://127.0.0.1/x" })).rejects.toMatchObject({
+      code: "address_refused",
+    });
+    const { receiver: added } = await add(world, { kind: "webhook", url: "https://localhost/x" });
+    const answer = await world.client.testReceiver({ params: { receiver: added.id } });
+    expect(answer.delivered).toBe(false);
+    expect(answer.reason).toMatch(/^(127\.0\.0\.1|::1) is not a public address$/);
+    await expect(add(world, { kind: "email", to: "a@example.com" })).rejects.toMatchObject({ code: "mail_not_set_up" });
+  });
+
+  test("the queue: written with the request or not at all, taken by one only, and again after the lease", async () => {
+    const { takeDue, recordOutcome } = await import("../../src/notify/index.ts");
+    const { inTransaction } = await import("../../src/store/index.ts");
+    const world = await noticeWorld({ serve: false });
+    const { addReceiver } = await import("../../src/notify/index.ts");
+    const { testKeys } = await import("../support/notice-world.ts");
+    const settings = { kind: "email", to: "a@example.com" } as const;
+    const events = ["opened", "decided"] as const;
+    await addReceiver(world.pool, testKeys, {
+      team: "shop",
+      groups: [],
+      events,
+      level: "link",
+      by: "operator",
+      settings,
+      now: world.now(),
+    });
+    await inTransaction(world.pool, async (tx) => {
+      await world.ask({}, tx);
+      throw new Error("rolled back");
+    }).catch(() => undefined);
+    await world.ask();
+    const taking = { leaseMs: 60_000, limit: 10, perReceiver: 10 };
+    const now = world.now();
+    const [mine, theirs] = await Promise.all([
+      inTransaction(world.pool, (tx) => takeDue(tx, { ...taking, now })),
+      inTransaction(world.pool, (tx) => takeDue(tx, { ...taking, now })),
+    ]);
+    expect(mine.length + theirs.length).toBe(1);
+    const [lost] = [...mine, ...theirs];
+    const later = new Date(now.getTime() + 60_001);
+    const [again] = await takeDue(world.pool, { ...taking, now: later });
+    expect(again).toMatchObject({ id: lost!.id, attempts: 2 });
+    // The one who was slow has nothing to say any more.
+    expect(await recordOutcome(world.pool, lost!, { status: "delivered" }, later, 0)).toBe(false);
+    expect(await recordOutcome(world.pool, again!, { status: "retry", reason: "no" }, later, 0)).toBe(true);
+    const day = new Date(now.getTime() + 86_400_001);
+    const [last] = await takeDue(world.pool, { ...taking, now: day });
+    expect(await recordOutcome(world.pool, last!, { status: "retry", reason: "no" }, day, 0)).toBe(true);
+    const { rows } = await world.pool.query("select state, attempts, reason from notice");
+    expect(rows).toEqual([{ state: "failed", attempts: 3, reason: "no" }]);
+    await expect(world.pool.query("update notice set state = 'queued', ended_at = null")).rejects.toThrow(
+      "cannot change",
+    );
+    await expect(world.pool.query("delete from notice")).rejects.toThrow("cannot change");
+    await expect(world.pool.query("update notice_receiver set level = 'full'")).rejects.toThrow("never changed");
+  });
+});
+
+describe("mail", () => {
+  async function mailServer(onRcpt?: (address: string) => Error | undefined) {
+    const mails: string[] = [];
+    const server = new SMTPServer({
+      authOptional: true,
+      disabledCommands: ["AUTH", "STARTTLS"],
+      onRcptTo: ({ address }, _session, done) => done(onRcpt?.(address)),
+      onData(stream, _session, done) {
+        const pieces: Buffer[] = [];
+        stream.on("data", (piece: Buffer) => pieces.push(piece));
+        stream.on("end", () => {
+          mails.push(Buffer.concat(pieces).toString("utf8"));
+          done();
+        });
+      },
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server.server, "listening");
+    onTestFinished(async () => {
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
+    });
+    const url = `smtp://127.0.0.1:${(server.server.address() as AddressInfo).port}`;
+    return { mails, env: { COUNTERSIGN_SMTP_URL: url, COUNTERSIGN_SMTP_FROM: "Asks <asks@example.com>" } };
+  }
+
+  test("arrives at a real mail server; names cannot add headers or markup; the full level has the arguments", async () => {
+    const { mails, env } = await mailServer();
+    const world = await noticeWorld({ env });
+    await add(world, { kind: "email", to: "rita@example.com" }, { level: "full", events: ["opened"] });
+    const approval = await world.ask({
+      name: "x\r\nBcc: eve@example.com\r\n\r\n<img src=1>",
+      text: 'arguments:\n  amount_cents: 18900\n  note: "<script>alert(1)</script>"\n',
+    });
+    await notice(world, approval, ({ state }) => state === "delivered");
+    // Without the line breaks of quoted-printable.
+    const mail = (mails[0] ?? "").replaceAll("=\r\n", "");
+    const page = mail.slice(mail.indexOf("Content-Type: text/html"));
+    const head = mail.slice(0, mail.indexOf("\r\n\r\n"));
+    expect(head).toContain("To: rita@example.com");
+    expect(head).toContain("From: Asks <asks@example.com>");
+    expect(head).toMatch(/Message-ID: <ntc_[0-9a-f]{32}@countersign>/i);
+    expect(head).not.toMatch(/^Bcc:/im);
+    expect(mail).toContain("18900");
+    expect(page).toContain("&lt;script&gt;");
+    expect(page).not.toMatch(/<(script|img)/);
+    expect(page).toContain(`https://ask.example.com/approvals/${approval}`);
+  });
+
+  test("an address that the server refuses for good has failed at once; a request that ended meanwhile is not asked about", async () => {
+    let down = true;
+    const { mails, env } = await mailServer((address) => {
+      if (address.startsWith("nobody")) return Object.assign(new Error("no such user"), { responseCode: 550 });
+      return down ? Object.assign(new Error("later"), { responseCode: 450 }) : undefined;
+    });
+    const world = await noticeWorld({ env });
+    await add(world, { kind: "email", to: "nobody@example.com" }, { events: ["opened"] });
+    await add(world, { kind: "email", to: "rita@example.com" }, { events: ["opened"] });
+    const approval = await world.ask();
+    const failed = await notice(world, approval, ({ state }) => state === "failed");
+    expect(failed).toMatchObject({ shown: "nobody@example.com", reason: "the mail server answered 550" });
+    const waits = await notice(world, approval, ({ shown, reason }) => shown.startsWith("rita") && reason !== null);
+    expect(waits).toMatchObject({ state: "queued", reason: "the mail server answered 450" });
+    down = false;
+    await world.end(approval, "approved");
+    world.forward(10_000);
+    expect(await notice(world, approval, ({ state }) => state === "withdrawn")).toMatchObject({ attempts: 2 });
+    expect(mails).toEqual([]);
+  });
+});
+
+describe("Slack", () => {
+  test("a bot posts blocks with a link and no button; mentions in names are words; a revoked token disables", async () => {
+    let revoked = false;
+    const slack = await httpReceiver((response) =>
+      response.end(JSON.stringify(revoked ? { ok: false, error: "token_revoked" } : { ok: true })),
+    );
+    const api = new URL(slack.url).origin;
+    const world = await noticeWorld({ env: { COUNTERSIGN_SLACK_API_URL: `${api}/api/` } });
+    const token = "xoxb-1234567890-abcdef";
+    await add(world, { kind: "slack", token, conversation: "C0123456789" }, { events: ["opened"] });
+    const approval = await world.ask({ name: "<!channel> *now* <https://evil.example|click>" });
+    await notice(world, approval, ({ state }) => state === "delivered");
+    const [posted] = slack.received;
+    expect(posted).toMatchObject({ url: "/api/chat.postMessage", headers: { authorization: `Bearer ${token}` } });
+    const message = JSON.parse(posted!.body) as { channel: string; text: string; blocks: { type: string }[] };
+    expect(message.channel).toBe("C0123456789");
+    expect(message.text).toContain("&lt;!channel&gt;");
+    expect(posted!.body).not.toContain("<!channel>");
+    expect(posted!.body).not.toContain("<https://evil");
+    expect(posted!.body).toContain(`<https://ask.example.com/approvals/${approval}|`);
+    expect(posted!.body).not.toContain("18900");
+    expect(posted!.body).not.toMatch(/"(button|actions|action_id)"/);
+    revoked = true;
+    const next = await world.ask();
+    expect(await notice(world, next, ({ state }) => state === "failed")).toMatchObject({
+      reason: "Slack refused it: token_revoked",
+    });
+    expect(JSON.stringify(await world.client.listReceivers({}))).not.toContain(token);
+  });
+
+  test("an incoming webhook gets the same", async () => {
+    const world = await noticeWorld();
+    const slack = await httpReceiver(ok);
+    const { receiver: added } = await add(world, { kind: "slack", url: slack.url });
+    expect(added.shown).not.toContain("key");
+    expect(await world.client.testReceiver({ params: { receiver: added.id } })).toEqual({
+      delivered: true,
+      reason: null,
+    });
+    expect(JSON.parse(slack.received[0]!.body)).toMatchObject({ text: "Countersign can reach you here" });
+  });
+});

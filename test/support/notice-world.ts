@@ -1,0 +1,217 @@
+import { createServer as createHttpServer } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import { pino } from "pino";
+import { ulid } from "ulid";
+import { onTestFinished } from "vitest";
+
+import { createClient } from "../../src/api/index.ts";
+import { openRequest } from "../../src/approvals/index.ts";
+import type { NewRequest } from "../../src/approvals/index.ts";
+import type { ApprovalId, Digest, RunId } from "../../src/core/ids.ts";
+import type { Json } from "../../src/core/json.ts";
+import type { ReleaseDocument } from "../../src/core/release.ts";
+import { createSigner } from "../../src/ledger/index.ts";
+import { notifyOptionsOf } from "../../src/notify/index.ts";
+import type { NotifyOptions } from "../../src/notify/index.ts";
+import { policySetOf } from "../../src/policy/index.ts";
+import {
+  activatePolicySet,
+  hashToken,
+  moveChannel,
+  newToken,
+  putPrincipal,
+  registerRelease,
+  releaseOfDocument,
+} from "../../src/registry/index.ts";
+import { createServer } from "../../src/server/index.ts";
+import type { RunEngine } from "../../src/server/run-engine.ts";
+import { createRun, digestOf, payloadKeysOf, putPayloads } from "../../src/store/index.ts";
+import type { Pool, Tx } from "../../src/store/index.ts";
+import { freshDatabase } from "./database.ts";
+
+export const testKeys = payloadKeysOf(Buffer.alloc(32, 7));
+
+/** Temporal is not needed where nobody runs: what a server does beside it is real. */
+export const noEngine = {
+  start: async () => undefined,
+  wake: async () => undefined,
+  cancel: async () => undefined,
+  state: async () => {
+    throw new Error("no run is open");
+  },
+  histories: async () => [],
+  isReachable: async () => true,
+} as unknown as RunEngine;
+
+export const loopback = { COUNTERSIGN_NOTIFY_ALLOW: "127.0.0.0/8", COUNTERSIGN_PUBLIC_URL: "https://ask.example.com" };
+
+export function serverOn(pool: Pool, databaseUrl: string, notify: NotifyOptions, now?: () => Date) {
+  return createServer(
+    {
+      pool,
+      databaseUrl,
+      keys: testKeys,
+      temporal: undefined as never,
+      taskQueue: "none",
+      ledger: {
+        originOf: (log) => `localhost/ledger/${log}`,
+        signerOf: (log) => createSigner(`localhost/ledger/${log}`, new Uint8Array(32).fill(9)),
+      },
+      logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
+      notify,
+      ...(now === undefined ? {} : { now }),
+    },
+    noEngine,
+  );
+}
+
+export const tools = [
+  {
+    name: "refund",
+    description: "Refunds.",
+    parameters: {
+      type: "object",
+      properties: {
+        order_id: { type: "string" },
+        amount_cents: { type: "integer" },
+        reason: { type: "string" },
+      },
+      required: ["order_id", "amount_cents", "reason"],
+      additionalProperties: false,
+    },
+    effect: "write",
+    groups: [],
+    idempotency: "key",
+    short: true,
+    timeoutMs: 1_000,
+    implementation: { kind: "http", method: "POST", url: "https://example.com/refund" },
+  },
+] as const satisfies ReleaseDocument["tools"];
+
+/** A team with an agent and its policies in a database of its own, and a server on it, whose clock can be put forward. */
+export async function noticeWorld(
+  options: { readonly env?: Record<string, string>; readonly policy?: string; readonly serve?: boolean } = {},
+) {
+  const database = await freshDatabase();
+  const { pool } = database;
+  let offset = 0;
+  const now = () => new Date(Date.now() + offset);
+  const release = releaseOfDocument({
+    v: 1,
+    team: "shop",
+    agent: "support",
+    useCase: "tests",
+    riskTier: "limited",
+    model: { name: "scripted/none", maxOutputTokens: 100 },
+    prompt: "help",
+    tools,
+    limits: { maxSteps: 5, maxCostMicroUsd: 1_000, maxWallClockMs: 60_000 },
+  });
+  await registerRelease(pool, release, "operator", now());
+  const place = { team: "shop", agent: "support", channel: "production", release: release.digest } as const;
+  await moveChannel(pool, { ...place, by: "operator", reason: "", now: now() });
+  const text = options.policy ?? '@id("all") permit (principal, action, resource);';
+  const { document, problems } = policySetOf([{ name: "test.cedar", text }]);
+  if (problems.length > 0) throw new Error(JSON.stringify(problems));
+  const { digest: policySet } = await activatePolicySet(pool, "shop", document as unknown as Json, "operator", now());
+  const token = newToken();
+  await putPrincipal(
+    pool,
+    { id: "operator", displayName: "operator", roles: ["operator", "auditor"], groups: [] },
+    hashToken(token),
+  );
+  const server = serverOn(pool, database.url, notifyOptionsOf({ ...loopback, ...options.env }), now);
+  const url = options.serve === false ? "" : (await server.start(0)).url;
+  onTestFinished(async () => {
+    await server.stop();
+    await database.close();
+  });
+
+  async function run(): Promise<RunId> {
+    const id = `run_${ulid()}` as RunId;
+    const [input] = await putPayloads(pool, testKeys, [{ prompt: "go" }]);
+    await createRun(pool, {
+      id,
+      team: "shop",
+      agent: "support",
+      release: release.digest,
+      input: input!,
+      requestedBy: "operator",
+      limits: release.document.limits,
+      now: now(),
+    });
+    return id;
+  }
+
+  return {
+    pool,
+    databaseUrl: database.url,
+    release,
+    policySet,
+    token,
+    url,
+    now,
+    run,
+    client: createClient({ baseUrl: url, token }),
+    forward: (ms: number) => void (offset += ms),
+    /** A request as the gate opens one, of a run that does nothing. */
+    async ask(changes: Partial<NewRequest> & { readonly text?: string } = {}, tx: Tx = pool): Promise<ApprovalId> {
+      const { text: rendered = "tool `refund`\narguments:\n  amount_cents: 18900\n", ...rest } = changes;
+      const [shown] = await putPayloads(pool, testKeys, [rendered]);
+      return openRequest(tx, {
+        run: changes.run ?? (await run()),
+        seq: 3,
+        team: "shop",
+        action: digestOf("an action"),
+        name: "refund",
+        rendered: shown as Digest,
+        requirements: [{ policy: "refund/needs-a-person", group: "treasury", quorum: 1, expiresMs: 3_600_000 }],
+        policySet,
+        openedAt: now(),
+        expiresAt: new Date(now().getTime() + 3_600_000),
+        ...rest,
+      });
+    },
+    /** Ends a request as a reviewer's decision does. */
+    async end(request: ApprovalId, state: "approved" | "denied" | "expired" | "cancelled"): Promise<void> {
+      const decided = state === "approved" || state === "denied" ? now() : null;
+      await pool.query("update approval_request set state = $2, decided_at = $3 where id = $1", [
+        request,
+        state,
+        decided,
+      ]);
+    },
+  };
+}
+
+export type Received = {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly url: string;
+};
+
+/** A real HTTP server on loopback, which answers as `answer` does, and what it received. */
+export async function httpReceiver(answer: (response: ServerResponse, got: Received, n: number) => void) {
+  const received: Received[] = [];
+  const server = createHttpServer((request: IncomingMessage, response: ServerResponse) => {
+    const pieces: Buffer[] = [];
+    request.on("data", (piece: Buffer) => pieces.push(piece));
+    request.on("end", () => {
+      const got = {
+        headers: request.headers as Record<string, string>,
+        body: Buffer.concat(pieces).toString("utf8"),
+        url: request.url ?? "",
+      };
+      received.push(got);
+      answer(response, got, received.length);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return { received, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?key=s3cret` };
+}
