@@ -1,14 +1,15 @@
 import type { Tx } from "../store/index.ts";
 import { ApprovalError } from "./errors.ts";
-import { reviewerKey } from "./keys.ts";
+import { heldKey } from "./keys.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import { nextState } from "./state.ts";
+import { assertionOf, kindOf, signatureFault } from "./signature.ts";
+import type { SignedStatement } from "./signature.ts";
+import { countsFor, nextState } from "./state.ts";
 import type { ApprovalState, Vote } from "./state.ts";
-import { parseStatement, verifyStatement } from "./statement.ts";
+import { parseStatement } from "./statement.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
 import { approvalHolds, decisionsOf, mismatch } from "./stored-decisions.ts";
-import type { SignedStatement } from "./stored-decisions.ts";
 
 export type DecidedRequest = {
   readonly request: ApprovalRequest;
@@ -44,9 +45,10 @@ export async function decideRequest(
   assertOpen(request, now);
   const groups = await groupsOf(tx, reviewer);
   assertMayDecide(request, reviewer, groups);
+  if (statement.decision === "approve") assertSignedAsAsked(request, groups, signed);
   const votes: readonly Vote[] = [
     ...before.filter((one) => approvalHolds(request, one)),
-    { reviewer, decision: statement.decision, groups },
+    { reviewer, decision: statement.decision, groups, kind: kindOf(signed) },
   ];
   const state = nextState(
     request.state,
@@ -56,8 +58,18 @@ export async function decideRequest(
   );
   if (state === undefined) throw notPending(request);
   await tx.query(
-    `insert into approval_decision (request, reviewer, decision, statement, key_id, signature, at) values ($1, $2, $3, $4, $5, $6, $7)`,
-    [request.id, reviewer, statement.decision, signed.statement, signed.keyId, signed.signature, now],
+    `insert into approval_decision (request, reviewer, decision, statement, key_id, signature, assertion, at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [
+      request.id,
+      reviewer,
+      statement.decision,
+      signed.statement,
+      signed.keyId,
+      signed.signature,
+      assertionOf(signed),
+      now,
+    ],
   );
   if (state !== request.state) {
     await tx.query("update approval_request set state = $2, decided_at = $3 where id = $1", [request.id, state, now]);
@@ -72,16 +84,20 @@ function assertSameThing(statement: ApprovalStatement, request: ApprovalRequest,
 }
 
 async function assertSigned(tx: Tx, signed: SignedStatement, reviewer: string): Promise<void> {
-  const key = await reviewerKey(tx, signed.keyId);
+  const key = await heldKey(tx, signed.keyId);
   if (key === undefined || key.principal !== reviewer) {
     throw new ApprovalError("key_unknown", `key is not enrolled for \`${reviewer}\``, {
       hint: "sign with the key that was enrolled for you",
     });
   }
   if (key.revokedAt !== null) throw new ApprovalError("key_revoked", "key was revoked");
-  if (!verifyStatement(signed.statement, signed.signature, key.publicKey)) {
-    throw new ApprovalError("signature_invalid", "signature does not verify");
+  if (key.confirmedAt === null) {
+    throw new ApprovalError("key_unconfirmed", "key is proposed, and not confirmed yet", {
+      hint: `another person, who is an admin, confirms it: countersign keys confirm ${key.keyId}`,
+    });
   }
+  const fault = signatureFault(signed, key);
+  if (fault !== undefined) throw new ApprovalError("signature_invalid", `signature does not count: ${fault}`);
 }
 
 function assertOpen(request: ApprovalRequest, now: Date): void {
@@ -105,6 +121,18 @@ function assertMayDecide(request: ApprovalRequest, reviewer: string, groups: rea
       `deciding needs a member of ${wanted.map((group) => `\`${group}\``).join(" or ")}`,
     );
   }
+}
+
+/**
+ * An approval that would not count for a group of its reviewer is refused, since nobody decides twice. A denial may be signed with any
+ * key: it stops, and does nothing.
+ */
+function assertSignedAsAsked(request: ApprovalRequest, groups: readonly string[], signed: SignedStatement): void {
+  const unmet = request.requirements.find((one) => groups.includes(one.group) && !countsFor(one, signed));
+  if (unmet === undefined) return;
+  throw new ApprovalError("passkey_needed", `policy \`${unmet.policy}\` takes approvals signed with a passkey only`, {
+    hint: "open the request's page in a browser, and approve it there",
+  });
 }
 
 async function groupsOf(tx: Tx, principal: string): Promise<readonly string[]> {

@@ -3,7 +3,7 @@ import type { Tx } from "../store/index.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { approvalsFor } from "./state.ts";
-import { approvalHolds, decisionsOf, denialReason } from "./stored-decisions.ts";
+import { approvalHolds, decisionsOf, denialReason, holdKeysOf } from "./stored-decisions.ts";
 import type { StoredDecision } from "./stored-decisions.ts";
 
 export type GrantClaim = {
@@ -35,6 +35,7 @@ export async function checkGrant(tx: Tx, claim: GrantClaim): Promise<GrantCheck>
   if (request.action !== claim.actionDigest || request.run !== claim.run || request.seq !== claim.seq) {
     return { status: "invalid", reason: "the approval is for another action" };
   }
+  await holdKeysOf(tx, request.id);
   const decisions = await decisionsOf(tx, request.id);
   switch (request.state) {
     case "denied":

@@ -1,4 +1,6 @@
 import type { ApprovalRequirement } from "../core/decision.ts";
+import { kindOf } from "./signature.ts";
+import type { KeyKind } from "./signature.ts";
 
 export const approvalStates = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
 export type ApprovalState = (typeof approvalStates)[number];
@@ -14,6 +16,8 @@ export type Vote = {
   readonly reviewer: string;
   readonly decision: "approve" | "deny";
   readonly groups: readonly string[];
+  /** How it was signed; absent: with a key file. */
+  readonly kind?: KeyKind | undefined;
 };
 
 /**
@@ -48,8 +52,15 @@ export function isMet(requirements: readonly ApprovalRequirement[], votes: reado
   );
 }
 
-/** How many different members of the requirement's group approve. */
+/** Whether a signature of this kind is one that the requirement asks for. */
+export function countsFor({ signed }: ApprovalRequirement, vote: { readonly kind?: KeyKind | undefined }): boolean {
+  return signed === undefined || kindOf(vote) === "webauthn";
+}
+
+/** How many different members of the requirement's group approve, signed as it asks. */
 export function approvalsFor(requirement: ApprovalRequirement, votes: readonly Vote[]): number {
-  const members = votes.filter((vote) => vote.decision === "approve" && vote.groups.includes(requirement.group));
+  const members = votes.filter(
+    (vote) => vote.decision === "approve" && vote.groups.includes(requirement.group) && countsFor(requirement, vote),
+  );
   return new Set(members.map((vote) => vote.reviewer)).size;
 }

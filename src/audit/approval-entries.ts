@@ -1,6 +1,9 @@
+import { requirementFact } from "../core/decision.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
-import { sha256 } from "../store/canonical.ts";
+import { assertionOf } from "../approvals/index.ts";
+import { digestOf, sha256 } from "../store/canonical.ts";
+import { signedOf } from "./approvals.ts";
 import { differences } from "./differences.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
@@ -39,7 +42,7 @@ function requestProblems(
   const [requested, ...others] = entries.filter(({ kind }) => kind === "approval.requested");
   if (requested === undefined || others.length > 0)
     return [`it was requested ${requested === undefined ? 0 : entries.length} times in the ledger`];
-  const groups = request.requirements.map(({ group, quorum }) => `${group}:${quorum}`);
+  const groups = request.requirements.map(requirementFact);
   const { seq, action, expiresAt } = request;
   const rendered = String(requested.facts["rendered"]);
   return [
@@ -62,11 +65,14 @@ function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]
     taken.delete(key);
     if (entry === undefined) return [`${signed.reviewer}'s decision is not in the ledger`];
     const { keyId, signature, statement } = signed;
+    const assertion = assertionOf(signedOf(signed));
     const { seq, action } = request;
     return differences(`${signed.reviewer}'s decision`, entry, {
       keyId,
       signature,
       statement: sha256(statement),
+      kind: assertion === null ? null : "webauthn",
+      assertion: assertion === null ? null : digestOf(assertion),
       seq,
       action,
     });

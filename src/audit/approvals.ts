@@ -1,4 +1,5 @@
-import { keyIdOf, parseStatement, verifyStatement } from "../approvals/index.ts";
+import { countsFor, parseStatement, signatureFault } from "../approvals/index.ts";
+import type { SignedStatement, SigningKey } from "../approvals/index.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import type { Approved } from "../policy/index.ts";
 import { check } from "./report.ts";
@@ -39,17 +40,32 @@ export function checkApprovals(record: RunRecord): AuditCheck {
  * ledger is not joined yet.
  */
 export function grantedApprovals(record: RunRecord, request: ApprovalRecord): readonly Approved[] {
-  const reviewers = new Set(
-    request.decisions
-      .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed) === undefined)
-      .map((signed) => signed.reviewer),
+  const valid = request.decisions.filter(
+    (signed) => signed.decision === "approve" && problemOf(record, request, signed) === undefined,
   );
-  return request.requirements.map(({ policy, group }) => ({ policy, group, approvals: reviewers.size }));
+  return request.requirements.map((requirement) => {
+    const counting = valid.filter((signed) => countsFor(requirement, signedOf(signed)));
+    const { policy, group } = requirement;
+    return { policy, group, approvals: new Set(counting.map(({ reviewer }) => reviewer)).size };
+  });
+}
+
+/** What was signed, as it is verified. */
+export function signedOf({ statement, keyId, signature, passkey }: Signed): SignedStatement {
+  if (passkey === undefined) return { statement, keyId, signature };
+  const { credentialId, authenticatorData, clientDataJSON, userHandle } = passkey;
+  const kind = "webauthn";
+  return { kind, statement, keyId, signature, credentialId, authenticatorData, clientDataJSON, userHandle };
+}
+
+/** The key as the record has it. That it was enrolled so is what the ledger says: see `checkKeys`. */
+function keyOf({ keyId, publicKey, passkey }: Signed): SigningKey {
+  return { keyId, publicKey, kind: passkey === undefined ? "ed25519" : "webauthn", passkey: passkey ?? null };
 }
 
 function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): string | undefined {
-  if (keyIdOf(signed.publicKey) !== signed.keyId) return "the key is not the one that it names";
-  if (!verifyStatement(signed.statement, signed.signature, signed.publicKey)) return "the signature does not verify";
+  const fault = signatureFault(signedOf(signed), keyOf(signed));
+  if (fault !== undefined) return fault;
   const statement = parseOrUndefined(signed.statement);
   if (statement === undefined) return "the statement is malformed";
   if (statement.request !== request.id || statement.run !== record.run.id || statement.seq !== request.seq)

@@ -182,7 +182,10 @@ function compiledFor(document: Json, record: RunRecord): CompiledPolicies | unde
 function requirements(wanted: readonly ApprovalRequirement[] | undefined): string | null {
   if (wanted === undefined) return null;
   return list(
-    wanted.map(({ policy, group, quorum, expiresMs }) => `${quorum} of ${group} in ${expiresMs} ms for ${policy}`),
+    wanted.map(
+      ({ policy, group, quorum, expiresMs, signed }) =>
+        `${quorum} of ${group} in ${expiresMs} ms for ${policy}${signed === undefined ? "" : `, signed with a ${signed}`}`,
+    ),
   );
 }
 

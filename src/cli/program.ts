@@ -8,6 +8,7 @@ import { addFreezeCommands } from "./commands/freeze.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommand } from "./commands/dev.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
+import { addKeyCommands } from "./commands/keys.ts";
 import { addLedgerCommands } from "./commands/ledger.ts";
 import { addMigrateCommand } from "./commands/migrate.ts";
 import { addPeopleCommands } from "./commands/people.ts";
@@ -20,6 +21,7 @@ const groups: readonly AddCommands[] = [
   addAgentCommands,
   addRunCommands,
   addApprovalCommands,
+  addKeyCommands,
   addPolicyCommands,
   addBudgetCommands,
   addFreezeCommands,

@@ -21,6 +21,7 @@ import { setUpPeople } from "./people.ts";
 import type { People } from "./people.ts";
 import { openDatabase, startAgentWorker, startApi } from "./services.ts";
 import type { ServiceOptions } from "./services.ts";
+import { siteSettingsOf } from "./server-settings.ts";
 
 export type StackPorts = {
   readonly api: number;
@@ -99,6 +100,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       allowedHosts: [],
       ...ledgerSettingsOf(env),
       logLevel: "info",
+      ...siteSettingsOf(env),
     };
     const apiUrl = await startApi({ ...services, settings: api }, pool);
     await writeClientFile(join(home.root, "client.json"), { url: apiUrl, ...people });

@@ -12,7 +12,14 @@ export type ApprovalRequirement = {
   readonly quorum: number;
   /** The request's life in milliseconds, from its opening. */
   readonly expiresMs: number;
+  /** Present: only what was signed with a passkey counts. */
+  readonly signed?: "passkey";
 };
+
+/** A requirement as the ledger has it: `GROUP:QUORUM`, and `:passkey` where only those count. */
+export function requirementFact({ group, quorum, signed }: ApprovalRequirement): string {
+  return signed === undefined ? `${group}:${quorum}` : `${group}:${quorum}:${signed}`;
+}
 
 /** A policy that determined a decision, with what its author said about it. */
 export type PolicyReason = { readonly policy: string; readonly text: string };

@@ -1,5 +1,6 @@
 import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction, requestById } from "../approvals/index.ts";
 import { amountsText, isBudgetPolicy } from "../core/budget.ts";
+import { requirementFact } from "../core/decision.ts";
 import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
@@ -306,7 +307,7 @@ function requestedEvent(record: DecisionToRecord, id: ApprovalId, rendered: Dige
     seq: step.seq,
     action: step.actionDigest,
     rendered,
-    groups: requirements.map((requirement) => `${requirement.group}:${requirement.quorum}`),
+    groups: requirements.map(requirementFact),
     expiresAt: expiresAt.toISOString(),
   });
 }

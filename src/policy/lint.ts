@@ -238,7 +238,8 @@ function isFinal({ effect, approval, obligation }: Subject): boolean {
 }
 
 function printOf({ effect, approval, obligation, who, actions, needs }: Subject): string {
-  const asks = approval === undefined ? null : [approval.group, approval.quorum, approval.expiresMs];
+  const asks =
+    approval === undefined ? null : [approval.group, approval.quorum, approval.expiresMs, approval.signed ?? null];
   const owes = obligation === undefined ? null : { ...obligation, policy: "" };
   return canonicalText([effect, asks, owes, who, [...actions].sort(), [...needs].sort()]);
 }

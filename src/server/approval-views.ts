@@ -1,5 +1,5 @@
 import type { ApprovalSummary } from "../api/index.ts";
-import { decisionsOf, listRequests } from "../approvals/index.ts";
+import { assertionOf, decisionsOf, listRequests } from "../approvals/index.ts";
 import type { ApprovalRequest, StoredDecision } from "../approvals/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { ApprovalRecord } from "../core/run-record.ts";
@@ -69,10 +69,16 @@ function recordOf(request: ApprovalRequest, decisions: readonly StoredDecision[]
     requirements,
     openedAt: request.openedAt.toISOString(),
     expiresAt: request.expiresAt.toISOString(),
-    decisions: decisions.map(({ reviewer, decision, statement, keyId, signature, publicKey }) => {
-      return { reviewer, decision, statement, keyId, signature, publicKey };
-    }),
+    decisions: decisions.map(signedRecord),
   };
+}
+
+function signedRecord(signed: StoredDecision): ApprovalRecord["decisions"][number] {
+  const { reviewer, decision, statement, keyId, signature, key } = signed;
+  const record = { reviewer, decision, statement, keyId, signature, publicKey: key.publicKey };
+  const assertion = assertionOf(signed);
+  if (assertion === null) return record;
+  return { ...record, passkey: { ...assertion, rpId: key.passkey?.rpId ?? "", origin: key.passkey?.origin ?? "" } };
 }
 
 async function requestsOfRun(tx: Tx, run: RunId): Promise<readonly ApprovalRequest[]> {

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Signer } from "../ledger/index.ts";
 import type { PayloadKeys, Pool } from "../store/index.ts";
 import type { DeltaHub } from "./delta-hub.ts";
+import type { Site } from "./site.ts";
 import type { RunEngine } from "./run-engine.ts";
 
 export type LedgerAccess = {
@@ -33,6 +34,10 @@ export type ServerOptions = {
   readonly logger: Logger;
   /** Names that requests may address the server by, beside the loopback ones. Without port. */
   readonly allowedHosts?: readonly string[];
+  /** Where people open this server in a browser; default: `http://localhost` and the port. Passkeys are bound to it. */
+  readonly origin?: string | undefined;
+  /** Takes passkeys whose keys can be copied: for tests. */
+  readonly virtualAuthenticators?: boolean | undefined;
   readonly now?: () => Date;
 };
 
@@ -41,6 +46,7 @@ export type Services = Pick<ServerOptions, "pool" | "keys" | "ledger"> & {
   readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
   readonly runs: RunEngine;
   readonly now: () => Date;
+  readonly site: () => Site;
   readonly deltas: DeltaHub;
   /** Aborted when the server stops. */
   readonly stopping: AbortSignal;

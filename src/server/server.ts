@@ -11,6 +11,7 @@ import type { Services, ServerOptions } from "./dependencies.ts";
 import { buildHttp } from "./http.ts";
 import type { RunEngine } from "./run-engine.ts";
 import { temporalEngine } from "./run-engine.ts";
+import { siteOf } from "./site.ts";
 
 export class ServerError extends CodedError<"port_taken" | "address_unusable"> {}
 
@@ -44,11 +45,13 @@ export function createServer(
     ledger,
     logger,
     now,
+    site: () => site,
     runs: engine,
     deltas,
     stopping: stopping.signal,
     streams: new Set(),
   };
+  let site = siteOf(options.origin ?? "http://localhost", options.virtualAuthenticators === true);
   let built: Promise<FastifyInstance> | undefined;
   let working: Promise<unknown> | undefined;
   const http = () => (built ??= buildHttp(services, options));
@@ -58,8 +61,9 @@ export function createServer(
     async start(port, host = "127.0.0.1") {
       const app = await http();
       await listen(app, host, port);
-      working = Promise.all([deliverDecisions(services), sealHistories(services)]);
       const bound = (app.server.address() as AddressInfo).port;
+      if (options.origin === undefined) site = siteOf(`http://localhost:${bound}`, site.virtualAuthenticators);
+      working = Promise.all([deliverDecisions(services), sealHistories(services)]);
       return { url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}`, port: bound };
     },
     async stop() {

@@ -1,17 +1,24 @@
 import { randomBytes } from "node:crypto";
 
 import { ApiError } from "../../api/index.ts";
-import { decideRequest, decisionsOf, listRequests, requestById, statementFacts } from "../../approvals/index.ts";
+import {
+  countPasskeyUse,
+  decideRequest,
+  decisionsOf,
+  listRequests,
+  requestById,
+  statementFacts,
+} from "../../approvals/index.ts";
 import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
-import { appendToOutbox } from "../../ledger/index.ts";
+import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { viewOfApproval, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
-import { approvalDecided } from "../ledger-events.ts";
+import { approvalDecided, peopleLog } from "../ledger-events.ts";
 
 export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
   async listApprovals({ query }, { services }) {
@@ -39,6 +46,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       ...viewOfApproval(request, decisions, services.now()),
       rendered: rendered as string,
       statement: templateOf(request),
+      page: `${services.site().origin}/approve/${request.id}`,
     };
   },
 
@@ -49,7 +57,10 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       const outcome = await decideRequest(tx, body, reviewer, now);
       if (outcome.request.id !== approval)
         throw new ApiError("statement_invalid", "the statement is about another request");
-      if (outcome.recorded) await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, now)]);
+      if (!outcome.recorded) return outcome;
+      if (body.kind === "webauthn") await countPasskeyUse(tx, body.keyId, body);
+      const keysSize = await logSize(tx, peopleLog);
+      await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, keysSize, now)]);
       return outcome;
     });
     const open = decided.state === "pending";
