@@ -45,9 +45,9 @@ export function signatureFault(signed: SignedStatement, key: SigningKey): string
   if (keyIdOf(key.publicKey) !== key.keyId || signed.keyId !== key.keyId) return "the key is not the one that it names";
   if (kindOf(signed) !== key.kind) return "the key signs in another way";
   if (signed.kind === "webauthn") {
-    const { publicKey, passkey } = key;
-    if (passkey === null) return "the key is no passkey";
-    return assertionFault(signed.statement, signed, { publicKey, ...passkey });
+    if (key.passkey === null) return "the key is no passkey";
+    const { credentialId, rpId, origin } = key.passkey;
+    return assertionFault(signed.statement, signed, { publicKey: key.publicKey, credentialId, rpId, origin });
   }
   return verifyStatement(signed.statement, signed.signature, key.publicKey)
     ? undefined

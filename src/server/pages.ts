@@ -12,8 +12,8 @@ import { approvalIdPattern } from "../core/ids.ts";
  * that they hold in memory. Nothing of a request is ever written into a page.
  */
 const own = fileURLToPath(new URL("./pages/", import.meta.url));
-/** Its modules lie beside those that `require` finds. */
 const library = { name: "@simplewebauthn/browser", url: "/pages/simplewebauthn/" } as const;
+/** Its modules lie beside those that `require` finds. */
 const libraryFolder = join(dirname(createRequire(import.meta.url).resolve(library.name)), "../esm");
 
 const types = { css: "text/css", html: "text/html", js: "text/javascript" } as const;
