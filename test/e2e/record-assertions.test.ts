@@ -57,10 +57,16 @@ test.runIf(process.env["RECORD_ASSERTIONS"] === "1")("recorded", async () => {
   const carol = await enrol(page, otherSite, "carol");
   const bySite = await sign(page, carol);
   await page.goto(top);
-  const framed = await sign(page.frames().find((frame) => frame.url().startsWith(here))!, alice);
+  const framed = await sign(
+    page.frames().find((frame) => frame.url().startsWith(here))!,
+    alice,
+  );
 
   const assertions = { genuine, byDora, byRob, byBob, unverified, otherOrigin, framed, bySite };
-  await writeFile(file, `${JSON.stringify({ statement, keys: { alice, bob, carol, dora, rob }, assertions }, undefined, 2)}\n`);
+  await writeFile(
+    file,
+    `${JSON.stringify({ statement, keys: { alice, bob, carol, dora, rob }, assertions }, undefined, 2)}\n`,
+  );
   expect(new Set(Object.values(assertions).map(({ signature }) => signature)).size).toBe(8);
 });
 

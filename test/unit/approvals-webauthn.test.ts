@@ -76,7 +76,13 @@ describe("what a real browser signed", () => {
 
   test("is of this statement alone: whichever field is another, it is not signed", () => {
     const fields = parseStatement(statement);
-    const changes = { request: `${fields.request}0`, seq: 4, action: "d".repeat(64), decision: "deny", reviewer: "bob" };
+    const changes = {
+      request: `${fields.request}0`,
+      seq: 4,
+      action: "d".repeat(64),
+      decision: "deny",
+      reviewer: "bob",
+    };
     for (const [name, value] of Object.entries({ ...changes, nonce: "m".repeat(24), reason: "", team: "bank" })) {
       const other = statementText({ ...fields, [name]: value } as never);
       expect([name, assertionFault(other, given("genuine"), alice)]).toEqual([name, "it signs another statement"]);
@@ -173,7 +179,12 @@ describe("a signature", () => {
   const publicKey = publicKeyOf(pem);
   const fileKey: SigningKey = { keyId: keyIdOf(publicKey), kind: "ed25519", publicKey, passkey: null };
   const byFile: SignedStatement = { statement, keyId: fileKey.keyId, signature: signStatement(statement, pem) };
-  const passkey: SigningKey = { keyId: keyIdOf(alice.publicKey), kind: "webauthn", publicKey: alice.publicKey, passkey: alice };
+  const passkey: SigningKey = {
+    keyId: keyIdOf(alice.publicKey),
+    kind: "webauthn",
+    publicKey: alice.publicKey,
+    passkey: alice,
+  };
   const byPasskey: SignedStatement = { kind: "webauthn", statement, keyId: passkey.keyId, ...given("genuine") };
 
   test("is by the key that it names, in the way that this key signs", () => {
@@ -187,7 +198,10 @@ describe("a signature", () => {
       [byFile, { ...fileKey, keyId: passkey.keyId }],
       // A key file that is said to be a passkey, and a passkey that is said to be a key file.
       [byFile, { ...fileKey, kind: "webauthn", passkey: alice }],
-      [{ ...byFile, kind: "webauthn", ...given("genuine") }, { ...fileKey, kind: "webauthn", passkey: alice }],
+      [
+        { ...byFile, kind: "webauthn", ...given("genuine") },
+        { ...fileKey, kind: "webauthn", passkey: alice },
+      ],
       [byPasskey, { ...passkey, kind: "ed25519" }],
       [byPasskey, { ...passkey, passkey: null }],
       [byPasskey, { ...passkey, passkey: { ...alice, origin: "https://elsewhere.example" } }],
@@ -217,7 +231,9 @@ describe("a passkey's public key", () => {
     const bytes = Buffer.from(alice.cose, "base64url");
     for (let length = 0; length < bytes.length; length += 1)
       expect(() => publicKeyOfCose(bytes.subarray(0, length).toString("base64url"))).toThrow(malformed as Error);
-    expect(() => publicKeyOfCose(Buffer.concat([bytes, Buffer.of(0)]).toString("base64url"))).toThrow(malformed as Error);
+    expect(() => publicKeyOfCose(Buffer.concat([bytes, Buffer.of(0)]).toString("base64url"))).toThrow(
+      malformed as Error,
+    );
     const short = generateKeyPairSync("rsa", { modulusLength: 1_024 }).publicKey.export({ format: "jwk" });
     const n = Buffer.from(short.n ?? "", "base64url");
     const rsa = Buffer.concat([Buffer.from("a4010303390100205880", "hex"), n, Buffer.from("2143010001", "hex")]);
