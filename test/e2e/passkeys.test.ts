@@ -1,5 +1,6 @@
 import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 
 import type { Browser, Page } from "playwright-core";
 import { pino } from "pino";
@@ -16,6 +17,7 @@ import { createServer } from "../../src/server/index.ts";
 import { addAuthenticator, startChromium } from "../support/chromium.ts";
 import type { Authenticator } from "../support/chromium.ts";
 import { createWorld, until } from "../support/world.ts";
+import { countersign, documentOf, errorIn } from "./program.ts";
 
 /** Reviewers in a real browser, with a virtual authenticator; all else is the real thing, as for a run of any agent. */
 const policy = `
@@ -84,7 +86,10 @@ test("a passkey is enrolled by one and confirmed by another, and approves a run 
   await says(page, /no passkey was used/i);
   // Nor where the page does not ask for it: then the server refuses.
   const unverified = await assertionIn(page, rita, request, key?.passkey?.credentialId ?? "", "discouraged");
-  await expect(decide(unverified)).rejects.toMatchObject({ code: "signature_invalid", message: /not verified/ });
+  await expect(decide(unverified)).rejects.toMatchObject({
+    code: "signature_invalid",
+    message: expect.stringMatching(/not verified/) as string,
+  });
   await authenticator.verify(true);
 
   // A key file does not do, on the command line either.
@@ -111,7 +116,7 @@ test("a passkey is enrolled by one and confirmed by another, and approves a run 
       params: { approval: other.id },
       body: { ...early, statement, keyId: key?.keyId } as never,
     }),
-  ).rejects.toMatchObject({ code: "signature_invalid", message: /another statement/ });
+  ).rejects.toMatchObject({ code: "signature_invalid", message: expect.stringMatching(/another statement/) as string });
 
   // All of it is evidence: the record verifies, and stops to where any part of the signature or the enrolment is another.
   const record = await until(async () => {
@@ -200,6 +205,41 @@ test("a passkey of a virtual authenticator, or made in a frame, is not taken", a
   await says(page, /virtual authenticator/);
   expect(await authenticator.credentials()).toHaveLength(1);
   expect((await rita.client.listKeys({})).keys).toEqual([]);
+});
+
+test("the command line proposes, confirms and lists keys, and says where to go with a passkey", async () => {
+  const { world, url, origin, person } = await createSite();
+  await world.work();
+  const [rita, amir] = [await person("rita", ["reviewer"], ["treasury"]), await person("amir", ["admin"], [])];
+  const request = await world.request(await world.start());
+  const command = (who: { readonly token: string }, ...args: string[]) =>
+    countersign([...args, "--json"], {
+      COUNTERSIGN_URL: url,
+      COUNTERSIGN_TOKEN: who.token,
+      COUNTERSIGN_KEY_FILE: join(world.folder, "rita.pem"),
+      COUNTERSIGN_HOME: world.folder,
+    });
+  const enrolled = await command(rita, "keys", "enrol");
+  const { key } = documentOf<{ key: { keyId: string; state: string } }>(enrolled);
+  expect(key.state).toBe("proposed");
+  const [approve, own, unasked] = await Promise.all([
+    command(rita, "approvals", "approve", request.id, "--yes"),
+    command(rita, "keys", "confirm", key.keyId, "--yes"),
+    command(amir, "keys", "confirm", key.keyId),
+  ]);
+  expect([approve.code, errorIn(approve)]).toMatchObject([
+    1,
+    { code: "passkey_needed", hint: expect.stringContaining(`${origin}/approve/${request.id}`) as string },
+  ]);
+  expect([own.code, errorIn(own).code]).toEqual([1, "forbidden"]);
+  expect([unasked.code, errorIn(unasked).code]).toEqual([1, "not_confirmed"]);
+  expect(await command(amir, "keys", "confirm", key.keyId, "--yes")).toMatchObject({ code: 0 });
+  const [listed, revoked] = [
+    await command(amir, "keys", "list", "--state", "active"),
+    await command(rita, "keys", "revoke", key.keyId, "--yes"),
+  ];
+  expect(documentOf(listed)).toMatchObject({ keys: [{ keyId: key.keyId, confirmedBy: "amir" }] });
+  expect(documentOf(revoked)).toMatchObject({ revoked: true, key: { state: "revoked" } });
 });
 
 /** A server with all that a run needs, under an address that browsers make passkeys for. */
