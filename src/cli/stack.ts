@@ -41,6 +41,8 @@ export type StackOptions = {
 
 export type Stack = {
   readonly apiUrl: string;
+  /** Where people open it in a browser. */
+  readonly pagesUrl: string;
   readonly temporalUiUrl: string | undefined;
   /** Which model answers, for people. */
   readonly model: string;
@@ -106,6 +108,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await writeClientFile(join(home.root, "client.json"), { url: apiUrl, ...people });
     return {
       apiUrl,
+      pagesUrl: api.origin ?? `http://localhost:${new URL(apiUrl).port}`,
       temporalUiUrl: servers.temporalUiUrl,
       model,
       people,

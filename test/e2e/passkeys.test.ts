@@ -134,6 +134,8 @@ test("a passkey is enrolled by one and confirmed by another, and approves a run 
     "approvals",
   );
   expect(failedBy((copy) => (passkeyIn(copy).origin = url))).toEqual(expect.arrayContaining(["approvals", "keys"]));
+  // What is kept of the answer and not signed by the passkey is bound by the ledger's entry.
+  expect(failedBy((copy) => (passkeyIn(copy).userHandle = "bWFsbG9yeQ"))).toEqual(["join"]);
   expect(failedBy((copy) => delete copy.approvals[0]?.decisions[0]?.passkey)).toEqual(
     expect.arrayContaining(["approvals", "join", "keys"]),
   );
@@ -141,7 +143,9 @@ test("a passkey is enrolled by one and confirmed by another, and approves a run 
 });
 
 type Mutable = {
-  approvals: { decisions: { passkey?: Record<"authenticatorData" | "clientDataJSON" | "origin", string> }[] }[];
+  approvals: {
+    decisions: { passkey?: Record<"authenticatorData" | "clientDataJSON" | "origin" | "userHandle", string> }[];
+  }[];
   keys: { entries: unknown[] };
 };
 const passkeyIn = (copy: Mutable) => {
