@@ -54,8 +54,8 @@ export function approvalDecided(
   decided: DecidedRequest,
   signed: SignedStatement,
   reviewer: string,
-  keysSize: number,
   now: Date,
+  keysSize?: number,
 ): LedgerEvent {
   const { request, statement, state } = decided;
   const assertion = assertionOf(signed);
@@ -75,7 +75,7 @@ export function approvalDecided(
       signature: signed.signature,
       ...(assertion === null ? {} : { kind: "webauthn", assertion: digestOf(assertion) }),
       // How long the log of people was: what it had of the key by then counted.
-      keysSize,
+      ...(keysSize === undefined ? {} : { keysSize }),
       // What the request is with this decision: `pending` while its quorum is not met.
       state,
     },

@@ -60,7 +60,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       if (!outcome.recorded) return outcome;
       if (body.kind === "webauthn") await countPasskeyUse(tx, body.keyId, body);
       const keysSize = await logSize(tx, peopleLog);
-      await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, keysSize, now)]);
+      await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, now, keysSize)]);
       return outcome;
     });
     const open = decided.state === "pending";
