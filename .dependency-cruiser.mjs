@@ -120,6 +120,16 @@ export default {
       to: { dependencyTypes: ["core"], pathNot: "^(node:)?crypto$" },
     },
     {
+      name: "signatures-need-no-server",
+      comment: "An auditor's verifier imports them without Postgres.",
+      severity: "error",
+      from: { path: "^src/approvals/(signature|statement|webauthn|cose)\\.ts$" },
+      to: {
+        path: ["^src/store/(?!canonical\\.ts$)", "^src/ledger/", "(^|/)node_modules/(pg|@simplewebauthn)/"],
+        reachable: true,
+      },
+    },
+    {
       name: "core-has-zod-only-in-schemas",
       severity: "error",
       from: { path: "^src/core/", pathNot: "\\.schema\\.ts$" },

@@ -17,6 +17,7 @@ type Check = { readonly name: string; readonly run: () => Promise<Outcome> };
 const checks: readonly Check[] = [
   { name: "types", run: () => program("tsc", ["-p", "."]) },
   { name: "workflow types", run: () => program("tsc", ["-p", "workflows"]) },
+  { name: "page types", run: () => program("tsc", ["-p", "src/server/pages"]) },
   { name: "lint", run: () => program("oxlint", ["--type-aware", "--quiet"]) },
   { name: "format", run: () => program("oxfmt", ["--check", "--no-error-on-unmatched-pattern"]) },
   { name: "rooms", run: checkRooms },

@@ -17,6 +17,7 @@ const requirement = z.object({
   escalate: z.object({ afterMs: z.int(), to: z.array(z.string()).readonly() }).optional(),
   remindMs: z.int().optional(),
   amount: z.string().optional().describe("the argument that limits of delegations are held against"),
+  signed: z.literal("passkey").optional().describe("only what was signed with a passkey counts"),
 });
 
 const routing = z.object({
@@ -92,18 +93,39 @@ export const approvalDetail = approvalSummary
       .array(z.object({ kind: z.string(), facts: z.record(z.string(), json), at: time }))
       .describe("the newest 200"),
     notices: z.array(noticeView).describe("who was told of it, and how that went; the newest hundred, oldest first"),
+    page: z.url().describe("where the request is read and decided on with a passkey"),
   })
   .meta({ id: "ApprovalDetail" });
 export type ApprovalDetail = z.output<typeof approvalDetail>;
 
-export const decideBody = z.strictObject({
+const signed = {
   statement: z.string().min(2).max(20_000).describe("the RFC 8785 text of the statement"),
+  keyId: z.string().min(1).max(200).describe("SHA-256 of the public key's SPKI bytes"),
+};
+const bytes = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .regex(/^[A-Za-z0-9_-]+$/, "expected base64url");
+const signedWithKey = z.strictObject({
+  ...signed,
+  kind: z.literal("ed25519").optional(),
   signature: z
     .string()
     .max(200)
     .describe("Ed25519 over `countersign/approval/v1`, a newline and the statement's bytes, base64"),
-  keyId: z.string().min(1).max(200).describe("SHA-256 of the public key's SPKI bytes"),
 });
+/** The challenge is SHA-256 of what an Ed25519 key would sign. Exact bytes, base64url. */
+const signedWithPasskey = z.strictObject({
+  ...signed,
+  kind: z.literal("webauthn"),
+  signature: bytes(2_000),
+  credentialId: bytes(2_000),
+  authenticatorData: bytes(4_000),
+  clientDataJSON: bytes(4_000),
+  userHandle: bytes(200).optional(),
+});
+export const decideBody = z.union([signedWithKey, signedWithPasskey]);
 
 export const decidedApproval = z.object({
   approval: approvalSummary,

@@ -42,6 +42,20 @@ export const errorCodes = {
   /** The team's active policies do not fit the tools of the release. */
   policies_do_not_fit: { status: 422, retryable: false },
   statement_invalid: { status: 422, retryable: false },
+  /** The policy takes approvals signed with a passkey only: see the request's page. */
+  passkey_needed: { status: 422, retryable: false },
+  /** The passkey or its enrolment is not one that is taken here. */
+  passkey_refused: { status: 422, retryable: false },
+  /** Nobody but the owner has confirmed the key yet. */
+  key_unconfirmed: { status: 422, retryable: false },
+  key_not_found: { status: 404, retryable: false },
+  /** Enrolled for somebody else, or revoked before. */
+  key_taken: { status: 409, retryable: false },
+  /** An admin has to, who is neither the key's owner nor who proposed it. */
+  second_person_needed: { status: 403, retryable: false },
+  too_many_keys: { status: 409, retryable: false },
+  /** The request comes from a page of another origin. */
+  origin_not_allowed: { status: 403, retryable: false },
   signature_invalid: { status: 422, retryable: false },
   key_unknown: { status: 422, retryable: false },
   /** The reviewer may not decide on this request: not in a group it asks for, or the one who started the run, for whom it acts, or who registered its release. */

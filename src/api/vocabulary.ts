@@ -12,3 +12,4 @@ export const approvalStates = [
   "consumed",
   "outcome_unknown",
 ] as const;
+export const keyStates = ["proposed", "active", "revoked"] as const;

@@ -7,6 +7,7 @@ import { ApprovalError } from "./errors.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { groupsAfter } from "./routing.ts";
 import type { Vote } from "./routing.ts";
+import type { KeyKind } from "./signature.ts";
 import { barOf, barredFrom, barText } from "./separation.ts";
 
 /** In which capacity somebody decides: as themselves, or for somebody else. */
@@ -119,10 +120,10 @@ export type Table = {
   readonly capacities: readonly StoredCapacity[];
   readonly barred: readonly Barred[];
   /**
-   * The votes that hold of those who approved, from the record alone: whoever is barred, then or now, has none, nor has a delegate whose
+   * The votes that hold of those who approved, each with how it was signed, from the record alone: whoever is barred, then or now, has none, nor has a delegate whose
    * delegation was not in force for this request when they decided.
    */
-  votes(approved: ReadonlySet<string>): readonly Vote[];
+  votes(approved: ReadonlyMap<string, KeyKind>): readonly Vote[];
 };
 
 /** `subject`: the names of whom the run acts for, where they are at hand. */
@@ -135,13 +136,14 @@ export async function tableOf(tx: Tx, request: ApprovalRequest, subject: readonl
     barred,
     votes: (approved) =>
       rows.flatMap((row): readonly Vote[] => {
-        if (!approved.has(row.reviewer) || row.at < request.openedAt) return [];
+        const kind = approved.get(row.reviewer);
+        if (kind === undefined || row.at < request.openedAt) return [];
         const { persons, groups, afterMs, mandate } = capacityOfRow(row, request.openedAt);
         const names = [row.reviewer, ...persons, ...(mandate === undefined ? [] : [mandate.delegator])];
         if (names.some((name) => barredNames.includes(name))) return [];
         if (mandate !== undefined && (mandate.delegate !== row.reviewer || !covers(mandate, request, row.at)))
           return [];
-        return [{ reviewer: row.reviewer, decision: "approve", groups, persons, afterMs }];
+        return [{ reviewer: row.reviewer, decision: "approve", groups, persons, afterMs, kind }];
       }),
   };
 }

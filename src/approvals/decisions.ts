@@ -2,16 +2,18 @@ import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons } from "./capacity.ts";
 import type { Capacity } from "./capacity.ts";
 import { ApprovalError } from "./errors.ts";
-import { reviewerKey } from "./keys.ts";
+import { heldKey } from "./keys.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
+import { countsFor, groupsAfter } from "./routing.ts";
 import type { Vote } from "./routing.ts";
+import { assertionOf, kindOf, signatureFault } from "./signature.ts";
+import type { SignedStatement } from "./signature.ts";
 import { nextState } from "./state.ts";
 import type { ApprovalState } from "./state.ts";
-import { parseStatement, verifyStatement } from "./statement.ts";
+import { parseStatement } from "./statement.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
-import { approvalHolds, decisionsOf, mismatch } from "./stored-decisions.ts";
-import type { SignedStatement } from "./stored-decisions.ts";
+import { approvalsThatHold, decisionsOf, mismatch } from "./stored-decisions.ts";
 
 export type DecidedRequest = {
   readonly request: ApprovalRequest;
@@ -49,7 +51,9 @@ export async function decideRequest(
   assertOpen(request, now);
   const table = await tableOf(tx, request, []);
   const capacity = await capacityOf(tx, request, reviewer, table, now);
-  const held = new Set(before.filter((one) => approvalHolds(request, one)).map((one) => one.reviewer));
+  const afterMs = now.getTime() - request.openedAt.getTime();
+  if (statement.decision === "approve") assertSignedAsAsked(request, capacity.groups, afterMs, signed);
+  const held = approvalsThatHold(request, before);
   const votes: readonly Vote[] = [
     ...table.votes(held),
     {
@@ -57,7 +61,8 @@ export async function decideRequest(
       decision: statement.decision,
       groups: capacity.groups,
       persons: votePersons(capacity),
-      afterMs: now.getTime() - request.openedAt.getTime(),
+      afterMs,
+      kind: kindOf(signed),
     },
   ];
   const state = nextState(
@@ -68,9 +73,9 @@ export async function decideRequest(
   );
   if (state === undefined) throw notPending(request);
   await tx.query(
-    `insert into approval_decision (request, reviewer, decision, statement, key_id, signature, at, person, groups, delegation,
+    `insert into approval_decision (request, reviewer, decision, statement, key_id, signature, assertion, at, person, groups, delegation,
                                     for_person)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
     [
       request.id,
       reviewer,
@@ -78,6 +83,7 @@ export async function decideRequest(
       signed.statement,
       signed.keyId,
       signed.signature,
+      assertionOf(signed),
       now,
       capacity.person,
       capacity.groups,
@@ -98,16 +104,20 @@ function assertSameThing(statement: ApprovalStatement, request: ApprovalRequest,
 }
 
 async function assertSigned(tx: Tx, signed: SignedStatement, reviewer: string): Promise<void> {
-  const key = await reviewerKey(tx, signed.keyId);
+  const key = await heldKey(tx, signed.keyId);
   if (key === undefined || key.principal !== reviewer) {
     throw new ApprovalError("key_unknown", `key is not enrolled for \`${reviewer}\``, {
       hint: "sign with the key that was enrolled for you",
     });
   }
   if (key.revokedAt !== null) throw new ApprovalError("key_revoked", "key was revoked");
-  if (!verifyStatement(signed.statement, signed.signature, key.publicKey)) {
-    throw new ApprovalError("signature_invalid", "signature does not verify");
+  if (key.confirmedAt === null) {
+    throw new ApprovalError("key_unconfirmed", "key is proposed, and not confirmed yet", {
+      hint: `another person, who is an admin, confirms it: countersign keys confirm ${key.keyId}`,
+    });
   }
+  const fault = signatureFault(signed, key);
+  if (fault !== undefined) throw new ApprovalError("signature_invalid", `signature does not count: ${fault}`);
 }
 
 function assertOpen(request: ApprovalRequest, now: Date): void {
@@ -118,4 +128,23 @@ function assertOpen(request: ApprovalRequest, now: Date): void {
 
 function notPending(request: ApprovalRequest): ApprovalError {
   return new ApprovalError("request_not_pending", `request is ${request.state}`);
+}
+
+/**
+ * An approval that would not count for a requirement of its reviewer's groups is refused, since nobody decides twice. A denial may be signed
+ * with any key: it stops, and does nothing.
+ */
+function assertSignedAsAsked(
+  request: ApprovalRequest,
+  groups: readonly string[],
+  afterMs: number,
+  signed: SignedStatement,
+): void {
+  const unmet = request.requirements.find(
+    (one) => groupsAfter(one, afterMs).some((group) => groups.includes(group)) && !countsFor(one, signed),
+  );
+  if (unmet === undefined) return;
+  throw new ApprovalError("passkey_needed", `policy \`${unmet.policy}\` takes approvals signed with a passkey only`, {
+    hint: "open the request's page in a browser, and approve it there",
+  });
 }

@@ -6,7 +6,7 @@ import type { Delegation } from "./delegations.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { groupsAfter, tally } from "./routing.ts";
 import { barOf } from "./separation.ts";
-import { approvalHolds, decisionsOf } from "./stored-decisions.ts";
+import { approvalsThatHold, decisionsOf } from "./stored-decisions.ts";
 
 export type Eligibility = {
   readonly requirements: readonly {
@@ -40,7 +40,7 @@ export async function whoMayDecide(tx: Tx, request: ApprovalRequest, now: Date):
   const wanted = wantedAt(request, now);
   const { barred, votes: votesOf } = await tableOf(tx, request, []);
   const decisions = await decisionsOf(tx, request.id);
-  const held = new Set(decisions.filter((one) => approvalHolds(request, one)).map(({ reviewer }) => reviewer));
+  const held = approvalsThatHold(request, decisions);
   const votes = votesOf(held);
   const counts = tally(request.requirements, votes);
   const spent = new Set(votes.flatMap(({ persons = [] }) => persons));

@@ -4,7 +4,7 @@ import { tableOf } from "./capacity.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { tally } from "./routing.ts";
-import { approvalHolds, decisionsOf, denialReason } from "./stored-decisions.ts";
+import { approvalsThatHold, decisionsOf, denialReason, holdKeysOf } from "./stored-decisions.ts";
 import type { StoredDecision } from "./stored-decisions.ts";
 
 export type GrantClaim = {
@@ -38,6 +38,7 @@ export async function checkGrant(tx: Tx, claim: GrantClaim): Promise<GrantCheck>
   if (request.action !== claim.actionDigest || request.run !== claim.run || request.seq !== claim.seq) {
     return { status: "invalid", reason: "the approval is for another action" };
   }
+  await holdKeysOf(tx, request.id);
   const decisions = await decisionsOf(tx, request.id);
   switch (request.state) {
     case "denied":
@@ -68,7 +69,7 @@ async function verified(
     return { status: "invalid", reason: "the request is approved although a reviewer declined" };
   }
   if (request.requirements.length === 0) return { status: "invalid", reason: "the request asks for nobody" };
-  const valid = new Set(decisions.filter((one) => approvalHolds(request, one)).map(({ reviewer }) => reviewer));
+  const valid = approvalsThatHold(request, decisions);
   const counts = tally(request.requirements, (await tableOf(tx, request, subject)).votes(valid));
   const requirements = request.requirements.map((requirement, index) => ({
     ...requirement,

@@ -8,14 +8,25 @@ export { approvalEventsAfter, eventsOf, takeDue } from "./events.ts";
 export type { ApprovalEventRow, TakenEvent } from "./events.ts";
 export { whoMayDecide } from "./eligible.ts";
 export type { Eligibility } from "./eligible.ts";
-export { groupsAfter, tally } from "./routing.ts";
+export { countsFor, groupsAfter, tally } from "./routing.ts";
 export type { Vote } from "./routing.ts";
 export { barOf, barredFrom, subjectNames } from "./separation.ts";
 export { ApprovalError } from "./errors.ts";
 export { checkGrant, consumeGrant } from "./grants.ts";
 export type { GrantCheck } from "./grants.ts";
-export { addReviewerKey, reviewerKey, revokeReviewerKey } from "./keys.ts";
-export type { ReviewerKey } from "./keys.ts";
+export { coseAlgorithms, publicKeyOfCose } from "./cose.ts";
+export { countPasskeyUse, openEnrolment, takeEnrolment } from "./enrolment.ts";
+export {
+  addReviewerKey,
+  confirmKey,
+  keyStates,
+  listKeys,
+  lockKey,
+  proposeKey,
+  reviewerKey,
+  revokeReviewerKey,
+} from "./keys.ts";
+export type { KeyState, Passkey, ReviewerKey } from "./keys.ts";
 export { renderAction } from "./render.ts";
 export { alwaysApproved, approvedCalls, policyLoads, reviewerLoads } from "./report.ts";
 export type { CallRecord, PolicyLoad, ReportScope, ReviewerLoad } from "./report.ts";
@@ -30,9 +41,12 @@ export {
   undelivered,
 } from "./requests.ts";
 export type { ApprovalRequest, NewRequest, RequestFilter } from "./requests.ts";
+export { assertionOf, keyKinds, kindOf, signatureFault } from "./signature.ts";
+export type { KeyKind, SignedStatement, SigningKey } from "./signature.ts";
 export { approvalStates } from "./state.ts";
 export type { ApprovalState } from "./state.ts";
 export { keyIdOf, parseStatement, publicKeyOf, signStatement, statementText, verifyStatement } from "./statement.ts";
 export type { ApprovalStatement } from "./statement.schema.ts";
 export { decisionsOf, statementFacts } from "./stored-decisions.ts";
-export type { SignedStatement, StoredDecision } from "./stored-decisions.ts";
+export type { StoredDecision } from "./stored-decisions.ts";
+export { challengeOf } from "./webauthn.ts";

@@ -1,4 +1,6 @@
 import type { ApprovalRequirement } from "../core/decision.ts";
+import { kindOf } from "./signature.ts";
+import type { KeyKind } from "./signature.ts";
 
 /** Who decided what, and in which capacity. */
 export type Vote = {
@@ -10,6 +12,8 @@ export type Vote = {
   readonly persons?: readonly string[];
   /** Milliseconds from the request's opening. Absent: at once. */
   readonly afterMs?: number;
+  /** How it was signed; absent: with a key file. */
+  readonly kind?: KeyKind | undefined;
 };
 
 /** The groups whose members may decide so many milliseconds after the opening. Escalation adds some, and takes none away. */
@@ -41,8 +45,14 @@ export function isMet(requirements: readonly ApprovalRequirement[], votes: reado
   return requirements.length > 0 && requirements.every(({ quorum }, index) => (counts[index] ?? 0) >= quorum);
 }
 
-function isEligible(requirement: ApprovalRequirement, { groups, afterMs = 0 }: Vote): boolean {
-  return groupsAfter(requirement, afterMs).some((group) => groups.includes(group));
+function isEligible(requirement: ApprovalRequirement, vote: Vote): boolean {
+  const { groups, afterMs = 0 } = vote;
+  return countsFor(requirement, vote) && groupsAfter(requirement, afterMs).some((group) => groups.includes(group));
+}
+
+/** Whether a signature of this kind is one that the requirement asks for. */
+export function countsFor({ signed }: ApprovalRequirement, vote: { readonly kind?: KeyKind | undefined }): boolean {
+  return signed === undefined || kindOf(vote) === "webauthn";
 }
 
 /** Votes with a person in common, directly or by way of others, together. */

@@ -9,7 +9,7 @@ import { statementSchema } from "./statement.schema.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
 
 /** Goes before the statement when it is signed, so that the signature can be taken for nothing else. */
-const domain = "countersign/approval/v1\n";
+export const domain = "countersign/approval/v1\n";
 const signatureBytes = 64;
 
 /** The statement's RFC 8785 text: what is signed, sent and kept. */

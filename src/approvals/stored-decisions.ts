@@ -1,24 +1,19 @@
 import type { ApprovalId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import { readStatement, verifyStatement } from "./statement.ts";
+import { kindOf, signatureFault } from "./signature.ts";
+import type { KeyKind, SignedStatement, SigningKey } from "./signature.ts";
+import { readStatement } from "./statement.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
-
-export type SignedStatement = {
-  /** The exact text that was signed. */
-  readonly statement: string;
-  /** Ed25519, base64. */
-  readonly signature: string;
-  readonly keyId: string;
-};
 
 export type StoredDecision = SignedStatement & {
   readonly request: ApprovalId;
   readonly reviewer: string;
   readonly decision: "approve" | "deny";
-  readonly publicKey: string;
+  readonly key: SigningKey;
   readonly keyOwner: string;
-  readonly keyAddedAt: Date;
+  /** Null where no second person has confirmed the key. */
+  readonly keyConfirmedAt: Date | null;
   readonly keyRevokedAt: Date | null;
   /** The reviewer's groups as they are now. */
   readonly groups: readonly string[];
@@ -27,16 +22,31 @@ export type StoredDecision = SignedStatement & {
 
 /** The decisions on a request, oldest first, each with its key and the reviewer's present groups. */
 export async function decisionsOf(tx: Tx, request: ApprovalId): Promise<readonly StoredDecision[]> {
-  const { rows } = await tx.query<StoredDecision>(
-    `select d.request, d.reviewer, d.decision, d.statement, d.signature, d.key_id as "keyId", k.public_key as "publicKey",
-       k.principal as "keyOwner", k.added_at as "keyAddedAt",
+  const { rows } = await tx.query<DecisionRow>(
+    `select d.request, d.reviewer, d.decision, d.statement, d.signature, d.key_id as "keyId", d.assertion,
+       json_build_object('keyId', k.key_id, 'kind', k.kind, 'publicKey', k.public_key, 'passkey', k.passkey) as key,
+       k.principal as "keyOwner", k.confirmed_at as "keyConfirmedAt",
        k.revoked_at as "keyRevokedAt", p.groups, d.at
      from approval_decision d join reviewer_key k on k.key_id = d.key_id join principal p on p.id = d.reviewer
      where d.request = $1 order by d.id`,
     [request],
   );
-  return rows;
+  return rows.map(({ assertion, ...row }) =>
+    assertion === null ? row : ({ ...row, ...assertion, kind: "webauthn" } as StoredDecision),
+  );
 }
+
+/** Keeps the keys that signed from being revoked until the transaction ends: what is found of them holds as long. */
+export async function holdKeysOf(tx: Tx, request: ApprovalId): Promise<void> {
+  await tx.query(
+    `select from reviewer_key where key_id in (select key_id from approval_decision where request = $1)
+     order by key_id for share`,
+    [request],
+  );
+}
+
+/** `assertion` is whatever was written there: what is no assertion does not verify. */
+type DecisionRow = StoredDecision & { readonly assertion: object | null };
 
 /** What a statement takes from its request: a reviewer signs these as they are, and they are compared before a signature counts. */
 export function statementFacts(request: ApprovalRequest) {
@@ -62,15 +72,24 @@ export function mismatch(statement: ApprovalStatement, request: ApprovalRequest,
 
 /**
  * Whether a stored approval counts, from what was signed alone: rows can be written past this code. The key must have been its
- * reviewer's own when the decision was made, and must not be revoked now.
+ * reviewer's own, and confirmed, when the decision was made, and must not be revoked now.
  */
 export function approvalHolds(request: ApprovalRequest, decision: StoredDecision): boolean {
   if (decision.decision !== "approve" || decision.reviewer === request.requestedBy) return false;
   if (decision.keyOwner !== decision.reviewer || decision.keyRevokedAt !== null) return false;
-  if (decision.keyAddedAt > decision.at || decision.at >= request.expiresAt) return false;
-  if (!verifyStatement(decision.statement, decision.signature, decision.publicKey)) return false;
+  if (decision.keyConfirmedAt === null || decision.keyConfirmedAt > decision.at) return false;
+  if (decision.at >= request.expiresAt) return false;
+  if (signatureFault(decision, decision.key) !== undefined) return false;
   const statement = readStatement(decision.statement);
   return statement?.decision === "approve" && mismatch(statement, request, decision.reviewer) === undefined;
+}
+
+/** The approvals among these that count, each reviewer's with how it was signed. */
+export function approvalsThatHold(
+  request: ApprovalRequest,
+  decisions: readonly StoredDecision[],
+): ReadonlyMap<string, KeyKind> {
+  return new Map(decisions.filter((one) => approvalHolds(request, one)).map((one) => [one.reviewer, kindOf(one)]));
 }
 
 /** What the reviewer who declined gave as the reason; empty if none. */

@@ -2,7 +2,9 @@ import { askedOf, barredText } from "../core/decision.ts";
 import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
+import { assertionOf } from "../approvals/index.ts";
 import { digestOf, sha256 } from "../store/canonical.ts";
+import { signedOf } from "./approvals.ts";
 import { differences, timeDifference } from "./differences.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
@@ -87,6 +89,7 @@ function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]
     taken.delete(key);
     if (entry === undefined) return [`${signed.reviewer}'s decision is not in the ledger`];
     const { keyId, signature, statement, capacity } = signed;
+    const assertion = assertionOf(signedOf(signed));
     const { seq, action } = request;
     const what = `${signed.reviewer}'s decision`;
     return [
@@ -94,6 +97,8 @@ function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]
         keyId,
         signature,
         statement: sha256(statement),
+        kind: assertion === null ? null : "webauthn",
+        assertion: assertion === null ? null : digestOf(assertion),
         seq,
         action,
         person: capacity?.person ?? null,

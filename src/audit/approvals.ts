@@ -1,5 +1,5 @@
-import { barOf, keyIdOf, parseStatement, subjectNames, tally, verifyStatement } from "../approvals/index.ts";
-import type { Vote } from "../approvals/index.ts";
+import { barOf, kindOf, parseStatement, signatureFault, subjectNames, tally } from "../approvals/index.ts";
+import type { SignedStatement, SigningKey, Vote } from "../approvals/index.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
 import type { Approved } from "../policy/index.ts";
@@ -49,23 +49,34 @@ export function grantedApprovals(record: RunRecord, request: ApprovalRecord): re
   return request.requirements.map(({ policy, group }, index) => ({ policy, group, approvals: counts[index] ?? 0 }));
 }
 
-function voteOf(request: ApprovalRecord, { reviewer, decision, capacity }: Signed): Vote {
+/** What a decision counts as, by what was recorded with it. */
+export function voteOf(request: ApprovalRecord, signed: Signed): Vote {
+  const { reviewer, decision, capacity } = signed;
+  const kind = kindOf(signedOf(signed));
   if (capacity === undefined)
-    return { reviewer, decision, groups: request.requirements.map(({ group }: ApprovalRequirement) => group) };
+    return { reviewer, decision, kind, groups: request.requirements.map(({ group }: ApprovalRequirement) => group) };
   const { person, groups, delegation, at } = capacity;
   const afterMs = Date.parse(at) - Date.parse(request.openedAt);
-  return {
-    reviewer,
-    decision,
-    groups,
-    persons: [person, ...(delegation === undefined ? [] : [delegation.person])],
-    afterMs,
-  };
+  const persons = [person, ...(delegation === undefined ? [] : [delegation.person])];
+  return { reviewer, decision, kind, groups, persons, afterMs };
+}
+
+/** What was signed, as it is verified. */
+export function signedOf({ statement, keyId, signature, passkey }: Signed): SignedStatement {
+  if (passkey === undefined) return { statement, keyId, signature };
+  const { credentialId, authenticatorData, clientDataJSON, userHandle } = passkey;
+  const kind = "webauthn";
+  return { kind, statement, keyId, signature, credentialId, authenticatorData, clientDataJSON, userHandle };
+}
+
+/** The key as the record has it. That it was enrolled so is what the ledger says: see `checkKeys`. */
+function keyOf({ keyId, publicKey, passkey }: Signed): SigningKey {
+  return { keyId, publicKey, kind: passkey === undefined ? "ed25519" : "webauthn", passkey: passkey ?? null };
 }
 
 function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): string | undefined {
-  if (keyIdOf(signed.publicKey) !== signed.keyId) return "the key is not the one that it names";
-  if (!verifyStatement(signed.statement, signed.signature, signed.publicKey)) return "the signature does not verify";
+  const fault = signatureFault(signedOf(signed), keyOf(signed));
+  if (fault !== undefined) return fault;
   const statement = parseOrUndefined(signed.statement);
   if (statement === undefined) return "the statement is malformed";
   if (statement.request !== request.id || statement.run !== record.run.id || statement.seq !== request.seq)

@@ -2,6 +2,7 @@ import type { RunRecord } from "../core/run-record.ts";
 import { checkApprovals } from "./approvals.ts";
 import { checkContents } from "./contents.ts";
 import { checkHistory } from "./history.ts";
+import { checkKeys } from "./keys.ts";
 import { checkLedger } from "./ledger.ts";
 import { checkDecisions } from "./redecide.ts";
 import { createReplayers } from "./replayers.ts";
@@ -34,7 +35,12 @@ export async function replayRun(
 
 /** Verifies a run's evidence in the ledger, with a verifier key that the auditor brings. */
 export function verifyRun(record: RunRecord, verifierKey: string): AuditReport {
-  return reportOf([checkContents(record), ...checkLedger(record, verifierKey), checkApprovals(record)]);
+  return reportOf([
+    checkContents(record),
+    ...checkLedger(record, verifierKey),
+    checkApprovals(record),
+    checkKeys(record, verifierKey),
+  ]);
 }
 
 function checkCosts(record: RunRecord): AuditCheck {

@@ -9,6 +9,8 @@ export class CliError extends CodedError<
   | "key_unusable"
   | "manifest_unusable"
   | "not_confirmed"
+  | "passkey_needed"
+  | "key_not_found"
   | "run_failed"
   | "refuted"
   | "incomplete"
@@ -17,6 +19,8 @@ export class CliError extends CodedError<
 
 const refusals: ReadonlySet<string> = new Set([
   "not_confirmed",
+  "passkey_needed",
+  "key_not_found",
   "run_failed",
   "refuted",
   "incomplete",

@@ -1,19 +1,18 @@
-import { generateKeyPairSync } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 
-import { addReviewerKey, publicKeyOf } from "../approvals/index.ts";
+import { addReviewerKey, listKeys, proposeKey, publicKeyOf } from "../approvals/index.ts";
+import type { ReviewerKey } from "../approvals/index.ts";
+import { codeOf } from "../core/errors.ts";
 import { secretOf } from "../dev/index.ts";
 import type { Home } from "../dev/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { hashToken, newToken, putPrincipal } from "../registry/index.ts";
 import type { Role } from "../registry/index.ts";
+import { keyAdded, keyProposed } from "../server/index.ts";
 import { inTransaction } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
-
-/** The log that enrolments of reviewers' keys are entered in. */
-const peopleLog = "people";
+import { privateKeyIn } from "./key-file.ts";
 
 export type People = {
   /** The operator's, who registers agents and starts runs. */
@@ -23,7 +22,8 @@ export type People = {
 
 /**
  * The two principals of a machine of one's own: one who asks and one who approves, since nobody may do both. Their tokens and the
- * reviewer's key are files of the data directory.
+ * reviewer's key are files of the data directory. The operator is also the admin who confirms keys, which on a machine of one's own is the
+ * same person: nothing there is proof to anybody else.
  */
 export async function setUpPeople(pool: Pool, home: Home): Promise<People> {
   const operatorToken = `cs_${secretOf(home, "operator-token")}`;
@@ -33,7 +33,7 @@ export async function setUpPeople(pool: Pool, home: Home): Promise<People> {
   const operator = {
     id: `${user}@operator`,
     displayName: `${user} (operator)`,
-    roles: ["operator", "auditor"],
+    roles: ["operator", "auditor", "admin"],
     groups: [],
   } as const;
   const reviewer = {
@@ -46,11 +46,10 @@ export async function setUpPeople(pool: Pool, home: Home): Promise<People> {
   await inTransaction(pool, async (tx) => {
     await putPrincipal(tx, operator, hashToken(operatorToken));
     await putPrincipal(tx, reviewer, hashToken(reviewerToken));
-    await enrolKey(tx, {
-      principal: reviewer.id,
-      publicKey: publicKeyOf(privateKeyIn(keyFile)),
-      addedBy: operator.id,
-      now,
+    const publicKey = publicKeyOf(privateKeyIn(keyFile));
+    await enrolKey(tx, { principal: reviewer.id, publicKey, addedBy: operator.id, now }).catch((error: unknown) => {
+      // Revoked on purpose: everything else goes on.
+      if (codeOf(error) !== "key_revoked") throw error;
     });
   });
   return { token: operatorToken, reviewer: { principal: reviewer.id, token: reviewerToken, keyFile } };
@@ -67,16 +66,25 @@ export type NewPerson = {
   readonly publicKey: string | undefined;
 };
 
-/** Adds a person, or brings one up to date with a new token, and enrols their key. Returns the token: it is stored nowhere. */
-export async function addPerson(pool: Pool, person: NewPerson, addedBy: string): Promise<string> {
+export type AddedPerson = {
+  /** Stored nowhere. */
+  readonly token: string;
+  /** What has to be confirmed before it counts; undefined where nothing has to. */
+  readonly proposed: string | undefined;
+};
+
+/** Adds a person, or brings one up to date with a new token, and enrols their key. */
+export async function addPerson(pool: Pool, person: NewPerson, addedBy: string): Promise<AddedPerson> {
   const token = newToken();
   const { publicKey, ...principal } = person;
   const now = new Date();
-  await inTransaction(pool, async (tx) => {
+  const proposed = await inTransaction(pool, async (tx) => {
     await putPrincipal(tx, principal, hashToken(token));
-    if (publicKey !== undefined) await enrolKey(tx, { principal: person.id, publicKey, addedBy, now });
+    if (publicKey === undefined) return undefined;
+    const key = await enrolKey(tx, { principal: person.id, publicKey, addedBy, now });
+    return key.confirmedAt === null ? key.keyId : undefined;
   });
-  return token;
+  return { token, proposed };
 }
 
 type Enrolment = {
@@ -86,12 +94,16 @@ type Enrolment = {
   readonly now: Date;
 };
 
-async function enrolKey(tx: Tx, { principal, publicKey, addedBy, now }: Enrolment): Promise<void> {
-  const { keyId, added } = await addReviewerKey(tx, { principal, publicKey, addedBy, now });
-  if (!added) return;
-  const facts = { principal, keyId, publicKey, addedBy };
-  const dedupKey = `key/${keyId}/added`;
-  await appendToOutbox(tx, [{ log: peopleLog, kind: "approver.key.added", dedupKey, at: now.toISOString(), facts }]);
+/**
+ * The first key of an empty database is enrolled by whoever owns that, which the ledger says: somebody has to be first. Every later one is
+ * proposed, and counts when a second person has confirmed it. Whoever starts at the same time waits, and is not first.
+ */
+async function enrolKey(tx: Tx, enrolment: Enrolment): Promise<ReviewerKey> {
+  await tx.query("lock table reviewer_key in share row exclusive mode");
+  const isFirst = (await listKeys(tx, { limit: 1 })).length === 0;
+  const { key, added } = await (isFirst ? addReviewerKey : proposeKey)(tx, enrolment);
+  if (added) await appendToOutbox(tx, [isFirst ? keyAdded(key) : keyProposed(key)]);
+  return key;
 }
 
 export function userName(): string {
@@ -99,12 +111,4 @@ export function userName(): string {
     .username.toLowerCase()
     .replaceAll(/[^a-z0-9._-]/g, "-");
   return /^[a-z0-9]/.test(name) ? name : "user";
-}
-
-export function privateKeyIn(path: string): string {
-  if (!existsSync(path)) {
-    const pem = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" });
-    writeFileSync(path, pem, { mode: 0o600, flag: "wx" });
-  }
-  return readFileSync(path, "utf8");
 }

@@ -8,6 +8,7 @@ import { addFreezeCommands } from "./commands/freeze.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommand } from "./commands/dev.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
+import { addKeyCommands } from "./commands/keys.ts";
 import { addLedgerCommands } from "./commands/ledger.ts";
 import { addMigrateCommand } from "./commands/migrate.ts";
 import { addNotifyCommands } from "./commands/notify.ts";
@@ -22,6 +23,7 @@ const groups: readonly AddCommands[] = [
   addRunCommands,
   addApprovalCommands,
   addNotifyCommands,
+  addKeyCommands,
   addPolicyCommands,
   addBudgetCommands,
   addFreezeCommands,

@@ -1,4 +1,5 @@
 import { CliError } from "./cli-error.ts";
+import { originFault } from "./origin.ts";
 import { defaultApiPort } from "./settings.ts";
 
 /** The oldest major version that is tried at all; `dev` asks for the same. */
@@ -19,6 +20,9 @@ export type ServerSettings = {
   /** Checkpoints, tiles and entries are served to everybody. */
   readonly openLedger: boolean;
   readonly logLevel: string;
+  /** Where people open the server in a browser; undefined: `http://localhost` and the port. Passkeys are bound to it. */
+  readonly origin: string | undefined;
+  readonly virtualAuthenticators: boolean;
 };
 
 export function serverSettingsOf(env: NodeJS.ProcessEnv): ServerSettings {
@@ -34,6 +38,7 @@ export function serverSettingsOf(env: NodeJS.ProcessEnv): ServerSettings {
     allowedHosts: (given(env, "COUNTERSIGN_ALLOWED_HOSTS") ?? "").split(",").filter((name) => name !== ""),
     ...ledgerSettingsOf(env),
     logLevel: given(env, "COUNTERSIGN_LOG_LEVEL") ?? "info",
+    ...siteSettingsOf(env),
   };
 }
 
@@ -50,6 +55,13 @@ export function ledgerSettingsOf(
     witnesses: given(env, "COUNTERSIGN_WITNESSES"),
     openLedger: open === "1",
   };
+}
+
+export function siteSettingsOf(env: NodeJS.ProcessEnv): Pick<ServerSettings, "origin" | "virtualAuthenticators"> {
+  const origin = given(env, "COUNTERSIGN_ORIGIN")?.replace(/\/$/, "");
+  const fault = origin === undefined ? undefined : originFault(origin);
+  if (fault !== undefined) throw new CliError("usage", `COUNTERSIGN_ORIGIN: ${fault}`);
+  return { origin, virtualAuthenticators: given(env, "COUNTERSIGN_VIRTUAL_AUTHENTICATORS") === "1" };
 }
 
 export function databaseUrlOf(env: NodeJS.ProcessEnv): string {

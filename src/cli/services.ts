@@ -99,6 +99,8 @@ export async function startApi(
     logger,
     allowedHosts: settings.allowedHosts,
     notify,
+    origin: settings.origin,
+    virtualAuthenticators: settings.virtualAuthenticators,
   });
   const { url } = await server.start(settings.port, settings.host);
   stack.add("API", () => server.stop(), 10_000);

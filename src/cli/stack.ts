@@ -21,6 +21,7 @@ import { setUpPeople } from "./people.ts";
 import type { People } from "./people.ts";
 import { openDatabase, startAgentWorker, startApi } from "./services.ts";
 import type { ServiceOptions } from "./services.ts";
+import { siteSettingsOf } from "./server-settings.ts";
 
 export type StackPorts = {
   readonly api: number;
@@ -40,6 +41,8 @@ export type StackOptions = {
 
 export type Stack = {
   readonly apiUrl: string;
+  /** Where people open it in a browser. */
+  readonly pagesUrl: string;
   readonly temporalUiUrl: string | undefined;
   /** Which model answers, for people. */
   readonly model: string;
@@ -99,11 +102,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       allowedHosts: [],
       ...ledgerSettingsOf(env),
       logLevel: "info",
+      ...siteSettingsOf(env),
     };
     const apiUrl = await startApi({ ...services, settings: api }, pool, env);
     await writeClientFile(join(home.root, "client.json"), { url: apiUrl, ...people });
     return {
       apiUrl,
+      pagesUrl: api.origin ?? `http://localhost:${new URL(apiUrl).port}`,
       temporalUiUrl: servers.temporalUiUrl,
       model,
       people,

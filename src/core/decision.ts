@@ -12,6 +12,8 @@ export type ApprovalRequirement = {
   readonly quorum: number;
   /** The request's life in milliseconds, from its opening. */
   readonly expiresMs: number;
+  /** Present: only what was signed with a passkey counts. */
+  readonly signed?: "passkey";
   /** Members of these may decide as well. Absent: of `group` alone. */
   readonly orGroups?: readonly string[];
   /** One person counts for one requirement of the request only, for all of them. */
@@ -24,9 +26,9 @@ export type ApprovalRequirement = {
   readonly amount?: string;
 };
 
-/** As the ledger has it: `treasury:2`, or `treasury|legal:1` where either may. */
-export function askedOf({ group, orGroups = [], quorum }: ApprovalRequirement): string {
-  return `${[group, ...orGroups].join("|")}:${quorum}`;
+/** As the ledger has it: `treasury:2`, `treasury|legal:1` where either may, and `:passkey` at its end where only those count. */
+export function askedOf({ group, orGroups = [], quorum, signed }: ApprovalRequirement): string {
+  return `${[group, ...orGroups].join("|")}:${quorum}${signed === undefined ? "" : `:${signed}`}`;
 }
 
 /** Why somebody may not decide on a request: separation of duties. */

@@ -19,6 +19,7 @@ export const ledgerKinds = [
   "approval.escalated",
   "delegation.granted",
   "delegation.revoked",
+  "approver.key.proposed",
   "approver.key.added",
   "approver.key.revoked",
   "release.registered",

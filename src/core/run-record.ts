@@ -38,6 +38,8 @@ export type RunRecord = {
   /** Temporal's histories in protobuf JSON, one for each execution in the continue-as-new chain, oldest first. */
   readonly histories: readonly { readonly temporalRunId: string; readonly history: Json }[];
   readonly ledger: LedgerExcerpt;
+  /** How the keys that signed were enrolled and revoked, from the log of people. Records from before passkeys do not have it. */
+  readonly keys?: LedgerExcerpt;
 };
 
 export type StepRecord = {
@@ -94,10 +96,19 @@ export type ApprovalRecord = {
     /** The exact bytes that were signed, as text. */
     readonly statement: string;
     readonly keyId: string;
-    /** Ed25519 signature, base64. */
+    /** Ed25519 over the statement, base64; of a passkey, what it signed over its own data, base64url. */
     readonly signature: string;
     /** SPKI in base64. */
     readonly publicKey: string;
+    /** Signed with a passkey: what it answered, base64url of the exact bytes, and what it was enrolled for. */
+    readonly passkey?: {
+      readonly credentialId: string;
+      readonly rpId: string;
+      readonly origin: string;
+      readonly authenticatorData: string;
+      readonly clientDataJSON: string;
+      readonly userHandle?: string | undefined;
+    };
   }[];
 };
 
@@ -119,12 +130,12 @@ export type CapacityRecord = {
   };
 };
 
-/** The run's ledger entries with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */
+/** Ledger entries, of the run or of keys, with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */
 export type LedgerExcerpt = {
   /** The signed note, or null where nothing has been signed yet. */
   readonly checkpoint: string | null;
   readonly verifierKey: string;
-  /** Events of the run that had happened, and were not in the ledger yet. */
+  /** Such events that had happened, and were not in the ledger yet. */
   readonly waiting: number;
   readonly entries: readonly {
     readonly index: number;

@@ -1,7 +1,16 @@
 export { LedgerError } from "./errors.ts";
 export { appendToOutbox } from "./outbox.ts";
 export { proveConsistency, proveInclusion } from "./prove.ts";
-export { entryBodies, latestCheckpoint, readEntries, readKeyedEntries, readRunEntries, unsequenced } from "./reads.ts";
+export {
+  entryBodies,
+  latestCheckpoint,
+  logSize,
+  readEntries,
+  readKeyedEntries,
+  readRunEntries,
+  unsequenced,
+  unsequencedKeyed,
+} from "./reads.ts";
 export type { SequencedEntry, SignedCheckpoint } from "./reads.ts";
 export { createSequencer } from "./sequencer.ts";
 export type { Sequencer, SequencerOptions } from "./sequencer.ts";

@@ -63,6 +63,21 @@ export async function readKeyedEntries(
   return rows.map(sequencedEntry);
 }
 
+/** How many events under these keys wait to be sequenced. */
+export async function unsequencedKeyed(tx: Tx, log: string, dedupKeys: readonly string[]): Promise<number> {
+  const { rows } = await tx.query<{ waiting: number }>(
+    "select count(*) as waiting from ledger_outbox where log = $1 and dedup_key = any($2::text[])",
+    [log, dedupKeys],
+  );
+  return rows[0]?.waiting ?? 0;
+}
+
+/** How many entries the log has; 0 for one that has not begun. */
+export async function logSize(tx: Tx, log: string): Promise<number> {
+  const { rows } = await tx.query<{ size: number }>("select size from ledger_state where log = $1", [log]);
+  return rows[0]?.size ?? 0;
+}
+
 /** How many events of the run wait to be sequenced. */
 export async function unsequenced(tx: Tx, run: RunId): Promise<number> {
   const { rows } = await tx.query<{ waiting: number }>("select count(*) as waiting from ledger_outbox where run = $1", [

@@ -3,10 +3,8 @@ import { NotifyError } from "./errors.ts";
 import { mailSettings } from "./mail.ts";
 import type { SendOptions } from "./send.ts";
 
-/** How a server sends notices, and where people read what they are told of. */
+/** How a server sends notices. */
 export type NotifyOptions = SendOptions & {
-  /** The address that people open; undefined: the server's own. */
-  readonly publicUrl: URL | undefined;
   /** How long a notice is left alone that somebody has begun to send. */
   readonly leaseMs: number;
 };
@@ -18,7 +16,6 @@ export function notifyOptionsOf(env: Readonly<Record<string, string | undefined>
   const given = (name: string): string | undefined => env[name] || undefined;
   const smtp = given("COUNTERSIGN_SMTP_URL");
   const timeoutMs = millisecondsOf(given("COUNTERSIGN_NOTIFY_TIMEOUT_MS"), defaults.timeoutMs);
-  const publicUrl = given("COUNTERSIGN_PUBLIC_URL");
   return {
     guard: createAddressGuard(given("COUNTERSIGN_NOTIFY_ALLOW") ?? ""),
     mail:
@@ -26,7 +23,6 @@ export function notifyOptionsOf(env: Readonly<Record<string, string | undefined>
     slackApi: urlOf("COUNTERSIGN_SLACK_API_URL", given("COUNTERSIGN_SLACK_API_URL") ?? defaults.slackApi),
     timeoutMs,
     leaseMs: Math.max(defaults.leaseMs, timeoutMs * 2),
-    publicUrl: publicUrl === undefined ? undefined : urlOf("COUNTERSIGN_PUBLIC_URL", publicUrl),
   };
 }
 

@@ -12,6 +12,7 @@ export const approvalNames = [
   "escalate_to",
   "remind_after",
   "amount",
+  "signed",
 ] as const;
 export type ApprovalAnnotationName = (typeof approvalNames)[number];
 type Annotations = { readonly decision?: string | null } & {
@@ -33,7 +34,7 @@ const words = new Set(["and", "or", "of"]);
 
 /** Everything wrong with what a policy says of the approvals that it asks for. Whether it may ask for any is not looked at here. */
 export function approvalFaults(given: Annotations): string[] {
-  const { decision, group, quorum, approvers, distinct, amount } = given;
+  const { decision, group, quorum, approvers, distinct, amount, signed } = given;
   const asks = decision === "require_approval";
   return [
     ...refuseIf(
@@ -48,6 +49,7 @@ export function approvalFaults(given: Annotations): string[] {
     ...refuseIf(quorumOf(quorum ?? "1") === undefined, `@quorum: expected a whole number from 1 to ${maxQuorum}`),
     ...(typeof approvers === "string" ? approversFaults(approvers) : []),
     ...refuseIf(!fits(distinct, /^true$/), '@distinct: expected "true", or to be left out'),
+    ...refuseIf(!fits(signed, /^passkey$/), '@signed: expected "passkey"'),
     ...refuseIf(!fits(amount, argumentPattern), "@amount: expected the plain name of one argument"),
     ...timeFaults(given),
   ];
@@ -67,6 +69,7 @@ export function requirementsOf(policy: string, given: Annotations): readonly App
     ...(given.distinct === "true" ? ({ distinct: true } as const) : {}),
     ...(afterMs === undefined || to === undefined ? {} : { escalate: { afterMs, to } }),
     ...(remindMs === undefined ? {} : { remindMs }),
+    ...(given.signed === "passkey" ? ({ signed: "passkey" } as const) : {}),
     ...(typeof given.amount === "string" ? { amount: given.amount } : {}),
   };
   return wanted.map(({ quorum, groups: [group, ...orGroups] }) => ({

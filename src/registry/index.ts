@@ -13,7 +13,7 @@ export {
   policySetByDigest,
 } from "./policy-sets.ts";
 export type { StoredPolicySet } from "./policy-sets.ts";
-export { hashToken, newToken, principalByToken, putPrincipal, roles } from "./principals.ts";
+export { hashToken, newToken, principalByToken, principalExists, putPrincipal, roles } from "./principals.ts";
 export type { Principal, Role } from "./principals.ts";
 export { releaseOf, releaseOfDocument } from "./release-of.ts";
 export {

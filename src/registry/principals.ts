@@ -40,6 +40,11 @@ export async function putPrincipal(tx: Tx, principal: Principal, tokenSha256?: s
   );
 }
 
+export async function principalExists(tx: Tx, id: string): Promise<boolean> {
+  const { rowCount } = await tx.query("select from principal where id = $1", [id]);
+  return rowCount === 1;
+}
+
 /** Whose token has this SHA-256. Looking up the hash takes the same time whatever part of a guess is right. */
 export async function principalByToken(tx: Tx, tokenSha256: string): Promise<Principal | undefined> {
   const { rows } = await tx.query<Principal>(

@@ -1,5 +1,5 @@
 import type { ApprovalDetail, ApprovalSummary } from "../api/index.ts";
-import { capacitiesOf, decisionsOf, listRequests } from "../approvals/index.ts";
+import { assertionOf, capacitiesOf, decisionsOf, listRequests } from "../approvals/index.ts";
 import type {
   ApprovalEventRow,
   ApprovalRequest,
@@ -83,11 +83,19 @@ function recordOf(
     expiresAt: request.expiresAt.toISOString(),
     barred,
     amount,
-    decisions: decisions.map(({ reviewer, decision, statement, keyId, signature, publicKey }) => {
-      const capacity = recordOfCapacity(capacities.find((one) => one.reviewer === reviewer));
-      return { reviewer, ...capacity, decision, statement, keyId, signature, publicKey };
-    }),
+    decisions: decisions.map((signed) => ({
+      ...signedRecord(signed),
+      ...recordOfCapacity(capacities.find(({ reviewer }) => reviewer === signed.reviewer)),
+    })),
   };
+}
+
+function signedRecord(signed: StoredDecision): ApprovalRecord["decisions"][number] {
+  const { reviewer, decision, statement, keyId, signature, key } = signed;
+  const record = { reviewer, decision, statement, keyId, signature, publicKey: key.publicKey };
+  const assertion = assertionOf(signed);
+  if (assertion === null) return record;
+  return { ...record, passkey: { ...assertion, rpId: key.passkey?.rpId ?? "", origin: key.passkey?.origin ?? "" } };
 }
 
 /** Nothing for a decision that was made before capacities were recorded. */

@@ -85,6 +85,6 @@ function isStale({ kind }: Receiver, event: NoticeEvent): boolean {
 }
 
 /** Where people read a request; without one, where they read all. */
-export function linkTo({ publicUrl }: Pick<Services, "publicUrl">, request: ApprovalId | null): string {
-  return new URL(request === null ? "approvals" : `approvals/${request}`, publicUrl()).href;
+export function linkTo({ site }: Pick<Services, "site">, request: ApprovalId | null): string {
+  return new URL(request === null ? "/approve" : `/approve/${request}`, site().origin).href;
 }

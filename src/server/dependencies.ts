@@ -5,6 +5,7 @@ import type { Signer } from "../ledger/index.ts";
 import type { NotifyOptions } from "../notify/index.ts";
 import type { PayloadKeys, Pool } from "../store/index.ts";
 import type { DeltaHub } from "./delta-hub.ts";
+import type { Site } from "./site.ts";
 import type { RunEngine } from "./run-engine.ts";
 
 export type LedgerAccess = {
@@ -36,6 +37,10 @@ export type ServerOptions = {
   readonly allowedHosts?: readonly string[];
   /** How notices are sent; absent: to public addresses, and no mail. */
   readonly notify?: NotifyOptions;
+  /** Where people open this server in a browser; default: `http://localhost` and the port. Passkeys are bound to it. */
+  readonly origin?: string | undefined;
+  /** Takes passkeys whose keys can be copied: for tests. */
+  readonly virtualAuthenticators?: boolean | undefined;
   readonly now?: () => Date;
 };
 
@@ -44,9 +49,8 @@ export type Services = Pick<ServerOptions, "pool" | "keys" | "ledger"> & {
   readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
   readonly runs: RunEngine;
   readonly notify: NotifyOptions;
-  /** Where people and services reach this deployment, with a `/` at its end. */
-  readonly publicUrl: () => URL;
   readonly now: () => Date;
+  readonly site: () => Site;
   readonly deltas: DeltaHub;
   /** Aborted when the server stops. */
   readonly stopping: AbortSignal;

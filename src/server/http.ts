@@ -24,6 +24,7 @@ import { delegationHandlers } from "./handlers/delegations.ts";
 import { healthHandlers } from "./handlers/health.ts";
 import { budgetHandlers } from "./handlers/budgets.ts";
 import { freezeHandlers } from "./handlers/freezes.ts";
+import { keyHandlers } from "./handlers/keys.ts";
 import { ledgerHandlers } from "./handlers/ledger.ts";
 import { policyHandlers } from "./handlers/policies.ts";
 import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
@@ -34,6 +35,8 @@ import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
 import { addLogResources } from "./log-resources.ts";
 import { problemOf, speaksProblems } from "./problem.ts";
+import { createOriginCheck } from "./origin-check.ts";
+import { addPages } from "./pages.ts";
 
 const requestTimeoutMs = 60_000;
 
@@ -44,6 +47,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...recordHandlers,
   ...approvalHandlers,
   ...delegationHandlers,
+  ...keyHandlers,
   ...policyHandlers,
   ...budgetHandlers,
   ...freezeHandlers,
@@ -80,7 +84,8 @@ export async function buildHttp(
       hint: "see /openapi.json",
     });
   });
-  http.addHook("onRequest", createHostCheck(options.allowedHosts ?? []));
+  http.addHook("onRequest", createHostCheck([...(options.allowedHosts ?? []), services.site().rpId]));
+  http.addHook("onRequest", createOriginCheck(services.site));
   http.addHook("onRequest", createGuard(services.pool));
   http.addHook("onSend", async (_request, reply) => {
     if (!reply.hasHeader("cache-control")) reply.header("cache-control", "no-store");
@@ -95,6 +100,7 @@ export async function buildHttp(
     addLogResources(scope, services);
     addStream(scope, "backtestPolicies", (request, reply) => streamBacktest(services, request, reply));
   });
+  await addPages(http);
   http.get("/openapi.json", { config: { access: "public" }, schema: { hide: true } as object }, async () =>
     http.swagger(),
   );

@@ -1,9 +1,17 @@
 /** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
-import type { DecidedRequest, Delegation, SignedStatement, TakenEvent } from "../approvals/index.ts";
+import { assertionOf } from "../approvals/index.ts";
+import type {
+  DecidedRequest,
+  Delegation,
+  Passkey,
+  ReviewerKey,
+  SignedStatement,
+  TakenEvent,
+} from "../approvals/index.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { LedgerEvent } from "../core/ledger-event.ts";
+import type { LedgerEvent, LedgerFacts } from "../core/ledger-event.ts";
 import type { Channel, Release } from "../core/release.ts";
-import { sha256 } from "../store/index.ts";
+import { digestOf, sha256 } from "../store/index.ts";
 
 export function releaseRegistered(release: Release, by: string, now: Date): LedgerEvent {
   const { digest, document } = release;
@@ -55,9 +63,11 @@ export function approvalDecided(
   signed: SignedStatement,
   reviewer: string,
   now: Date,
+  keysSize?: number,
 ): LedgerEvent {
   const { request, statement, state, capacity } = decided;
   const { mandate } = capacity ?? {};
+  const assertion = assertionOf(signed);
   return {
     log: request.team,
     kind: statement.decision === "approve" ? "approval.approved" : "approval.denied",
@@ -82,6 +92,9 @@ export function approvalDecided(
             delegatedFrom: mandate.from.toISOString(),
             delegatedUntil: mandate.until.toISOString(),
           }),
+      ...(assertion === null ? {} : { kind: "webauthn", assertion: digestOf(assertion) }),
+      // How long the log of people was: what it had of the key by then counted.
+      ...(keysSize === undefined ? {} : { keysSize }),
       // What the request is with this decision: `pending` while its quorum is not met.
       state,
     },
@@ -116,8 +129,8 @@ export function approvalDue(event: TakenEvent, now: Date): LedgerEvent {
   };
 }
 
-/** The log that enrolments of reviewers' keys are in too. */
-const peopleLog = "people";
+/** The log of what is about people, not about teams: reviewers' keys, and delegations. */
+export const peopleLog = "people";
 
 export function delegationChanged(
   kind: "delegation.granted" | "delegation.revoked",
@@ -142,6 +155,58 @@ export function delegationChanged(
       until: until.toISOString(),
       by,
     },
+  };
+}
+
+/** A key that a person has proposed. */
+export function keyProposed(key: ReviewerKey): LedgerEvent {
+  return keyEvent("approver.key.proposed", key, key.addedAt, { addedBy: key.addedBy });
+}
+
+/** From here on the key counts: with who confirmed it, or that nobody had to. */
+export function keyAdded(key: ReviewerKey): LedgerEvent {
+  const { addedBy, confirmedBy, confirmedAt, addedAt, bootstrap } = key;
+  const who: LedgerFacts = bootstrap ? { bootstrap: "true" } : { confirmedBy: confirmedBy ?? "" };
+  return keyEvent("approver.key.added", key, confirmedAt ?? addedAt, { addedBy, ...who });
+}
+
+export function keyRevoked(key: ReviewerKey, by: string, now: Date): LedgerEvent {
+  return keyEvent("approver.key.revoked", key, now, { by });
+}
+
+function keyEvent(
+  kind: "approver.key.proposed" | "approver.key.added" | "approver.key.revoked",
+  key: ReviewerKey,
+  at: Date,
+  who: LedgerFacts,
+): LedgerEvent {
+  const { keyId, principal, publicKey, passkey } = key;
+  const passkeyFacts = passkey === null ? {} : passkeyFactsOf(passkey);
+  return {
+    log: peopleLog,
+    kind,
+    dedupKey: `key/${keyId}/${kind.slice("approver.key.".length)}`,
+    at: at.toISOString(),
+    facts: { keyId, principal, publicKey, kind: key.kind, ...who, ...passkeyFacts },
+  };
+}
+
+/** What its signatures are verified with, and the digests of how it was enrolled. */
+function passkeyFactsOf({
+  credentialId,
+  rpId,
+  origin,
+  aaguid,
+  attestationObject,
+  clientDataJSON,
+}: Passkey): LedgerFacts {
+  return {
+    credentialId,
+    rpId,
+    origin,
+    aaguid,
+    attestation: sha256(attestationObject),
+    enrolment: sha256(clientDataJSON),
   };
 }
 

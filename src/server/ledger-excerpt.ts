@@ -1,9 +1,17 @@
 import type { Digest, RunId } from "../core/ids.ts";
 import type { LedgerExcerpt } from "../core/run-record.ts";
-import { latestCheckpoint, proveInclusion, readKeyedEntries, readRunEntries, unsequenced } from "../ledger/index.ts";
+import {
+  latestCheckpoint,
+  proveInclusion,
+  readKeyedEntries,
+  readRunEntries,
+  unsequenced,
+  unsequencedKeyed,
+} from "../ledger/index.ts";
 import type { SequencedEntry } from "../ledger/index.ts";
 import { executionsOf } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
+import { peopleLog } from "./ledger-events.ts";
 import { sealKey } from "./seal-histories.ts";
 
 /** The run's entries with proofs to the latest checkpoint. Those that it does not cover yet have none. */
@@ -28,6 +36,18 @@ export async function ledgerExcerpt(
     entries: await proven(entries),
     seals: await proven(await readKeyedEntries(tx, run.team, keys)),
   };
+}
+
+/** How these keys were enrolled and revoked, with proofs to the latest checkpoint of the log of people. */
+export async function keysExcerpt(tx: Tx, keyIds: readonly string[], verifierKey: string): Promise<LedgerExcerpt> {
+  const names = keyIds.flatMap((keyId) => [`key/${keyId}/added`, `key/${keyId}/revoked`]);
+  const [checkpoint, entries, waiting] = await Promise.all([
+    latestCheckpoint(tx, peopleLog),
+    readKeyedEntries(tx, peopleLog, names),
+    unsequencedKeyed(tx, peopleLog, names),
+  ]);
+  const proven = await withProofs(tx, peopleLog, entries, checkpoint?.size ?? 0);
+  return { checkpoint: checkpoint?.note ?? null, verifierKey, waiting, entries: proven };
 }
 
 async function withProofs(

@@ -4,14 +4,15 @@ import { ApiError } from "../api/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
-import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
+import type { ApprovalRecord, DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { hasEnded } from "../audit/index.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, executionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
 import { approvalRecords } from "./approval-views.ts";
 import type { Services } from "./dependencies.ts";
-import { ledgerExcerpt } from "./ledger-excerpt.ts";
+import { peopleLog } from "./ledger-events.ts";
+import { keysExcerpt, ledgerExcerpt } from "./ledger-excerpt.ts";
 import { sealRun } from "./seal-histories.ts";
 
 /** What has not been signed by then has no proof in the record, which says so. */
@@ -30,9 +31,9 @@ export async function buildRunRecord(services: Services, run: RunRow): Promise<R
     });
   }
   for (let look = 1; ; look += 1) {
-    await flushed(services, run.team);
+    await Promise.all([flushed(services, run.team), flushed(services, peopleLog)]);
     const { row, stored } = await inSnapshot(services.pool, (tx) => readStored(services, tx, run));
-    if (stored.ledger.waiting > 0 && look < looks) continue;
+    if (stored.ledger.waiting + (stored.keys?.waiting ?? 0) > 0 && look < looks) continue;
     // Read last: what is in the history beyond the snapshot is a step that is under way.
     const histories = await historiesOf(services, row);
     // Unless the run was closed in between: then the history may have its end, and the snapshot must have it too.
@@ -78,8 +79,14 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     policySets: await policySetsOf(tx, decisions),
     payloads: Object.fromEntries(await getPayloads(tx, keys, digests)),
     ledger: excerpt,
+    keys: await keysExcerpt(tx, signersOf(approvals.records), ledger.signerOf(peopleLog).verifierKey),
   };
   return { row: run, stored };
+}
+
+/** The keys that signed, once each. */
+function signersOf(approvals: readonly ApprovalRecord[]): readonly string[] {
+  return [...new Set(approvals.flatMap(({ decisions }) => decisions.map(({ keyId }) => keyId)))];
 }
 
 function headOf(run: RunRow): RunRecord["run"] {

@@ -14,6 +14,7 @@ import { buildHttp } from "./http.ts";
 import { keepTime } from "./keep-time.ts";
 import type { RunEngine } from "./run-engine.ts";
 import { temporalEngine } from "./run-engine.ts";
+import { siteOf } from "./site.ts";
 
 export class ServerError extends CodedError<"port_taken" | "address_unusable"> {}
 
@@ -42,20 +43,20 @@ export function createServer(
   );
   const now = options.now ?? (() => new Date());
   const notify = options.notify ?? notifyOptionsOf({});
-  let listensAt = new URL("http://127.0.0.1/");
   const services: Services = {
     pool,
     keys,
     ledger,
     logger,
     now,
+    site: () => site,
     runs: engine,
     notify,
-    publicUrl: () => notify.publicUrl ?? listensAt,
     deltas,
     stopping: stopping.signal,
     streams: new Set(),
   };
+  let site = siteOf(options.origin ?? "http://localhost", options.virtualAuthenticators === true);
   let built: Promise<FastifyInstance> | undefined;
   let working: Promise<unknown> | undefined;
   const http = () => (built ??= buildHttp(services, options));
@@ -67,7 +68,7 @@ export function createServer(
       await listen(app, host, port);
       const bound = (app.server.address() as AddressInfo).port;
       const url = `http://${host.includes(":") ? `[${host}]` : host}:${bound}`;
-      listensAt = new URL(url);
+      if (options.origin === undefined) site = siteOf(`http://localhost:${bound}`, site.virtualAuthenticators);
       working = Promise.all([
         deliverDecisions(services),
         deliverNotices(services),

@@ -54,7 +54,7 @@ describe("webhooks", () => {
         tool: "refund",
         state: "pending",
         needs: [{ group: "treasury", quorum: 1, policy: "refund/needs-a-person" }],
-        link: `https://ask.example.com/approvals/${approval}`,
+        link: `https://ask.example.com/approve/${approval}`,
       },
     });
     expect(decided).toMatchObject({ type: "approval.decided", data: { approval, state: "denied" } });
@@ -272,7 +272,7 @@ describe("mail", () => {
     expect(mail).toContain("18900");
     expect(page).toContain("&lt;script&gt;");
     expect(page).not.toMatch(/<(script|img)/);
-    expect(page).toContain(`https://ask.example.com/approvals/${approval}`);
+    expect(page).toContain(`https://ask.example.com/approve/${approval}`);
   });
 
   test("an address that the server refuses for good has failed at once; a request that ended meanwhile is not asked about", async () => {
@@ -316,7 +316,7 @@ describe("Slack", () => {
     expect(message.text).toContain("&lt;!channel&gt;");
     expect(posted!.body).not.toContain("<!channel>");
     expect(posted!.body).not.toContain("<https://evil");
-    expect(posted!.body).toContain(`<https://ask.example.com/approvals/${approval}|`);
+    expect(posted!.body).toContain(`<https://ask.example.com/approve/${approval}|`);
     expect(posted!.body).not.toContain("18900");
     expect(posted!.body).not.toMatch(/"(button|actions|action_id)"/);
     revoked = true;

@@ -45,7 +45,7 @@ export const noEngine = {
   isReachable: async () => true,
 } as unknown as RunEngine;
 
-export const loopback = { COUNTERSIGN_NOTIFY_ALLOW: "127.0.0.0/8", COUNTERSIGN_PUBLIC_URL: "https://ask.example.com" };
+export const loopback = { COUNTERSIGN_NOTIFY_ALLOW: "127.0.0.0/8" };
 
 export function serverOn(pool: Pool, databaseUrl: string, notify: NotifyOptions, now?: () => Date) {
   return createServer(
@@ -60,6 +60,7 @@ export function serverOn(pool: Pool, databaseUrl: string, notify: NotifyOptions,
         signerOf: (log) => createSigner(`localhost/ledger/${log}`, new Uint8Array(32).fill(9)),
       },
       logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
+      origin: "https://ask.example.com",
       notify,
       ...(now === undefined ? {} : { now }),
     },

@@ -22,6 +22,7 @@ import type { Json, JsonSchema } from "../../src/core/json.ts";
 import type { RunLimits } from "../../src/core/release.ts";
 import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import type { RunInput } from "../../src/core/run.ts";
+import { appendToOutbox } from "../../src/ledger/index.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import {
   createModelProvider,
@@ -32,6 +33,7 @@ import {
 } from "../../src/providers/index.ts";
 import type { ScriptInput } from "../../src/providers/index.ts";
 import { activatePolicySet, putPrincipal, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
+import { keyAdded } from "../../src/server/index.ts";
 import { createRun, payloadKeysOf, putPayloads, runById, stepsOf } from "../../src/store/index.ts";
 import type { RunRow } from "../../src/store/index.ts";
 import { bundleWorkflows, connectTemporal, startAgentRun, startWorker, wakeRun } from "../../src/temporal/index.ts";
@@ -126,12 +128,13 @@ export async function createWorld(options: {
   async function reviewer(id: string, groups: readonly string[] = ["treasury"]) {
     const privateKey = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" }).toString();
     await putPrincipal(pool, { id, displayName: id, roles: ["reviewer"], groups });
-    const { keyId } = await addReviewerKey(pool, {
+    const { keyId, key } = await addReviewerKey(pool, {
       principal: id,
       publicKey: publicKeyOf(privateKey),
       addedBy: "admin",
       now: new Date(),
     });
+    await appendToOutbox(pool, [keyAdded(key)]);
     const statementFor = (request: ApprovalRequest, decision: "approve" | "deny", reason = ""): ApprovalStatement => ({
       ...statementFacts(request),
       decision,

@@ -172,7 +172,6 @@ describe("what is written", () => {
 test.each([
   [{ COUNTERSIGN_SMTP_URL: "http://mail" }, "COUNTERSIGN_SMTP_URL"],
   [{ COUNTERSIGN_SMTP_URL: "smtp://mail", COUNTERSIGN_SMTP_FROM: "a@b\r\nBcc: c@d" }, "COUNTERSIGN_SMTP_FROM"],
-  [{ COUNTERSIGN_PUBLIC_URL: "ask.example.com" }, "COUNTERSIGN_PUBLIC_URL"],
   [{ COUNTERSIGN_NOTIFY_TIMEOUT_MS: "0" }, "COUNTERSIGN_NOTIFY_TIMEOUT_MS"],
   [{ COUNTERSIGN_NOTIFY_ALLOW: "localhost" }, "localhost"],
 ])("the setting %j is refused by name", (env, name) => {

@@ -2,6 +2,7 @@ import { Option } from "commander";
 import type { Command } from "commander";
 
 import type { ApprovalDetail } from "../../api/index.ts";
+import { codeOf } from "../../core/errors.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
@@ -82,7 +83,9 @@ async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> 
   const detail = await reviewer.showApproval({ params: { approval: id } });
   describe(terminal.say, detail);
   if (detail.state === "pending") {
-    terminal.say(`decide: countersign approvals approve ${id}`);
+    if (detail.requirements.some(({ signed }) => signed !== undefined))
+      terminal.say(`approve with your passkey: ${detail.page}`);
+    else terminal.say(`decide: countersign approvals approve ${id}`);
     terminal.say(`    or: countersign approvals deny ${id} --reason "…"`);
   }
   terminal.result(detail);
@@ -116,8 +119,18 @@ function describeRouting(say: (line: string) => void, { routing, requirements }:
   if (never.length > 0) say(`may not: ${never.join(", ")}`);
 }
 
-function neededText({ quorum, group, orGroups = [] }: ApprovalDetail["requirements"][number]): string {
-  return `${quorum} of ${[group, ...orGroups].join(" or ")}`;
+function neededText({ quorum, group, orGroups = [], signed }: ApprovalDetail["requirements"][number]): string {
+  return `${quorum} of ${[group, ...orGroups].join(" or ")}${signed === undefined ? "" : `, signed with a ${signed}`}`;
+}
+
+/** Whose group a requirement is of, the server knows; where all of them ask for a passkey, no key file can do. */
+function assertKeyWillDo({ requirements, page, state }: ApprovalDetail): void {
+  if (state === "pending" && requirements.every(({ signed }) => signed !== undefined)) throw passkeyNeeded(page);
+}
+
+function passkeyNeeded(page: string): CliError {
+  const text = "the policy takes approvals signed with a passkey only, and this command signs with a key file";
+  return new CliError("passkey_needed", text, { hint: `approve it in a browser: ${page}` });
 }
 
 async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", flags: DecideFlags): Promise<void> {
@@ -125,13 +138,16 @@ async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", fl
   const { readPrivateKey, signDecision } = await import("../sign-decision.ts");
   const detail = await reviewer.showApproval({ params: { approval: id } });
   describe(terminal.json ? terminal.note : terminal.say, detail);
+  if (decision === "approve") assertKeyWillDo(detail);
   const privateKey = readPrivateKey(flags.key ?? cli.connection.keyFile);
   if (flags.yes !== true && !(await terminal.confirm(decision === "approve" ? "Approve this?" : "Deny this?"))) {
     throw new CliError("not_confirmed", "nothing was decided", {
       hint: terminal.interactive ? "answer y to decide" : "read it above, then add --yes",
     });
   }
-  const answer = await signDecision(reviewer, detail, decision, flags.reason, privateKey);
+  const answer = await signDecision(reviewer, detail, decision, flags.reason, privateKey).catch((error: unknown) => {
+    throw codeOf(error) === "passkey_needed" ? passkeyNeeded(detail.page) : error;
+  });
   const word = decision === "approve" ? "approved" : "denied";
   terminal.say(answer.recorded ? `${word} as ${answer.reviewer}` : `you had ${word} it before`);
   if (answer.approval.state === "pending") terminal.say("more people must agree before it happens");

@@ -71,6 +71,7 @@ async function dev({ env, terminal }: Cli, flags: DevFlags): Promise<void> {
 async function describe(say: (line?: string) => void, stack: Stack, home: string): Promise<void> {
   say("\nCountersign is up.");
   say(`  API        ${stack.apiUrl}   (described in ${stack.apiUrl}/openapi.json)`);
+  say(`  passkeys   ${stack.pagesUrl}/approve and ${stack.pagesUrl}/keys, in a browser`);
   if (stack.temporalUiUrl !== undefined) say(`  Temporal   ${stack.temporalUiUrl}`);
   say(`  model      ${stack.model}`);
   say(`  data       ${home}`);

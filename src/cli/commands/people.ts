@@ -41,16 +41,17 @@ export function addPeopleCommands(program: Command): void {
 
 /** Whoever has the database's URL has its owner's rights: this is how the first administrator comes to be. */
 async function add({ env, terminal }: Cli, id: string, { role, group, name, key, person }: AddFlags): Promise<void> {
-  const [{ createPool, migrate }, { addPerson, privateKeyIn, userName }, { publicKeyOf }] = await Promise.all([
+  const [{ createPool, migrate }, { addPerson, userName }, { privateKeyIn }, { publicKeyOf }] = await Promise.all([
     import("../../store/index.ts"),
     import("../people.ts"),
+    import("../key-file.ts"),
     import("../../approvals/index.ts"),
   ]);
   const pool = createPool({ url: databaseUrlOf(env) });
   try {
     await migrate(pool);
     const publicKey = key === undefined ? undefined : publicKeyOf(privateKeyIn(key));
-    const token = await addPerson(
+    const { token, proposed } = await addPerson(
       pool,
       {
         id,
@@ -65,7 +66,19 @@ async function add({ env, terminal }: Cli, id: string, { role, group, name, key,
     terminal.say(`${id} is ${role.join(", ")}${group.length === 0 ? "" : `, in ${group.join(", ")}`}`);
     terminal.say(`token, shown this once: ${token}`);
     if (key !== undefined) terminal.say(`decisions are signed with ${key}: COUNTERSIGN_KEY_FILE=${key}`);
-    terminal.result({ id, roles: role, groups: group, person: person ?? null, token, keyFile: key ?? null });
+    if (proposed !== undefined)
+      terminal.say(
+        `the key counts when an admin, who is somebody else, has confirmed it: countersign keys confirm ${proposed}`,
+      );
+    terminal.result({
+      id,
+      roles: role,
+      groups: group,
+      person: person ?? null,
+      token,
+      keyFile: key ?? null,
+      proposedKey: proposed ?? null,
+    });
   } finally {
     await pool.end();
   }

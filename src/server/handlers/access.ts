@@ -27,7 +27,7 @@ const display = {
 export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "requestAccess" | "showAccessTask"> = {
   async accessMetadata(_request, { services }) {
     return {
-      policy_decision_point: services.publicUrl().href.replace(/\/$/, ""),
+      policy_decision_point: services.site().origin,
       access_evaluation_endpoint: at(services, "access/v1/evaluation"),
       access_request_endpoint: at(services, "access/v1/requests"),
       capabilities: [capability],
@@ -163,5 +163,5 @@ function taskOf(services: Services, request: ApprovalRequest): ResponseOf<"showA
 }
 
 function at(services: Services, path: string): string {
-  return new URL(path, services.publicUrl()).href;
+  return new URL(path, services.site().origin).href;
 }

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 
 import { ApiError } from "../../api/index.ts";
 import {
+  countPasskeyUse,
   decideRequest,
   decisionsOf,
   eventsOf,
@@ -14,17 +15,17 @@ import {
 import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
-import { appendToOutbox } from "../../ledger/index.ts";
+import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { noticesOf } from "../../notify/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { viewOfApproval, viewOfEligibility, viewOfEvents, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
-import { approvalDecided, approvalDue } from "../ledger-events.ts";
+import { approvalDecided, approvalDue, peopleLog } from "../ledger-events.ts";
+import { viewOfNotice } from "../receiver-views.ts";
 
 const eventsShown = 200;
-import { viewOfNotice } from "../receiver-views.ts";
 
 export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
   async listApprovals({ query }, { services }) {
@@ -58,6 +59,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       routing: viewOfEligibility(eligible),
       events: viewOfEvents(events),
       notices: notices.map(viewOfNotice),
+      page: `${services.site().origin}/approve/${request.id}`,
     };
   },
 
@@ -74,7 +76,10 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       const outcome = await decideRequest(tx, body, reviewer, now);
       if (outcome.request.id !== approval)
         throw new ApiError("statement_invalid", "the statement is about another request");
-      if (outcome.recorded) await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, now)]);
+      if (!outcome.recorded) return outcome;
+      if (body.kind === "webauthn") await countPasskeyUse(tx, body.keyId, body);
+      const keysSize = await logSize(tx, peopleLog);
+      await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, now, keysSize)]);
       return outcome;
     });
     const open = decided.state === "pending";

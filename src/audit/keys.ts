@@ -1,0 +1,176 @@
+import { tally } from "../approvals/index.ts";
+import type { LedgerEntry } from "../core/ledger-event.ts";
+import type { ApprovalRecord, LedgerExcerpt, RunRecord } from "../core/run-record.ts";
+import {
+  formatVerifierKey,
+  leafHash,
+  openCheckpoint,
+  parseEntry,
+  parseVerifierKey,
+  verifierKeyOf,
+  verifyInclusion,
+} from "../ledger/proof/index.ts";
+import type { Checkpoint } from "../ledger/proof/index.ts";
+import { voteOf } from "./approvals.ts";
+import { differences } from "./differences.ts";
+import { check, notChecked } from "./report.ts";
+import type { AuditCheck } from "./report.ts";
+
+type Signed = ApprovalRecord["decisions"][number];
+type Placed = { readonly index: number; readonly entry: LedgerEntry };
+
+/** What the log of people says of one key. */
+type KeyEntries = { readonly added: readonly Placed[]; readonly revoked: readonly Placed[] };
+
+const peopleLog = "people";
+
+/**
+ * Whose each signature is: the key's enrolment in the log of people, proved to be in it, by two people or said to be without, before the
+ * decision; and no revocation before the decision, or before a grant that rests on it was used. `verifierKey` is of the run's log: all logs
+ * of a ledger are signed with one key, each under its own name.
+ */
+export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
+  const signers = new Set(record.approvals.flatMap(({ decisions }) => decisions.map(({ keyId }) => keyId)));
+  if (signers.size === 0) return check("keys", "nobody signed anything", []);
+  const { keys } = record;
+  if (keys === undefined) return notChecked("keys", "the record does not say how the keys that signed were enrolled");
+  const { placed, problems, uncovered } = openEntries(keys, peopleKeyOf(verifierKey));
+  if (problems.length === 0 && (uncovered || keys.waiting > 0))
+    return notChecked("keys", "enrolments are not all in the signed log yet; ask again");
+  const byKey = new Map([...signers].map((keyId) => [keyId, entriesOf(placed, keyId)]));
+  const run = runEntries(record);
+  const found = record.approvals.flatMap((request) => [
+    ...request.decisions.flatMap((signed) =>
+      signedProblems(signed, byKey.get(signed.keyId) as KeyEntries, decidedEntry(run, request, signed)).map(
+        (problem) => `${signed.reviewer}'s key on \`${request.id}\`: ${problem}`,
+      ),
+    ),
+    ...usedProblems(request, byKey, run),
+  ]);
+  const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
+  const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
+  return check("keys", detail, [...problems, ...found]);
+}
+
+function peopleKeyOf(verifierKey: string): string {
+  const { name, publicKey } = parseVerifierKey(verifierKey);
+  return formatVerifierKey(verifierKeyOf(name.replace(/[^/]*$/, peopleLog), publicKey));
+}
+
+function openEntries(keys: LedgerExcerpt, verifierKey: string) {
+  const placed: Placed[] = [];
+  const problems: string[] = [];
+  let uncovered = keys.checkpoint === null;
+  try {
+    const checkpoint =
+      keys.checkpoint === null ? undefined : openCheckpoint(keys.checkpoint, parseVerifierKey(verifierKey));
+    for (const { index, leaf, proof } of keys.entries) {
+      const bytes = Buffer.from(leaf, "utf8");
+      const entry = parseEntry(bytes);
+      if (checkpoint === undefined || proof === undefined) uncovered = true;
+      else assertIncluded(checkpoint, index, bytes, proof);
+      if (entry.log === peopleLog) placed.push({ index, entry });
+      else problems.push(`entry ${index} is of log \`${entry.log}\``);
+    }
+  } catch (error) {
+    problems.push(`the log of people: ${error instanceof Error ? error.message : "cannot be read"}`);
+  }
+  return { placed, problems, uncovered };
+}
+
+function assertIncluded(checkpoint: Checkpoint, index: number, leaf: Uint8Array, proof: readonly string[]): void {
+  verifyInclusion({
+    index,
+    size: checkpoint.size,
+    leafHash: leafHash(leaf),
+    proof: proof.map((hash) => Buffer.from(hash, "hex")),
+    root: checkpoint.root,
+  });
+}
+
+function entriesOf(placed: readonly Placed[], keyId: string): KeyEntries {
+  const of = (kind: string): readonly Placed[] =>
+    placed.filter(({ entry }) => entry.kind === kind && entry.facts["keyId"] === keyId);
+  return { added: of("approver.key.added"), revoked: of("approver.key.revoked") };
+}
+
+/** The run's own entries; what cannot be read is the `chain` check's to say. */
+function runEntries(record: RunRecord): readonly LedgerEntry[] {
+  return record.ledger.entries.flatMap(({ leaf }) => {
+    try {
+      return [parseEntry(Buffer.from(leaf, "utf8"))];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function decidedEntry(run: readonly LedgerEntry[], { id }: ApprovalRecord, signed: Signed): LedgerEntry | undefined {
+  const kind = signed.decision === "approve" ? "approval.approved" : "approval.denied";
+  return run.find(
+    (entry) => entry.kind === kind && entry.facts["approval"] === id && entry.facts["reviewer"] === signed.reviewer,
+  );
+}
+
+function signedProblems(
+  signed: Signed,
+  { added: [added, ...others], revoked }: KeyEntries,
+  decided: LedgerEntry | undefined,
+): readonly string[] {
+  if (added === undefined || others.length > 0)
+    return [`it was enrolled ${added === undefined ? 0 : 1 + others.length} times`];
+  const { reviewer, publicKey, passkey } = signed;
+  const { confirmedBy } = added.entry.facts;
+  const isAlone = confirmedBy !== undefined && [reviewer, added.entry.facts["addedBy"]].includes(String(confirmedBy));
+  return [
+    ...differences("its enrolment", added.entry, {
+      principal: reviewer,
+      publicKey,
+      ...(passkey === undefined
+        ? {}
+        : { kind: "webauthn", credentialId: passkey.credentialId, rpId: passkey.rpId, origin: passkey.origin }),
+    }),
+    // Enrolments from before passkeys do not say the kind: all were Ed25519.
+    ...(passkey === undefined && (added.entry.facts["kind"] ?? "ed25519") !== "ed25519"
+      ? ["it was enrolled as a passkey, and signs as a key file"]
+      : []),
+    ...(isAlone ? ["no second person confirmed it"] : []),
+    // A decision that is not in the ledger is the `join` check's to say.
+    ...(decided === undefined || happenedBefore(added, decided) ? [] : ["it was enrolled after it had signed"]),
+    ...(decided !== undefined && revoked.some((entry) => happenedBefore(entry, decided))
+      ? ["it was revoked before it signed"]
+      : []),
+  ];
+}
+
+/** Two logs have no common order but what each decision notes of the other, and what the clock said. */
+function happenedBefore({ index, entry }: Placed, decided: LedgerEntry): boolean {
+  const { keysSize } = decided.facts;
+  return (typeof keysSize === "number" && index < keysSize) || entry.at <= decided.at;
+}
+
+/** A grant that was used must have had enough approvals by keys that were not revoked by then. */
+function usedProblems(
+  request: ApprovalRecord,
+  byKey: ReadonlyMap<string, KeyEntries>,
+  run: readonly LedgerEntry[],
+): readonly string[] {
+  const used = run.find((entry) => entry.kind === "approval.consumed" && entry.facts["approval"] === request.id);
+  if (used === undefined) return [];
+  const holding = request.decisions.filter(
+    ({ decision, keyId }) =>
+      decision === "approve" && byKey.get(keyId)?.revoked.every(({ entry }) => entry.at >= used.at) === true,
+  );
+  const counts = tally(
+    request.requirements,
+    holding.map((signed) => voteOf(request, signed)),
+  );
+  return request.requirements.flatMap((requirement, index) => {
+    const approvals = counts[index] ?? 0;
+    return approvals >= requirement.quorum
+      ? []
+      : [
+          `\`${request.id}\` was used with ${approvals} approvals by keys that were not revoked, of ${requirement.quorum}`,
+        ];
+  });
+}

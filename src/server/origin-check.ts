@@ -1,0 +1,26 @@
+import type { FastifyRequest } from "fastify";
+
+import { ApiError } from "../api/index.ts";
+import type { Site } from "./site.ts";
+
+/**
+ * Refuses what a page of another origin asks to be done, in a browser that says so. A bearer token is never sent by itself, so this is a
+ * second lock: it also stops a page that has got hold of a token. Programs send neither header.
+ */
+export function createOriginCheck(site: () => Site): (request: FastifyRequest) => Promise<void> {
+  return async ({ method, headers }) => {
+    if (method === "GET" || method === "HEAD") return;
+    const { origin } = headers;
+    const elsewhere = headers["sec-fetch-site"] === "cross-site" || headers["sec-fetch-site"] === "same-site";
+    const isOwn = origin === site().origin || isSameHost(origin, headers.host);
+    if (!elsewhere && (origin === undefined || isOwn)) return;
+    throw new ApiError("origin_not_allowed", "the request comes from a page of another origin", {
+      hint: `open ${site().origin} itself; if that is not this server's address, set COUNTERSIGN_ORIGIN`,
+    });
+  };
+}
+
+/** The host check has been made: `host` is a name of this server's. */
+function isSameHost(origin: string | undefined, host: string | undefined): boolean {
+  return origin !== undefined && URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
+}

@@ -1,0 +1,349 @@
+import { createServer as createHttpServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+
+import type { Browser, Page } from "playwright-core";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+
+import { createClient } from "../../src/api/index.ts";
+import type { ApiClient } from "../../src/api/index.ts";
+import { verifyRun } from "../../src/audit/index.ts";
+import type { ApprovalRequest } from "../../src/approvals/index.ts";
+import { createSequencer, createSigner } from "../../src/ledger/index.ts";
+import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
+import type { Role } from "../../src/registry/index.ts";
+import { createServer } from "../../src/server/index.ts";
+import { addAuthenticator, startChromium } from "../support/chromium.ts";
+import type { Authenticator } from "../support/chromium.ts";
+import { createWorld, until } from "../support/world.ts";
+import { countersign, documentOf, errorIn } from "./program.ts";
+
+/** Reviewers in a real browser, with a virtual authenticator; all else is the real thing, as for a run of any agent. */
+const policy = `
+@id("all") permit(principal, action, resource);
+@id("pay-needs-a-passkey") @decision("require_approval") @group("treasury") @signed("passkey") @expires("1h") @reason("payments need a passkey")
+forbid(principal, action == Action::"tool/pay", resource);
+`;
+const hostile = `</pre><script>document.title="owned"</script><img src=x onerror="document.title='owned'">\u202eada`;
+
+let browser: Browser;
+beforeAll(async () => void (browser = await startChromium()));
+afterAll(() => browser?.close());
+
+test("a passkey is enrolled by one and confirmed by another, and approves a run that waits, which goes on", async () => {
+  const { world, url, origin, person } = await createSite();
+  await world.work();
+  const [rita, amir] = [await person("rita", ["reviewer"], ["treasury"]), await person("amir", ["admin"], [])];
+  const run = await world.start();
+  const request = await world.request(run);
+
+  // Rita's browser: she has no passkey yet, and is told what to do.
+  const page = await openPage(`${origin}/approve/${request.id}`);
+  const authenticator = await addAuthenticator(page);
+  await signIn(page, "not a token");
+  await says(page, /valid bearer token/);
+  await signIn(page, rita.token);
+  await page.getByRole("button", { name: "Approve with passkey" }).click();
+  await says(page, /no confirmed passkey/i);
+
+  // What the model wrote is text on the page, to the letter, and nothing of it ran.
+  const shown = (await rita.client.showApproval({ params: { approval: request.id } })).rendered;
+  expect(shown).toContain("onerror");
+  expect(await page.locator("#rendered").textContent()).toBe(shown);
+  expect(await page.locator("#rendered *").count()).toBe(0);
+  expect(await page.title()).toBe("Decide · Countersign");
+
+  // Enrolled with the keyboard alone; not confirmed yet, it is not offered, and what it signs is refused.
+  await page.goto(`${origin}/keys`);
+  await page.keyboard.type(rita.token);
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Enrol a passkey" }).focus();
+  await page.keyboard.press("Enter");
+  await says(page, /waiting for an admin to confirm/);
+  const [key] = (await amir.client.listKeys({ query: { state: "proposed" } })).keys;
+  expect(key).toMatchObject({ principal: "rita", kind: "webauthn", passkey: { origin, rpId: "localhost" } });
+  const early = await assertionIn(page, rita, request, key?.passkey?.credentialId ?? "");
+  const decide = (body: object, as = rita) =>
+    as.client.decideApproval({
+      params: { approval: request.id },
+      body: { ...early, keyId: key?.keyId, ...body } as never,
+    });
+  await expect(decide({})).rejects.toMatchObject({ code: "key_unconfirmed" });
+
+  // An admin confirms it in his own browser.
+  const admins = await openPage(`${origin}/keys`);
+  admins.on("dialog", (dialog) => void dialog.accept());
+  await signIn(admins, amir.token);
+  await admins.getByRole("button", { name: /^Confirm the passkey/ }).click();
+  await says(admins, new RegExp(`Confirmed: ${key?.keyId ?? "?"}`));
+
+  // Who was not verified cannot sign: the authenticator refuses, and its owner is told in words.
+  await page.goto(`${origin}/approve/${request.id}`);
+  await signIn(page, rita.token);
+  await authenticator.verify(false);
+  await page.getByRole("button", { name: "Approve with passkey" }).click();
+  await says(page, /no passkey was used/i);
+  // Nor where the page does not ask for it: then the server refuses.
+  const unverified = await assertionIn(page, rita, request, key?.passkey?.credentialId ?? "", "discouraged");
+  await expect(decide(unverified)).rejects.toMatchObject({
+    code: "signature_invalid",
+    message: expect.stringMatching(/not verified/) as string,
+  });
+  await authenticator.verify(true);
+
+  // A key file does not do, on the command line either.
+  const file = await world.reviewer("rick");
+  await expect(file.decide(request, "approve")).rejects.toMatchObject({ code: "passkey_needed" });
+  expect(await world.states(run)).toEqual(["scripted/test:done", "pay:waiting"]);
+
+  await page.getByRole("button", { name: "Approve with passkey" }).click();
+  await says(page, /Approved as rita/);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await world.states(run)).toEqual(["scripted/test:done", "pay:done", "scripted/test:done"]);
+
+  // Sent again, for this request or for another, it does nothing more.
+  await expect(decide({})).resolves.toMatchObject({ recorded: false });
+  const other = await world.request(await world.start());
+  const replayed = rita.client.decideApproval({
+    params: { approval: other.id },
+    body: { ...early, keyId: key?.keyId ?? "" } as never,
+  });
+  await expect(replayed).rejects.toMatchObject({ code: "statement_invalid" });
+  const { statement } = await assertionIn(page, rita, other, "none");
+  await expect(
+    rita.client.decideApproval({
+      params: { approval: other.id },
+      body: { ...early, statement, keyId: key?.keyId } as never,
+    }),
+  ).rejects.toMatchObject({ code: "signature_invalid", message: expect.stringMatching(/another statement/) as string });
+
+  // All of it is evidence: the record verifies, and stops to where any part of the signature or the enrolment is another.
+  const record = await until(async () => {
+    const found = await amir.client.runRecord({ params: { run } });
+    return found.keys?.entries.every(({ proof }) => proof !== undefined) === true ? found : undefined;
+  });
+  const { verifierKey } = await amir.client.verifierKey({ params: { log: "testers" } });
+  expect(verifyRun(record, verifierKey).checks.filter(({ status }) => status !== "passed")).toEqual([]);
+  const failedBy = (tamper: (record: Mutable) => void): readonly string[] => {
+    const copy = structuredClone(record) as unknown as Mutable;
+    tamper(copy);
+    return verifyRun(copy as never, verifierKey).checks.flatMap((one) => (one.status === "failed" ? [one.name] : []));
+  };
+  expect(failedBy((copy) => (passkeyIn(copy).authenticatorData = passkeyIn(copy).clientDataJSON))).toContain(
+    "approvals",
+  );
+  expect(failedBy((copy) => (passkeyIn(copy).origin = url))).toEqual(expect.arrayContaining(["approvals", "keys"]));
+  // What is kept of the answer and not signed by the passkey is bound by the ledger's entry.
+  expect(failedBy((copy) => (passkeyIn(copy).userHandle = "bWFsbG9yeQ"))).toEqual(["join"]);
+  expect(failedBy((copy) => delete copy.approvals[0]?.decisions[0]?.passkey)).toEqual(
+    expect.arrayContaining(["approvals", "join", "keys"]),
+  );
+  expect(failedBy((copy) => copy.keys.entries.pop())).toEqual(["keys"]);
+});
+
+type Mutable = {
+  approvals: {
+    decisions: { passkey?: Record<"authenticatorData" | "clientDataJSON" | "origin" | "userHandle", string> }[];
+  }[];
+  keys: { entries: unknown[] };
+};
+const passkeyIn = (copy: Mutable) => {
+  const passkey = copy.approvals[0]?.decisions[0]?.passkey;
+  if (passkey === undefined) throw new Error("nobody signed with a passkey");
+  return passkey;
+};
+
+test("another origin can neither frame the pages, nor ask for anything", async () => {
+  const { origin, url, person } = await createSite();
+  const rita = await person("rita", ["reviewer"], ["treasury"]);
+  const evil = await servePage(
+    `<!doctype html><title>evil</title><iframe src="${origin}/keys" allow="publickey-credentials-get *"></iframe>`,
+  );
+  const page = await browser.newPage();
+  onTestFinished(() => page.close());
+  await page.goto(evil);
+  await until(async () => (page.frames().some((frame) => frame.url().startsWith("chrome-error:")) ? true : undefined));
+  expect(page.frames().some((frame) => frame.url().startsWith(origin))).toBe(false);
+
+  // With a stolen token and no preflight needed, a browser still says where the request comes from.
+  const status = await page.evaluate(
+    async ([target, token]) => {
+      const headers = { authorization: `Bearer ${token ?? ""}` };
+      const answer = await fetch(target ?? "", { method: "POST", headers }).catch(() => undefined);
+      return answer?.status ?? "blocked";
+    },
+    [`${origin}/v1/keys/passkey/options`, rita.token],
+  );
+  expect(status).toBe("blocked");
+  for (const [name, value] of [
+    ["origin", evil],
+    ["origin", "null"],
+    ["sec-fetch-site", "same-site"],
+  ] as const) {
+    const answer = await fetch(`${url}/v1/keys/passkey/options`, {
+      method: "POST",
+      headers: { [name]: value, authorization: `Bearer ${rita.token}` },
+    });
+    expect([answer.status, await answer.json()]).toMatchObject([403, { error: { code: "origin_not_allowed" } }]);
+  }
+  for (const path of ["/keys", "/approve", "/pages/keys.js", "/pages/simplewebauthn/index.js"]) {
+    const answer = await fetch(`${url}${path}`);
+    expect(answer.status).toBe(200);
+    const csp = answer.headers.get("content-security-policy") ?? "";
+    expect(csp).toMatch(/default-src 'none'.*frame-ancestors 'none'/);
+    expect(csp).not.toContain("unsafe");
+  }
+  for (const path of ["/pages/tsconfig.json", "/pages/../pages.ts", "/pages/%2e%2e/server.ts", "/approve/apr_no"]) {
+    expect((await fetch(`${url}${path}`)).status).toBe(404);
+  }
+});
+
+test("a passkey of a virtual authenticator, or made in a frame, is not taken", async () => {
+  const { origin, person } = await createSite({ virtualAuthenticators: false });
+  const rita = await person("rita", ["reviewer"], []);
+  const page = await openPage(`${origin}/keys`);
+  const authenticator: Authenticator = await addAuthenticator(page);
+  await signIn(page, rita.token);
+  await page.getByRole("button", { name: "Enrol a passkey" }).click();
+  await says(page, /virtual authenticator/);
+  expect(await authenticator.credentials()).toHaveLength(1);
+  expect((await rita.client.listKeys({})).keys).toEqual([]);
+});
+
+test("the command line proposes, confirms and lists keys, and says where to go with a passkey", async () => {
+  const { world, url, origin, person } = await createSite();
+  await world.work();
+  const [rita, amir] = [await person("rita", ["reviewer"], ["treasury"]), await person("amir", ["admin"], [])];
+  const request = await world.request(await world.start());
+  const command = (who: { readonly token: string }, ...args: string[]) =>
+    countersign([...args, "--json"], {
+      COUNTERSIGN_URL: url,
+      COUNTERSIGN_TOKEN: who.token,
+      COUNTERSIGN_KEY_FILE: join(world.folder, "rita.pem"),
+      COUNTERSIGN_HOME: world.folder,
+    });
+  const enrolled = await command(rita, "keys", "enrol");
+  const { key } = documentOf<{ key: { keyId: string; state: string } }>(enrolled);
+  expect(key.state).toBe("proposed");
+  const [approve, own, unasked] = await Promise.all([
+    command(rita, "approvals", "approve", request.id, "--yes"),
+    command(rita, "keys", "confirm", key.keyId, "--yes"),
+    command(amir, "keys", "confirm", key.keyId),
+  ]);
+  expect([approve.code, errorIn(approve)]).toMatchObject([
+    1,
+    { code: "passkey_needed", hint: expect.stringContaining(`${origin}/approve/${request.id}`) as string },
+  ]);
+  expect([own.code, errorIn(own).code]).toEqual([1, "forbidden"]);
+  expect([unasked.code, errorIn(unasked).code]).toEqual([1, "not_confirmed"]);
+  expect(await command(amir, "keys", "confirm", key.keyId, "--yes")).toMatchObject({ code: 0 });
+  const [listed, revoked] = [
+    await command(amir, "keys", "list", "--state", "active"),
+    await command(rita, "keys", "revoke", key.keyId, "--yes"),
+  ];
+  expect(documentOf(listed)).toMatchObject({ keys: [{ keyId: key.keyId, confirmedBy: "amir" }] });
+  expect(documentOf(revoked)).toMatchObject({ revoked: true, key: { state: "revoked" } });
+});
+
+/** A server with all that a run needs, under an address that browsers make passkeys for. */
+async function createSite({ virtualAuthenticators = true } = {}) {
+  const world = await createWorld({
+    policy,
+    turns: [{ calls: [{ tool: "pay", arguments: { to: hostile, amount_cents: 6_000 } }] }, { text: "done" }],
+  });
+  const originOf = (log: string) => `localhost/ledger/${log}`;
+  const signerOf = (log: string) => createSigner(originOf(log), new Uint8Array(32).fill(9));
+  const errors: unknown[] = [];
+  const sequencer = createSequencer({
+    pool: world.pool,
+    signers: (log) => [signerOf(log)],
+    originOf,
+    onError: (error) => void errors.push(error),
+  });
+  const server = createServer({
+    pool: world.pool,
+    databaseUrl: world.databaseUrl,
+    keys: world.keys,
+    temporal: world.client,
+    taskQueue: world.taskQueue,
+    ledger: { originOf, signerOf, flush: (log) => sequencer.flush(log) },
+    logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
+    virtualAuthenticators,
+  });
+  const { url, port } = await server.start(0);
+  onTestFinished(async () => {
+    await server.stop();
+    expect(errors).toEqual([]);
+  });
+  return {
+    world,
+    url,
+    origin: `http://localhost:${port}`,
+    person: async (id: string, roles: readonly Role[], groups: readonly string[]) => {
+      const token = newToken();
+      await putPrincipal(world.pool, { id, displayName: id, roles, groups }, hashToken(token));
+      return { id, token, client: createClient({ baseUrl: url, token }) };
+    },
+  };
+}
+
+async function openPage(url: string): Promise<Page> {
+  const context = await browser.newContext();
+  onTestFinished(() => context.close());
+  const page = await context.newPage();
+  await page.goto(url);
+  return page;
+}
+
+async function signIn(page: Page, token: string): Promise<void> {
+  await page.getByLabel("Your token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+async function says(page: Page, text: RegExp): Promise<void> {
+  await page.getByRole("status").filter({ hasText: text }).waitFor({ timeout: 20_000 });
+}
+
+/** A signature on an approval, as a page that asks for less would get it. */
+async function assertionIn(
+  page: Page,
+  reviewer: { readonly id: string; readonly client: ApiClient },
+  request: ApprovalRequest,
+  credentialId: string,
+  userVerification: "required" | "discouraged" = "required",
+) {
+  const { statement: facts } = await reviewer.client.showApproval({ params: { approval: request.id } });
+  const { statementText, challengeOf } = await import("../../src/approvals/index.ts");
+  const statement = statementText({
+    ...facts,
+    decision: "approve",
+    reviewer: reviewer.id,
+    reason: "",
+    issuedAt: new Date().toISOString(),
+  });
+  if (credentialId === "none") return { statement };
+  const options = {
+    challenge: challengeOf(statement),
+    rpId: "localhost",
+    userVerification,
+    allowCredentials: [{ id: credentialId, type: "public-key" }],
+  };
+  // As text: what runs in the page is not to be rewritten for here.
+  const signed = await page.evaluate<
+    Record<"credentialId" | "signature" | "authenticatorData" | "clientDataJSON", string>
+  >(
+    `import("/pages/simplewebauthn/index.js")
+       .then(({ startAuthentication }) => startAuthentication({ optionsJSON: ${JSON.stringify(options)} }))
+       .then(({ id, response: { signature, authenticatorData, clientDataJSON } }) =>
+         ({ credentialId: id, signature, authenticatorData, clientDataJSON }))`,
+  );
+  return { kind: "webauthn", statement, ...signed };
+}
+
+async function servePage(html: string): Promise<string> {
+  const server = createHttpServer((_request, response) => response.setHeader("content-type", "text/html").end(html));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  return `http://localhost:${(server.address() as AddressInfo).port}`;
+}

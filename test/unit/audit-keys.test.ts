@@ -1,0 +1,160 @@
+import { describe, expect, test } from "vitest";
+
+import { checkKeys } from "../../src/audit/keys.ts";
+import type { LedgerFacts } from "../../src/core/ledger-event.ts";
+import type { LedgerExcerpt, RunRecord } from "../../src/core/run-record.ts";
+import {
+  createSigner,
+  formatCheckpoint,
+  inclusionProof,
+  leafHash,
+  rootOf,
+  signNote,
+} from "../../src/ledger/proof/index.ts";
+import { canonicalText } from "../../src/store/canonical.ts";
+
+const seed = new Uint8Array(32).fill(9);
+const { verifierKey } = createSigner("localhost/ledger/shop", seed);
+const at = (minute: number) => `2026-01-02T03:${String(minute).padStart(2, "0")}:00.000Z`;
+
+type Entry = { readonly kind: string; readonly at: string; readonly facts: LedgerFacts };
+const leafOf = (log: string, { kind, at: time, facts }: Entry, index: number): string =>
+  canonicalText({ v: 1, kind, log, dedupKey: `${index}`, at: time, facts } as never);
+
+/** The log of people as it would be signed, with a proof for each entry. */
+function excerpt(entries: readonly Entry[], { log = "people", signer = "people" } = {}): LedgerExcerpt {
+  const leaves = entries.map((entry, index) => leafOf(log, entry, index));
+  const hashes = leaves.map((leaf) => leafHash(Buffer.from(leaf)));
+  const { verifierKey: key, ...by } = createSigner(`localhost/ledger/${signer}`, seed);
+  const text = formatCheckpoint({ origin: by.name, size: leaves.length, root: rootOf(hashes) });
+  return {
+    checkpoint: signNote(text, [{ verifierKey: key, ...by }]),
+    verifierKey: key,
+    waiting: 0,
+    entries: leaves.map((leaf, index) => ({
+      index,
+      leaf,
+      proof: inclusionProof(hashes, index).map((hash) => Buffer.from(hash).toString("hex")) as never,
+    })),
+  };
+}
+
+const added = (change: LedgerFacts = {}, minute = 1): Entry => ({
+  kind: "approver.key.added",
+  at: at(minute),
+  facts: {
+    keyId: "k1",
+    principal: "rita",
+    publicKey: "spki",
+    kind: "webauthn",
+    addedBy: "rita",
+    confirmedBy: "amir",
+    credentialId: "c1",
+    rpId: "localhost",
+    origin: "http://localhost",
+    ...change,
+  },
+});
+const revoked = (minute: number): Entry => ({
+  kind: "approver.key.revoked",
+  at: at(minute),
+  facts: { keyId: "k1", principal: "rita", by: "amir" },
+});
+const filler: Entry = { kind: "approver.key.proposed", at: at(0), facts: { keyId: "k0" } };
+const approved = (change: LedgerFacts = {}): Entry => ({
+  kind: "approval.approved",
+  at: at(10),
+  facts: { approval: "apr_1", reviewer: "rita", keyId: "k1", keysSize: 2, ...change },
+});
+const consumed: Entry = { kind: "approval.consumed", at: at(20), facts: { approval: "apr_1" } };
+const passkey = {
+  credentialId: "c1",
+  rpId: "localhost",
+  origin: "http://localhost",
+  authenticatorData: "",
+  clientDataJSON: "",
+};
+
+type Parts = { keys?: LedgerExcerpt | undefined; run?: readonly Entry[]; byFile?: true };
+
+/** A run with one request, that rita approved at 03:10 and that was used at 03:20. */
+function checked({ keys = excerpt([filler, added()]), run = [approved(), consumed], byFile }: Parts = {}) {
+  const signed = {
+    reviewer: "rita",
+    decision: "approve",
+    keyId: "k1",
+    publicKey: "spki",
+    statement: "",
+    signature: "",
+  };
+  const decisions = [{ ...signed, ...(byFile ? {} : { passkey }) }];
+  const requirements = [{ policy: "p", group: "g", quorum: 1, expiresMs: 1, signed: "passkey" }];
+  const entries = run.map((entry, index) => ({ index, leaf: leafOf("shop", entry, index) }));
+  const record = { approvals: [{ id: "apr_1", requirements, decisions }], ledger: { entries }, keys };
+  return checkKeys(record as unknown as RunRecord, verifierKey);
+}
+
+describe("the keys that signed", () => {
+  test("are proved to be their reviewers', by two people, before they signed and not revoked by when it was used", () => {
+    expect(checked()).toMatchObject({ status: "passed", detail: "1 keys enrolled by two people each" });
+    // Revoked later, what was done stands.
+    expect(checked({ keys: excerpt([filler, added(), revoked(21)]) }).status).toBe("passed");
+    // Enrolled in the same minute by another clock: the size of the log tells the order.
+    expect(checked({ keys: excerpt([filler, added({}, 11)]) }).status).toBe("passed");
+  });
+
+  test("are told where nobody but the first person enrolled them", () => {
+    const { confirmedBy: _, ...alone } = added().facts;
+    const bootstrap = { ...added(), facts: { ...alone, bootstrap: "true" } };
+    expect(checked({ keys: excerpt([filler, bootstrap]) })).toMatchObject({
+      status: "passed",
+      detail: "1 keys enrolled, 1 of them without a second person",
+    });
+  });
+
+  test.each<[string, Parts, RegExp]>([
+    ["never enrolled", { keys: excerpt([filler]) }, /enrolled 0 times/],
+    ["enrolled twice", { keys: excerpt([added(), added()]) }, /enrolled 2 times/],
+    ["of somebody else", { keys: excerpt([filler, added({ principal: "rick" })]) }, /`principal` is `rick`/],
+    ["with another public key", { keys: excerpt([filler, added({ publicKey: "other" })]) }, /`publicKey`/],
+    ["for another origin", { keys: excerpt([filler, added({ origin: "http://evil" })]) }, /`origin`/],
+    ["for another site", { keys: excerpt([filler, added({ rpId: "evil" })]) }, /`rpId`/],
+    ["of another credential", { keys: excerpt([filler, added({ credentialId: "c2" })]) }, /`credentialId`/],
+    ["as a key file", { keys: excerpt([filler, added({ kind: "ed25519" })]) }, /`kind`/],
+    ["as a passkey, that signs as a key file", { byFile: true }, /signs as a key file/],
+    ["confirmed by its owner", { keys: excerpt([filler, added({ confirmedBy: "rita" })]) }, /no second person/],
+    ["confirmed by who proposed it", { keys: excerpt([filler, added({ addedBy: "amir" })]) }, /no second person/],
+    ["after it signed", { keys: excerpt([filler, filler, added({}, 11)]) }, /after it had signed/],
+    ["revoked before it signed", { keys: excerpt([filler, added(), revoked(9)]) }, /revoked before it signed/],
+    [
+      "revoked before it signed, by a clock that is ahead",
+      { keys: excerpt([added(), revoked(30)]), run: [approved(), consumed] },
+      /revoked before it signed/,
+    ],
+    ["revoked before the grant was used", { keys: excerpt([filler, added(), revoked(15)]) }, /used with 0 approvals/],
+    ["used where a passkey is wanted, by a key file", { byFile: true }, /used with 0 approvals/],
+    ["in the log of a team", { keys: excerpt([filler, added()], { log: "shop" }) }, /is of log `shop`/],
+    ["under a checkpoint of another log", { keys: excerpt([filler, added()], { signer: "shop" }) }, /log of people/],
+  ])("are refuted: %s", (_, parts, problem) => {
+    const { status, problems } = checked(parts);
+    expect(status).toBe("failed");
+    expect(problems.join("\n")).toMatch(problem);
+  });
+
+  test("are refuted where an entry is not in the tree that was signed", () => {
+    const keys = excerpt([filler, added()]);
+    const forged = leafOf("people", added({ principal: "rita", publicKey: "spki" }, 2), 1);
+    const entries = keys.entries.map((entry, index) => (index === 1 ? { ...entry, leaf: forged } : entry));
+    expect(checked({ keys: { ...keys, entries } })).toMatchObject({ status: "failed" });
+  });
+
+  test("are left open where the log has not signed them yet, or the record is from before", () => {
+    const keys = excerpt([filler, added()]);
+    const { checkpoint: _, ...unsigned } = keys;
+    expect(checked({ keys: { ...unsigned, checkpoint: null } }).status).toBe("incomplete");
+    expect(checked({ keys: { ...excerpt([filler]), waiting: 1 } }).status).toBe("incomplete");
+    const record = { approvals: [{ decisions: [{ keyId: "k1" }] }], ledger: { entries: [] } };
+    expect(checkKeys(record as unknown as RunRecord, verifierKey).status).toBe("incomplete");
+    expect(checkKeys({ ...record, approvals: [] } as unknown as RunRecord, verifierKey).status).toBe("passed");
+  });
+});
