@@ -122,7 +122,7 @@ export type Table = {
    * The votes that hold of those who approved, from the record alone: whoever is barred, then or now, has none, nor has a delegate whose
    * delegation was not in force for this request when they decided.
    */
-  votes(approved: ReadonlySet<string>): readonly Vote[];
+  readonly votes: (approved: ReadonlySet<string>) => readonly Vote[];
 };
 
 /** `subject`: the names of whom the run acts for, where they are at hand. */
