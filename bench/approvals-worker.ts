@@ -82,6 +82,8 @@ async function main({ servers, taskQueue, key, maxCachedWorkflows }: WorkerOptio
     if (message === "measure") process.send?.(memory());
     else void worker.stop().then(() => process.exit(0));
   });
+  // The bench was ended: nobody else would end this.
+  process.on("disconnect", () => process.exit(1));
   process.send?.(memory());
 }
 

@@ -120,10 +120,10 @@ export type Table = {
   readonly capacities: readonly StoredCapacity[];
   readonly barred: readonly Barred[];
   /**
-   * The votes that hold of those who approved, each with how it was signed, from the record alone: whoever is barred, then or now, has none, nor has a delegate whose
-   * delegation was not in force for this request when they decided.
+   * The votes that hold of those who approved, each with how it was signed, from the record alone: whoever is barred, then or now, has
+   * none, nor has a delegate whose delegation was not in force for this request when they decided.
    */
-  votes(approved: ReadonlyMap<string, KeyKind>): readonly Vote[];
+  readonly votes: (approved: ReadonlyMap<string, KeyKind>) => readonly Vote[];
 };
 
 /** `subject`: the names of whom the run acts for, where they are at hand. */

@@ -217,7 +217,11 @@ test("any sequence of decisions, wake-ups, lapses, changes of groups and keys go
         async (request, commands) => {
           // Each run leaves nothing behind.
           await tx.query("savepoint run");
-          await play(tx, request, delegation, commands, seen).finally(() => tx.query("rollback to savepoint run"));
+          try {
+            await play(tx, request, delegation, commands, seen);
+          } finally {
+            await tx.query("rollback to savepoint run");
+          }
         },
       ),
       { numRuns: 1_000, seed: 20_260_102 },
