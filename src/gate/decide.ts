@@ -34,6 +34,7 @@ import type { Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
 import { createShadow } from "./shadow.ts";
+import type { Shadow } from "./shadow.ts";
 import { createDecisionWriter, writeDecision } from "./write-decisions.ts";
 import type { DecisionToRecord } from "./write-decisions.ts";
 
@@ -76,9 +77,11 @@ type Decided =
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string };
 
 /** The end of a step's first half: everything about it is decided and written in one transaction, or nothing is. */
-export function createDecider(options: GateOptions): (request: DecisionRequest) => Promise<Decided> {
+export function createDecider(
+  options: GateOptions,
+  shadow = createShadow(options.pool, options.now),
+): (request: DecisionRequest) => Promise<Decided> {
   const count = createHistoryCounter(options.keys);
-  const shadow = createShadow(options.pool, options.now);
   const writeTogether = createDecisionWriter(options.pool);
   return async (request) => {
     try {
@@ -103,7 +106,7 @@ export function createDecider(options: GateOptions): (request: DecisionRequest) 
 async function prepare(
   options: GateOptions,
   count: HistoryCounter,
-  shadow: ReturnType<typeof createShadow>,
+  shadow: Shadow,
   request: DecisionRequest,
 ): Promise<Deciding> {
   const { run, standing } = request;
@@ -117,7 +120,7 @@ async function prepare(
   const { environment, keys, remote, detector } = options;
   const asked = { run, step: request.step, standing, policySet, policies, at: options.now() };
   const question = { ...asked, environment, remote, detector };
-  return { ...request, ...question, keys, count, beside: (judged) => shadow(question, judged) };
+  return { ...request, ...question, keys, count, beside: (judged) => shadow.beside(question, judged) };
 }
 
 /** Nothing that others write is counted: the decision is written in one trip, and may share it with others. */
