@@ -19,11 +19,12 @@ import { cedarOf, rulesOf, tools } from "./policies/rules.ts";
 import { startPostgresAlone } from "./servers.ts";
 import { inParallel, median } from "./statistics.ts";
 
-const policyCount = 1_000;
+export const policyCount = 1_000;
 const rounds = 5;
 const atOnce = 16;
 const runsPerRound = 64;
-const callsPerRun = 40;
+export const callsPerRun = 40;
+export const team = "support";
 const runsAlone = 4;
 
 /**
@@ -123,7 +124,8 @@ function report(
 /** Whether the tool of an allowed call returns at once, or is left to itself as soon as it may begin. */
 type Effect = "returns" | "never ends";
 
-async function gateSide(url: string) {
+/** The gate of a worker, with its Postgres and its sequencer, and no Temporal. */
+export async function gateSide(url: string) {
   const pool = createPool({ url, max: 20 });
   await migrate(pool);
   const keys = payloadKeysOf(Buffer.alloc(32, 1));
@@ -164,6 +166,8 @@ async function gateSide(url: string) {
   };
 
   return {
+    pool,
+    keys,
     /** A run whose model has asked for all its calls. */
     async prepareRun(): Promise<RunId> {
       const run = await startRun(pool, keys, release);
@@ -204,7 +208,7 @@ async function gateSide(url: string) {
 async function register(pool: Pool): Promise<Release> {
   const release = releaseOfDocument({
     v: 1,
-    team: "support",
+    team,
     agent: "agent_0",
     useCase: "bench",
     riskTier: "limited",
@@ -222,7 +226,7 @@ async function register(pool: Pool): Promise<Release> {
   });
   await registerRelease(pool, release, "bench", new Date());
   const document = { v: 1, policies: rulesOf(policyCount).map(cedarOf) };
-  await activatePolicySet(pool, "support", document as unknown as Json, "bench", new Date());
+  await activatePolicySet(pool, team, document as unknown as Json, "bench", new Date());
   return release;
 }
 
@@ -232,7 +236,7 @@ async function startRun(pool: Pool, keys: PayloadKeys, { digest, document }: Rel
     { prompt: "Send it to alice@example.com, please.", tags: { nonce: id } },
   ]);
   if (input === undefined) throw new Error("no input");
-  const { team, agent, limits } = document;
+  const { agent, limits } = document;
   await createRun(pool, { id, team, agent, release: digest, input, requestedBy: "bench", limits, now: new Date() });
   return id;
 }

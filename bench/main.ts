@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 
 import { benchAgentdojo } from "./agentdojo.ts";
 import { benchApprovals } from "./approvals.ts";
+import { benchBacktest } from "./backtest.ts";
 import { benchGate } from "./gate.ts";
 import { benchPolicy } from "./policy.ts";
 import { benchSteps } from "./steps.ts";
@@ -22,13 +23,14 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   policy: benchPolicy,
   gate: benchGate,
   approvals: benchApprovals,
+  backtest: (print) => benchBacktest(print, file),
   agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools }),
 };
 
 const bench = benches[name];
 if (bench === undefined) {
   process.stderr.write(
-    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
+    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
   );
   process.exit(2);
 }

@@ -22,7 +22,7 @@ export type BudgetStanding = BudgetState & {
 };
 
 /** In which rows of `budget_use u` are locked, wherever several are, and always before the run's. */
-export const lockOrder = "u.agent, u.period desc, u.starts";
+export const lockOrder = "u.team, u.agent, u.period desc, u.starts";
 
 /** SQL of the budgets that hold for a run, as a JSON list. `now` and the rest are SQL themselves. */
 export function budgetsSql(team: string, agent: string, now: string): string {

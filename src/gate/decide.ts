@@ -20,7 +20,7 @@ import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
-import { digestOf, inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
+import { digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { extendBudgets, givenToRun } from "./budgets.ts";
 import { GateError } from "./errors.ts";
@@ -29,12 +29,14 @@ import { createHistoryCounter, lockHistory } from "./history.ts";
 import type { HistoryCounter } from "./history.ts";
 import { denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
-import { decisionEvents, writeDecision } from "./record.ts";
 import { runEvent } from "./run-event.ts";
-import type { DecisionToRecord, Standing } from "./record.ts";
+import type { Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
 import { createShadow } from "./shadow.ts";
+import type { Shadow } from "./shadow.ts";
+import { createDecisionWriter, writeDecision } from "./write-decisions.ts";
+import type { DecisionToRecord } from "./write-decisions.ts";
 
 export type GateOptions = {
   readonly pool: Pool;
@@ -75,15 +77,18 @@ type Decided =
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string };
 
 /** The end of a step's first half: everything about it is decided and written in one transaction, or nothing is. */
-export function createDecider(options: GateOptions): (request: DecisionRequest) => Promise<Decided> {
+export function createDecider(
+  options: GateOptions,
+  shadow = createShadow(options.pool, options.now),
+): (request: DecisionRequest) => Promise<Decided> {
   const count = createHistoryCounter(options.keys);
-  const shadow = createShadow(options.pool, options.now);
+  const writeTogether = createDecisionWriter(options.pool);
   return async (request) => {
     try {
       const deciding = await prepare(options, count, shadow, request);
       const locks = locksFor(deciding);
       const waited = request.standing.state === "waiting" || request.grant !== undefined;
-      if (!waited && locks.length === 0) return await decideAtOnce(options.pool, deciding);
+      if (!waited && locks.length === 0) return await decideAtOnce(options.pool, writeTogether, deciding);
       return await inTransaction(options.pool, async (tx) => {
         await lockHistory(tx, locks);
         return waited ? decideAfterWaiting(tx, deciding) : conclude(tx, deciding, await judge(tx, count, deciding, []));
@@ -101,7 +106,7 @@ export function createDecider(options: GateOptions): (request: DecisionRequest) 
 async function prepare(
   options: GateOptions,
   count: HistoryCounter,
-  shadow: ReturnType<typeof createShadow>,
+  shadow: Shadow,
   request: DecisionRequest,
 ): Promise<Deciding> {
   const { run, standing } = request;
@@ -115,17 +120,21 @@ async function prepare(
   const { environment, keys, remote, detector } = options;
   const asked = { run, step: request.step, standing, policySet, policies, at: options.now() };
   const question = { ...asked, environment, remote, detector };
-  return { ...request, ...question, keys, count, beside: (judged) => shadow(question, judged) };
+  return { ...request, ...question, keys, count, beside: (judged) => shadow.beside(question, judged) };
 }
 
-/** Nothing that others write is counted: the decision's statements go in one trip. */
-async function decideAtOnce(pool: Pool, deciding: Deciding): Promise<Decided> {
+/** Nothing that others write is counted: the decision is written in one trip, and may share it with others. */
+async function decideAtOnce(
+  pool: Pool,
+  writeTogether: ReturnType<typeof createDecisionWriter>,
+  deciding: Deciding,
+): Promise<Decided> {
   const judged = await judge(pool, deciding.count, deciding, []);
   deciding.beside(judged);
   if (judged.decision.outcome === "require_approval")
     return inTransaction(pool, (tx) => askPeople(tx, deciding, judged));
   const record = toRecord(deciding, judged, undefined);
-  await inOneTrip(pool, (tx) => writes(tx, record));
+  await writeTogether(record);
   return decided(record);
 }
 
@@ -241,18 +250,8 @@ async function refuse(
 
 async function write(tx: Tx, deciding: Deciding, judged: Judged, approval: ApprovalId | undefined): Promise<Decided> {
   const record = toRecord(deciding, judged, approval);
-  await Promise.all(writes(tx, record));
+  await writeDecision(tx, record);
   return decided(record);
-}
-
-/** The decision with all that hangs on it; a denial's text is the step's result. Statements that need nothing of each other. */
-function writes(tx: Tx, record: DecisionToRecord): readonly Promise<unknown>[] {
-  const contents = [record.result, record.effective].filter((sealed) => sealed !== undefined);
-  return [
-    ...(contents.length === 0 ? [] : [writeSealed(tx, contents)]),
-    writeDecision(tx, record),
-    appendToOutbox(tx, decisionEvents(record)),
-  ];
 }
 
 function decided({ decision, effective }: DecisionToRecord): Decided {
@@ -307,7 +306,7 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
     amount: amountOf(requirements, judged.effective ?? (step.kind === "tool" ? step.args : {})),
   });
   const record = toRecord(deciding, judged, id);
-  await Promise.all(writes(tx, record));
+  await writeDecision(tx, record);
   await appendToOutbox(tx, [requestedEvent(record, id, sealed.digest, expiresAt, barred)]);
   return { status: "waiting", request: id, expiresAt: expiresAt.getTime() };
 }

@@ -20,6 +20,8 @@ import { createEffects } from "./effects.ts";
 import { asFailure, GateError } from "./errors.ts";
 import type { EffectOutcome, GovernedCall } from "./governed-call.ts";
 import { createResponses } from "./responses.ts";
+import { createShadow } from "./shadow.ts";
+import type { Shadow } from "./shadow.ts";
 import { createSteps } from "./steps.ts";
 import type { StepContext } from "./steps.ts";
 
@@ -32,17 +34,23 @@ const heartbeatMs = 3_000;
  */
 export function createGate(options: GateOptions & { readonly logger: Logger }): ActivityInterceptorsFactory {
   const responses = createResponses(options);
-  const steps = createSteps(options, createDecider(options), createEffects(options, responses), responses);
+  const shadow = createShadow(options.pool, options.now);
+  const steps = createSteps(options, createDecider(options, shadow), createEffects(options, responses), responses);
   const factory: ActivityInterceptorsFactory = (context) => ({ inbound: new Gate(context, steps, options.logger) });
-  gates.add(factory);
+  gates.set(factory, shadow);
   return factory;
 }
 
-const gates = new WeakSet<ActivityInterceptorsFactory>();
+const gates = new WeakMap<ActivityInterceptorsFactory, Shadow>();
 
 /** Whether `factory` is a gate: a worker must have exactly one. */
 export function isGate(factory: ActivityInterceptorsFactory): boolean {
   return gates.has(factory);
+}
+
+/** Writes what a gate still has in hand, once its worker has stopped and before its pool ends. Never throws. */
+export async function settleGate(factory: ActivityInterceptorsFactory): Promise<void> {
+  await gates.get(factory)?.settled();
 }
 
 type StepInput =

@@ -1,6 +1,6 @@
 export type { GateOptions } from "./decide.ts";
 export { GateError } from "./errors.ts";
-export { createGate, isGate } from "./gate.ts";
+export { createGate, isGate, settleGate } from "./gate.ts";
 export { assertGoverned } from "./governed-call.ts";
 export type { EffectOutcome, GovernedCall, GovernedModelCall, GovernedToolCall, RunContext } from "./governed-call.ts";
 export { awaitThaw } from "./freeze.ts";

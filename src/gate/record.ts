@@ -1,20 +1,18 @@
 import type { StepKind } from "../core/action.ts";
-import { exhausted, noAmounts, periodStart } from "../core/budget.ts";
-import type { Decision, RunFacts } from "../core/decision.ts";
-import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { TokenUsage } from "../core/money.ts";
 import type { RunStatus } from "../core/run.ts";
-import type { SealedPayload, StepState, Tx } from "../store/index.ts";
-import { budgetFacts, budgetsSql, holdOf, lockOrder, openPeriods } from "./budgets.ts";
+import type { Pool, StepState, Tx } from "../store/index.ts";
+import { budgetsSql, lockOrder, openPeriods } from "./budgets.ts";
 import type { BudgetStanding } from "./budgets.ts";
 import { GateError } from "./errors.ts";
 import { freezeSql, frozenFailure } from "./freeze.ts";
 import type { Freeze } from "./freeze.ts";
 import type { RunContext } from "./governed-call.ts";
 import { runEvent } from "./run-event.ts";
-import type { ResolvedStep } from "./resolve.ts";
+import { createTogether, isRefused } from "./together.ts";
+import type { DecisionToRecord } from "./write-decisions.ts";
 
 /** What the record says before a step is decided on, read in one round trip. */
 export type Standing = {
@@ -63,6 +61,15 @@ type StandingRow = Omit<Standing, "budgets"> & {
   readonly freeze: Freeze | null;
 };
 
+/** Which step's standing is asked for, and when. */
+type StandingRequest = {
+  readonly run: RunContext;
+  readonly seq: number;
+  readonly kind: StepKind;
+  readonly name: string;
+  readonly now: Date;
+};
+
 /**
  * Throws `unknown_run`, and a failure to try again after where the step is frozen and something could still come of it: also an effect
  * that was allowed is not begun then. Without its `kind`, a model that has the name of a frozen tool is frozen too.
@@ -75,212 +82,94 @@ export async function readStanding(
   now: Date,
   kind: StepKind = "tool",
 ): Promise<Standing> {
-  const { freeze, budgets, ...standing } = await standingRow(tx, run, seq, name, now, kind);
+  return standingOf(tx, { run, seq, kind, name, now }, async (request) => (await standingRows(tx, [request]))[0]);
+}
+
+/** The same; standings that are asked for while others are read go together in one round trip. */
+export function createStandingReader(pool: Pool): (request: StandingRequest) => Promise<Standing> {
+  const together = createTogether<StandingRequest, StandingRow | undefined>({
+    key: ({ run, seq }) => `${run.id}/${seq}`,
+    all: (requests) => standingRows(pool, requests),
+    one: async (request) => (await standingRows(pool, [request]))[0],
+    undone: isRefused,
+  });
+  return (request) => standingOf(pool, request, together);
+}
+
+async function standingOf(
+  tx: Tx,
+  request: StandingRequest,
+  read: (request: StandingRequest) => Promise<StandingRow | undefined>,
+): Promise<Standing> {
+  const { run, now } = request;
+  const row = await read(request);
+  if (row === undefined) throw new GateError("unknown_run", `run \`${run.id}\` is not registered`);
+  const { freeze, budgets, ...standing } = row;
   if (freeze !== null && standing.runStatus === "running" && !isOver(standing.state)) throw frozenFailure(freeze);
   const missing = (budgets ?? []).filter(({ use }) => use === null);
   if (missing.length === 0) return { ...standing, budgets: budgets ?? [] };
   await openPeriods(tx, run.team, missing, now);
-  return readStanding(tx, run, seq, name, now, kind);
+  return standingOf(tx, request, read);
 }
 
 function isOver(state: StepState | null): boolean {
   return state !== null && state !== "waiting" && state !== "intended";
 }
 
-async function standingRow(
+/** In the order of the requests. Scalar look-ups by key, so that no plan ever reads a whole table. */
+async function standingRows(
   tx: Tx,
-  run: RunContext,
-  seq: number,
-  name: string,
-  now: Date,
-  kind: StepKind,
-): Promise<StandingRow> {
-  const { rows } = await tx.query<StandingRow>(
-    `select run.status as "runStatus", run.steps, run.max_steps as "maxSteps", run.spent_micro_usd as "spentMicroUsd",
+  requests: readonly StandingRequest[],
+): Promise<readonly (StandingRow | undefined)[]> {
+  const { rows } = await tx.query<StandingRow & { place: number }>(
+    `select asked.place, run.status as "runStatus", run.steps, run.max_steps as "maxSteps", run.spent_micro_usd as "spentMicroUsd",
        run.held_micro_usd as "heldMicroUsd", run.decisions as "runDecisions", run.max_cost_micro_usd as "maxCostMicroUsd",
        run.spent_tokens as "spentTokens", run.held_tokens as "heldTokens", run.max_tokens as "maxTokens",
        run.spent_calls as "spentCalls", run.held_calls as "heldCalls", run.max_calls as "maxCalls",
-       coalesce(run.watched_until > $5, false) as watched,
-       (select count(*) from step other where other.run = run.id and other.name = $3 and other.seq <> $2
+       coalesce(run.watched_until > asked.at, false) as watched,
+       (select count(*) from step other where other.run = run.id and other.name = asked.name and other.seq <> asked.seq
           and other.state in ('intended', 'done', 'failed', 'unknown')) as "sameName",
-       (select policy_set from policy_activation where team = $4 order by id desc limit 1) as "policySet",
+       (select policy_set from policy_activation where team = asked.team order by id desc limit 1) as "policySet",
        step.state, step.action, step.result, step.kind,
        coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
        last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
        last.policy_set as "lastPolicySet", last.answer as "lastAnswer",
        coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
        (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
-       ${freezeSql("$4", "$6", "$7")} as freeze, ${budgetsSql("$4", "$6", "$5::timestamptz")} as budgets
-     from run
-     left join step on step.run = run.id and step.seq = $2
-     left join principal requester on requester.id = run.requested_by
-     left join lateral (select n, activity, approval, effective, shadow, policy_set, facts #>> '{response,answer}' as answer from decision
-                        where decision.run = run.id and decision.seq = $2
-                        order by n desc limit 1) last on true
-     where run.id = $1`,
-    [run.id, seq, name, run.team, now, run.agent, kind === "model" ? "" : name],
-  );
-  const standing = rows[0];
-  if (standing === undefined) throw new GateError("unknown_run", `run \`${run.id}\` is not registered`);
-  return standing;
-}
-
-export type DecisionToRecord = {
-  readonly run: RunContext;
-  readonly step: ResolvedStep;
-  readonly standing: Standing;
-  readonly decision: Decision;
-  readonly policySet: Digest;
-  readonly facts: RunFacts;
-  readonly request: Digest;
-  readonly activity: string;
-  /** The request that was opened, or the grant that was consumed. */
-  readonly approval: ApprovalId | undefined;
-  /** The arguments that obligations changed the call to. */
-  readonly effective: SealedPayload | undefined;
-  readonly shadow: boolean;
-  /** A denial, as the model will read it. */
-  readonly result: SealedPayload | undefined;
-  readonly now: Date;
-};
-
-/**
- * Writes a decision with its step, what it holds of its budgets and, where it allows, the intent: one statement, all or nothing. Rows are
- * locked in one order everywhere: budgets, run, step. Throws `limit_steps`, `limit_cost` or `run_not_open` where there is no room for
- * it, and `already_recorded` where what it goes by has changed, a freeze or a new budget included; nothing is written then.
- */
-export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> {
-  const { run, step, decision, now } = d;
-  const tool = step.kind === "model" ? undefined : step;
-  const state = stateAfter(decision);
-  const counted = d.standing.state === null ? 1 : 0;
-  const budgets = state === "intended" ? d.standing.budgets : [];
-  // The period that was read is the one to be charged.
-  if (budgets.some(({ starts, period }) => periodStart(period, now).getTime() !== starts)) throw changed();
-  const hold = state === "intended" ? holdOf(step, run) : noAmounts;
-  const written = tx.query(
-    `with locked as materialized (
-       select $4::bigint = 0 or given.max_micro_usd is null
-           or u.spent_micro_usd + u.held_micro_usd + $4::bigint <= given.max_micro_usd + u.extended_micro_usd as has_money,
-         $27::bigint = 0 or given.max_tokens is null
-           or u.spent_tokens + u.held_tokens + $27::bigint <= given.max_tokens + u.extended_tokens as has_tokens,
-         given.max_calls is null or u.spent_calls + u.held_calls + 1 <= given.max_calls + u.extended_calls as has_calls
-       from budget_use u
-       join unnest($26::bigint[], $28::bigint[], $29::bigint[], $30::bigint[]) as given (id, max_micro_usd, max_tokens, max_calls) using (id)
-       order by ${lockOrder} for no key update of u),
-     room as (
-       update run set steps = steps + $3::int, held_micro_usd = held_micro_usd + $4::bigint, held_tokens = held_tokens + $27::bigint,
-         held_calls = held_calls + $37::int, decisions = decisions + 1
-       -- The budgets come first: this is known before the run's row is locked.
-       where cardinality($26::bigint[]) = (select count(*) from locked where has_money and has_tokens and has_calls)
-         and id = $1 and status = 'running' and decisions = $25::int and steps + $3::int <= max_steps
-         and ($4::bigint = 0 or spent_micro_usd + held_micro_usd + $4::bigint <= max_cost_micro_usd)
-         and ($27::bigint = 0 or max_tokens is null or spent_tokens + held_tokens + $27::bigint <= max_tokens)
-         and ($37::int = 0 or max_calls is null or spent_calls + held_calls + $37::int <= max_calls)
-         and $31::bigint = (select coalesce(max(id), 0) from budget_event where team = $32 and agent in ('', $33))
-         and ${freezeSql("$32", "$33", "$34")} is null
-       returning id),
-     held as (
-       update budget_use u set held_micro_usd = u.held_micro_usd + $4::bigint, held_tokens = u.held_tokens + $27::bigint,
-         held_calls = u.held_calls + 1
-       from room where u.id = any($26::bigint[])),
-     placed as (
-       insert into step (run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, result, held_micro_usd,
-                         held_tokens, budgets, decided_at, finished_at)
-       select room.id, $2::int, $5::text, $6::text, $7::text, $8::text, $9::int, $10::int, $11::text, $12::text, $13::text, $4::bigint,
-         $27::bigint, nullif($26::bigint[], '{}'), $14::timestamptz, case when $12::text = 'denied' then $14::timestamptz end from room
-       on conflict (run, seq) do update set state = excluded.state, result = excluded.result, held_micro_usd = excluded.held_micro_usd,
-         held_tokens = excluded.held_tokens, budgets = excluded.budgets, decided_at = excluded.decided_at,
-         finished_at = excluded.finished_at
-         where step.state = 'waiting' and step.action = excluded.action
-       returning run),
-     decided as (
-       insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective,
-                             shadow)
-       select run, $2::int, $15::int, $16::text, $17::text, $18::text, $19::text[], $20::text, $21::jsonb, $22::text, $23::text,
-         $14::timestamptz, $35::text, $36::boolean from placed),
-     intended as (
-       insert into effect (run, seq, idempotency_key, state, intended_at)
-       select run, $2::int, $24::text, 'intended', $14::timestamptz from placed where $12::text = 'intended')
-     -- Nothing placed divides by zero: the whole transaction fails, and needs no look from here.
-     select 1 / count(*) as room from placed`,
+       ${freezeSql("asked.team", "asked.agent", "asked.tool")} as freeze, ${budgetsSql("asked.team", "asked.agent", "asked.at")} as budgets
+     from jsonb_to_recordset($1::jsonb)
+       as asked (place integer, run text, seq integer, name text, team text, agent text, tool text, at timestamptz)
+     cross join lateral (select * from run where id = asked.run limit 1) run
+     left join lateral (select state, action, result, kind from step where step.run = asked.run and step.seq = asked.seq limit 1) step
+       on true
+     left join lateral (select roles, groups from principal where id = run.requested_by limit 1) requester on true
+     left join lateral (select n, activity, approval, effective, shadow, policy_set, facts #>> '{response,answer}' as answer
+                        from decision
+                        where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true`,
     [
-      run.id,
-      step.seq,
-      counted,
-      hold.microUsd,
-      step.kind,
-      step.name,
-      step.actionDigest,
-      step.arguments,
-      tool?.askedBy ?? null,
-      tool?.callIndex ?? null,
-      tool?.callId ?? null,
-      state,
-      d.result?.digest ?? null,
-      now,
-      d.standing.decisions,
-      d.activity,
-      decision.outcome,
-      decision.outcome === "deny" ? decision.code : null,
-      decision.policies.map((reason) => reason.policy),
-      d.policySet,
-      d.facts,
-      d.request,
-      d.approval ?? null,
-      idempotencyKeyOf(run.id, step.seq),
-      d.standing.runDecisions,
-      budgets.map(({ use }) => use),
-      hold.tokens,
-      budgets.map(({ limits }) => limits.microUsd),
-      budgets.map(({ limits }) => limits.tokens),
-      budgets.map(({ limits }) => limits.calls),
-      Math.max(0, ...d.standing.budgets.map(({ event }) => event)),
-      run.team,
-      run.agent,
-      step.kind === "model" ? "" : step.name,
-      d.effective?.digest ?? null,
-      d.shadow,
-      hold.calls,
+      JSON.stringify(
+        requests.map(({ run, seq, kind, name, now }, place) => {
+          // A model that has the name of a frozen tool is not frozen.
+          return {
+            place,
+            run: run.id,
+            seq,
+            name,
+            team: run.team,
+            agent: run.agent,
+            tool: kind === "model" ? "" : name,
+            at: now,
+          };
+        }),
+      ),
     ],
   );
-  await written.catch((error: unknown) => {
-    if (isMadeBefore(error)) throw new GateError("invalid_step", "another step of the run is for the same call");
-    throw codeOf(error) === divisionByZero ? noRoom(d, counted) : error;
-  });
-}
-
-function isMadeBefore(error: unknown): boolean {
-  return error instanceof Error && "constraint" in error && error.constraint === "step_of_call";
+  const found = new Map(rows.map(({ place, ...row }) => [place, row]));
+  return requests.map((_, index) => found.get(index));
 }
 
 /** SQLSTATE of what a statement here does when it found nothing to do. */
 export const divisionByZero = "22012";
-
-function stateAfter(decision: Decision): "intended" | "denied" | "waiting" {
-  switch (decision.outcome) {
-    case "allow":
-      return "intended";
-    case "deny":
-      return "denied";
-    case "require_approval":
-      return "waiting";
-  }
-}
-
-function noRoom({ standing, run, step, decision }: DecisionToRecord, counted: number): GateError {
-  if (standing.runStatus !== "running") return new GateError("run_not_open", `run is ${standing.runStatus}`);
-  if (standing.steps + counted > standing.maxSteps) {
-    return new GateError("limit_steps", `the run has used its ${standing.maxSteps} steps`);
-  }
-  const [first] = decision.outcome === "allow" ? exhausted(budgetFacts(standing, run, step)) : [];
-  // Parallel steps took the room in between, or the step is recorded already: reading again tells.
-  return first === undefined ? changed() : new GateError("limit_cost", first.reason.text);
-}
-
-function changed(): GateError {
-  return new GateError("already_recorded", "the record changed while the step was decided on");
-}
 
 /** The same for every attempt of a step, and for no other. */
 export function idempotencyKeyOf(run: RunId, seq: number): string {

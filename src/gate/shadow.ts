@@ -1,5 +1,8 @@
+import { isDeepStrictEqual } from "node:util";
+
 import { LRUCache } from "lru-cache";
 
+import type { HistoryFact } from "../core/decision.ts";
 import { shadowDecide, verdictOf } from "../policy/index.ts";
 import { activeShadow, addShadowCounts } from "../registry/index.ts";
 import type { PolicyShadow, ShadowCount } from "../registry/index.ts";
@@ -12,14 +15,21 @@ const pauseMs = 1_000;
 /** Decisions of one worker that wait for their candidate; more are counted as skipped. */
 const maxWaiting = 500;
 
+export type Shadow = {
+  /** To be called after a decision. */
+  readonly beside: (question: Question, judged: Judged) => void;
+  /** Ends when every decision so far has been decided beside, and counted in the database. Never throws. */
+  readonly settled: () => Promise<void>;
+};
+
 /**
  * Lets a team's candidate policies decide beside those in force, after a decision is made. Never waits and never throws: what goes wrong is a
- * count. What was counted in the last second before a worker dies is lost.
+ * count. What was counted in the last second is written by `settled`, and lost where a worker dies without it.
  */
-export function createShadow(pool: Pool, now: () => Date): (question: Question, judged: Judged) => void {
+export function createShadow(pool: Pool, now: () => Date): Shadow {
   const shadows = new LRUCache<string, Promise<PolicyShadow | undefined>>({ max: 1_000, ttl: pauseMs });
   const counts = new Map<number, Map<string, ShadowCount>>();
-  let waiting = 0;
+  const waiting = new Set<Promise<void>>();
   let timer: NodeJS.Timeout | undefined;
 
   function shadowOf(team: string): Promise<PolicyShadow | undefined> {
@@ -50,13 +60,15 @@ export function createShadow(pool: Pool, now: () => Date): (question: Question, 
     const { run, step } = question;
     const shadow = await shadowOf(run.team);
     if (shadow === undefined) return;
-    if (waiting > maxWaiting) return add(shadow.id, "skipped", "", step.name);
+    if (waiting.size > maxWaiting) return add(shadow.id, "skipped", "", step.name);
     try {
       const candidate = await policiesFor(pool, shadow.policySet, run);
       const wanted = candidate?.slices.get(actionOf(step))?.history ?? [];
-      // What only the candidate counts was not counted for this decision.
-      if (wanted.some(({ name }) => !Object.hasOwn(judged.facts.history, name)))
-        return add(shadow.id, "error", "", step.name);
+      // What is not counted for the policies in force, or is another fact of the same name, was not counted for this decision.
+      const counted = new Map(question.policies?.history.map((fact) => [fact.name, fact]));
+      const isKnown = (fact: HistoryFact): boolean =>
+        Object.hasOwn(judged.facts.history, fact.name) && isDeepStrictEqual(counted.get(fact.name), fact);
+      if (!wanted.every(isKnown)) return add(shadow.id, "error", "", step.name);
       const actual = verdictOf(judged.policyDecision, judged.effective);
       const { kind, cause } = shadowDecide(candidate, policyRequestOf(run, step, judged.facts), actual);
       add(shadow.id, kind, cause, step.name);
@@ -65,12 +77,18 @@ export function createShadow(pool: Pool, now: () => Date): (question: Question, 
     }
   }
 
-  return (question, judged) => {
-    if (question.step.refusal !== undefined) return;
-    waiting += 1;
-    // After the decision, and not in its way.
-    setImmediate(() => {
-      void decideBeside(question, judged).finally(() => (waiting -= 1));
-    });
+  return {
+    beside(question, judged) {
+      if (question.step.refusal !== undefined) return;
+      // After the decision, and not in its way.
+      const decided = new Promise<void>((resolve) => setImmediate(resolve)).then(() => decideBeside(question, judged));
+      waiting.add(decided);
+      void decided.finally(() => waiting.delete(decided));
+    },
+    async settled() {
+      await Promise.allSettled(waiting);
+      clearTimeout(timer);
+      await write();
+    },
   };
 }

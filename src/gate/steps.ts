@@ -23,7 +23,7 @@ import type { createEffects } from "./effects.ts";
 import { GateError } from "./errors.ts";
 import { isFrozen } from "./freeze.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
-import { readStanding } from "./record.ts";
+import { createStandingReader } from "./record.ts";
 import type { Standing } from "./record.ts";
 import { resolveModelStep, resolveToolStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
@@ -57,6 +57,7 @@ export function createSteps(
   const { cache } = options;
   const conversationOf = createConversations(options.pool, cache);
   const inTurn = createTurns();
+  const readStanding = createStandingReader(options.pool);
 
   async function resolve(run: RunContext, step: StepRequest): Promise<ResolvedStep> {
     if (step.kind === "model") {
@@ -203,7 +204,8 @@ export function createSteps(
     /** What became of an answer that waited for people. */
     readonly responded?: Responded;
   }> {
-    const standing = await readStanding(options.pool, run, step.seq, step.name, options.now(), step.kind);
+    const { seq, kind, name } = step;
+    const standing = await readStanding({ run, seq, kind, name, now: options.now() });
     if (standing.state !== null && standing.action !== step.actionDigest) {
       throw new GateError("invalid_step", `step ${step.seq} is recorded with another action`);
     }

@@ -1,5 +1,6 @@
 export { LedgerError } from "./errors.ts";
-export { appendToOutbox } from "./outbox.ts";
+export { appendToOutbox, outboxRows, outboxSql } from "./outbox.ts";
+export type { OutboxRow } from "./outbox.ts";
 export { proveConsistency, proveInclusion } from "./prove.ts";
 export {
   entryBodies,

@@ -1,3 +1,4 @@
+import type { RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import { CanonicalError, canonicalText } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
@@ -14,20 +15,35 @@ const runBytes = 142;
  */
 export async function appendToOutbox(tx: Tx, events: readonly LedgerEvent[]): Promise<void> {
   if (events.length === 0) return;
-  const texts = events.map(eventText);
-  await tx.query(
-    `insert into ledger_outbox (log, dedup_key, run, event)
+  await tx.query(outboxSql("$1"), [JSON.stringify(outboxRows(events))]);
+}
+
+/** The same as part of a larger statement, for whoever writes what the events tell of: `rows` is SQL for the JSON of what `outboxRows` returns. */
+export function outboxSql(rows: string): string {
+  return `insert into ledger_outbox (log, dedup_key, run, event)
      select log, dedup_key, run, event
-     from unnest($1::text[], $2::text[], $3::text[], $4::text[]) with ordinality as given (log, dedup_key, run, event, place)
+     from rows from (jsonb_to_recordset(${rows}::jsonb) as (log text, dedup_key text, run text, event text)) with ordinality
+       as given (log, dedup_key, run, event, place)
      order by place
-     on conflict (log, dedup_key) do nothing`,
-    [
-      events.map((event) => event.log),
-      events.map((event) => event.dedupKey),
-      events.map((event) => event.run ?? null),
-      texts,
-    ],
-  );
+     on conflict (log, dedup_key) do nothing`;
+}
+
+/** A row of the outbox, to be given as JSON. */
+export type OutboxRow = {
+  readonly log: string;
+  readonly dedup_key: string;
+  readonly run: RunId | undefined;
+  readonly event: string;
+};
+
+/** Throws as `appendToOutbox` does. */
+export function outboxRows(events: readonly LedgerEvent[]): readonly OutboxRow[] {
+  return events.map((event) => ({
+    log: event.log,
+    dedup_key: event.dedupKey,
+    run: event.run,
+    event: eventText(event),
+  }));
 }
 
 /** The entry's canonical JSON, `run` left out: its place in the run is known when it is sequenced. */

@@ -11,6 +11,8 @@ export {
   maxPayloadBytes,
   payloadKeysOf,
   putPayloads,
+  sealedRows,
+  sealedSql,
   sealPayload,
   subjectKey,
   writeSealed,

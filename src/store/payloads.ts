@@ -97,6 +97,23 @@ export async function writeSealed(tx: Tx, sealed: readonly SealedPayload[]): Pro
   return sealed.map((row) => row.digest);
 }
 
+/** The same as part of a larger statement: `rows` is SQL for the JSON of what `sealedRows` returns. */
+export function sealedSql(rows: string): string {
+  return `insert into payload (digest, key_id, nonce, ciphertext)
+    select digest, key_id, decode(nonce, 'base64'), decode(ciphertext, 'base64')
+    from jsonb_to_recordset(${rows}::jsonb) as sealed (digest text, key_id text, nonce text, ciphertext text)
+    order by digest on conflict (digest) do nothing`;
+}
+
+export function sealedRows(sealed: readonly SealedPayload[]): readonly Record<string, string>[] {
+  return sealed.map(({ digest, keyId, nonce, ciphertext }) => ({
+    digest,
+    key_id: keyId,
+    nonce: nonce.toString("base64"),
+    ciphertext: ciphertext.toString("base64"),
+  }));
+}
+
 /** The value stored under `digest`, checked against it. Throws `payload_missing`, `payload_corrupt` or `key_unusable`. */
 export async function getPayload(tx: Tx, keys: PayloadKeys, digest: Digest): Promise<Json> {
   const found = (await getPayloads(tx, keys, [digest])).get(digest);

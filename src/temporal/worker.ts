@@ -9,7 +9,7 @@ import { noFacts } from "../core/decision.ts";
 import type { RunFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { TokenPrice } from "../core/money.ts";
-import { createGate, createRunCache, isGate } from "../gate/index.ts";
+import { createGate, createRunCache, isGate, settleGate } from "../gate/index.ts";
 import type { GovernedModelCall } from "../gate/index.ts";
 import type { DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import type { ModelProvider } from "../providers/index.ts";
@@ -79,6 +79,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     fastLane: options.fastLane ?? true,
     now,
   };
+  const gate = createGate({ ...gateOptions, logger: options.logger });
   const worker = await Worker.create({
     connection,
     namespace: options.temporal.namespace,
@@ -92,7 +93,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
       retrieval: retrievalActivity(options.toolRoots),
       ...lifecycleActivities({ pool, keys: options.keys, cache, bundle: bundle.digest, now }),
     },
-    interceptors: { activity: [createGate({ ...gateOptions, logger: options.logger })] },
+    interceptors: { activity: [gate] },
     // Replays listen to it; a live run must not complain that nobody does.
     sinks: { replay: { scheduled: { fn: () => undefined } } },
     maxConcurrentActivityTaskExecutions: maxConcurrentSteps,
@@ -112,6 +113,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
       if (worker.getState() === "RUNNING") worker.shutdown();
       await running.catch(() => undefined);
       await publisher.drained();
+      await settleGate(gate);
       await connection.close();
       await pool.end();
     }),

@@ -11,10 +11,11 @@ import { budgetFacts, extendBudgets } from "../../src/gate/budgets.ts";
 import { startFlow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { closeRun } from "../../src/gate/lifecycle.ts";
-import { readStanding, writeDecision, writeOutcome } from "../../src/gate/record.ts";
+import { readStanding, writeOutcome } from "../../src/gate/record.ts";
 import type { Standing } from "../../src/gate/record.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
 import { createRunCache } from "../../src/gate/run-cache.ts";
+import { writeDecision } from "../../src/gate/write-decisions.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import {
   activatePolicySet,
@@ -384,7 +385,7 @@ test("an extension lets the step pass and nobody else, and the ledger has it", a
   await extend(b, stepOf(b, 0, 1));
   expect((await used()).extended).toEqual(amounts(0, 0, 1));
   const { rows } = await pool.query<{ event: string }>(
-    "select event from ledger_outbox where log = 'shop' order by id",
+    "select event from ledger_outbox where log = 'shop' and event like '%budget.extended%' order by id",
   );
   const facts = rows.map(({ event }) => JSON.parse(event) as { kind: string; facts: Record<string, unknown> });
   expect(facts.map((one) => [one.kind, one.facts["budget"], one.facts["microUsd"], one.facts["calls"]])).toEqual([

@@ -1,0 +1,280 @@
+import { exhausted, noAmounts, periodStart } from "../core/budget.ts";
+import type { Decision, RunFacts } from "../core/decision.ts";
+import { codeOf } from "../core/errors.ts";
+import type { ApprovalId, Digest } from "../core/ids.ts";
+import { outboxRows, outboxSql } from "../ledger/index.ts";
+import type { OutboxRow } from "../ledger/index.ts";
+import { sealedRows, sealedSql } from "../store/index.ts";
+import type { Pool, SealedPayload, Tx } from "../store/index.ts";
+import { budgetFacts, holdOf, lockOrder } from "./budgets.ts";
+import { GateError } from "./errors.ts";
+import { freezeSql } from "./freeze.ts";
+import type { RunContext } from "./governed-call.ts";
+import { decisionEvents, divisionByZero, idempotencyKeyOf } from "./record.ts";
+import type { Standing } from "./record.ts";
+import type { ResolvedStep } from "./resolve.ts";
+import { createTogether, isRefused } from "./together.ts";
+
+export type DecisionToRecord = {
+  readonly run: RunContext;
+  readonly step: ResolvedStep;
+  readonly standing: Standing;
+  readonly decision: Decision;
+  readonly policySet: Digest;
+  readonly facts: RunFacts;
+  readonly request: Digest;
+  readonly activity: string;
+  /** The request that was opened, or the grant that was consumed. */
+  readonly approval: ApprovalId | undefined;
+  /** The arguments that obligations changed the call to. */
+  readonly effective: SealedPayload | undefined;
+  readonly shadow: boolean;
+  /** A denial, as the model will read it. */
+  readonly result: SealedPayload | undefined;
+  readonly now: Date;
+};
+
+/** What a statement is for: each part that it can do without saves the server its setting up. */
+type Parts = { readonly several: boolean; readonly contents: boolean; readonly budgets: boolean };
+
+/**
+ * One statement, so that a commit needs no other. `$1`: decisions, as `rowOf` makes them, each of another run; `$2`: how many; `$3`: events;
+ * `$4`: contents. What `room` does not join writes what `$1` says, since either all of it is placed, or nothing is written.
+ */
+function writeSql({ several, contents, budgets }: Parts): string {
+  // Contents and budgets come first: this is known before a run's row is locked.
+  const before = [
+    contents ? "(select count(*) from stored) >= 0" : "",
+    budgets ? "not exists (select from short)" : "",
+  ];
+  const ready = before
+    .filter((condition) => condition !== "")
+    .map((condition) => `${condition} and `)
+    .join("");
+  return `
+  with given as materialized (
+    select * from jsonb_to_recordset($1::jsonb) as given (
+      run text, seq integer, n integer, run_decisions integer, counted integer, hold bigint, hold_tokens bigint, hold_calls integer, team text,
+      agent text, tool text, budget_event bigint, budgets jsonb, budget_ids bigint[], kind text, name text, action text,
+      arguments text, asked_by integer, call_index integer, call_id text, state text, result text, at timestamptz,
+      activity text, outcome text, code text, policies text[], policy_set text, facts jsonb, request text, approval text,
+      effective text, shadow boolean, idempotency_key text)),
+  ${contents ? `stored as (${sealedSql("$4")} returning 1),` : ""}
+  ${budgets ? budgetsHeldSql(contents) : ""}
+  ${several ? `owner as materialized (select run.id from run where ${ready} run.id = any(array(select given.run from given)) order by run.id for no key update of run),` : ""}
+  room as (
+    update run set steps = run.steps + given.counted, held_micro_usd = run.held_micro_usd + given.hold,
+      held_tokens = run.held_tokens + given.hold_tokens, held_calls = run.held_calls + given.hold_calls, decisions = run.decisions + 1
+    from given ${several ? "join owner on owner.id = given.run" : ""}
+    where ${several ? "" : ready} run.id = given.run and run.status = 'running' and run.decisions = given.run_decisions
+      and run.steps + given.counted <= run.max_steps
+      and (given.hold = 0 or run.spent_micro_usd + run.held_micro_usd + given.hold <= run.max_cost_micro_usd)
+      and (given.hold_tokens = 0 or run.max_tokens is null
+        or run.spent_tokens + run.held_tokens + given.hold_tokens <= run.max_tokens)
+      and (given.hold_calls = 0 or run.max_calls is null
+        or run.spent_calls + run.held_calls + given.hold_calls <= run.max_calls)
+      and given.budget_event = (select coalesce(max(id), 0) from budget_event where team = given.team and agent in ('', given.agent))
+      and ${freezeSql("given.team", "given.agent", "given.tool")} is null
+    returning given.*),
+  placed as (
+    insert into step (run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, result, held_micro_usd,
+                      held_tokens, budgets, decided_at, finished_at)
+    select run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, result, hold, hold_tokens, budget_ids, at,
+      case when state = 'denied' then at end from room
+    on conflict (run, seq) do update set state = excluded.state, result = excluded.result, held_micro_usd = excluded.held_micro_usd,
+      held_tokens = excluded.held_tokens, budgets = excluded.budgets, decided_at = excluded.decided_at,
+      finished_at = excluded.finished_at
+      where step.state = 'waiting' and step.action = excluded.action
+    returning run),
+  decided as (
+    insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow)
+    select run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow from given),
+  intended as (
+    insert into effect (run, seq, idempotency_key, state, intended_at)
+    select run, seq, idempotency_key, 'intended', at from given where state = 'intended'),
+  told as (${outboxSql("$3")})
+  -- Any that is not placed divides by zero: nothing is written then, and nobody has to look.
+  select 1 / (case when count(*) = $2 then 1 else 0 end) as room from placed`;
+}
+
+function budgetsHeldSql(contents: boolean): string {
+  return `
+  -- What each takes of a budget, with what those before it take.
+  wanted as materialized (
+    select of_budget.*, given.run, given.hold, given.hold_tokens, sum(given.hold) over before as micro_usd,
+      sum(given.hold_tokens) over before as tokens, row_number() over before as calls
+    from given cross join lateral jsonb_to_recordset(given.budgets) as of_budget (
+      id bigint, max_micro_usd bigint, max_tokens bigint, max_calls bigint)
+    window before as (partition by of_budget.id order by given.run)),
+  locked as materialized (
+    select u.* from budget_use u
+    where ${contents ? "(select count(*) from stored) >= 0 and " : ""} u.id = any(array(select id from wanted))
+    order by ${lockOrder} for no key update of u),
+  short as materialized (
+    select from wanted left join locked u using (id)
+    where (u.id is not null
+      and (wanted.hold = 0 or max_micro_usd is null
+        or u.spent_micro_usd + u.held_micro_usd + wanted.micro_usd <= max_micro_usd + u.extended_micro_usd)
+      and (wanted.hold_tokens = 0 or max_tokens is null
+        or u.spent_tokens + u.held_tokens + wanted.tokens <= max_tokens + u.extended_tokens)
+      and (max_calls is null or u.spent_calls + u.held_calls + wanted.calls <= max_calls + u.extended_calls)) is not true),
+  held as (
+    update budget_use u set held_micro_usd = u.held_micro_usd + taken.micro_usd, held_tokens = u.held_tokens + taken.tokens,
+      held_calls = u.held_calls + taken.calls
+    from (select id, sum(hold) as micro_usd, sum(hold_tokens) as tokens, count(*) as calls from wanted group by id) taken
+    where u.id = taken.id),`;
+}
+
+/** A decision ready to be written: whatever can fail for its own reasons has not. */
+type Ready = {
+  readonly decision: DecisionToRecord;
+  readonly row: ReturnType<typeof rowOf>;
+  readonly events: readonly OutboxRow[];
+  readonly contents: readonly SealedPayload[];
+};
+
+function readied(decision: DecisionToRecord): Ready {
+  const contents = [decision.result, decision.effective].filter((sealed) => sealed !== undefined);
+  return { decision, row: rowOf(decision), events: outboxRows(decisionEvents(decision)), contents };
+}
+
+/**
+ * Writes decisions of different runs, each with its step, what it holds of its budgets, its contents, its ledger events and, where it
+ * allows, the intent: one statement, all or nothing. Rows are locked in one order everywhere: contents, budgets, runs, steps. Fails
+ * with a division by zero where any of them has no room, or what it goes by has changed, a freeze or a new budget included.
+ */
+async function write(tx: Tx, all: readonly Ready[]): Promise<void> {
+  const contents = all.flatMap((ready) => ready.contents);
+  const parts = {
+    several: all.length > 1,
+    contents: contents.length > 0,
+    budgets: all.some(({ row }) => row.budgets.length > 0),
+  };
+  await tx.query(writeSql(parts), [
+    JSON.stringify(all.map(({ row }) => row)),
+    all.length,
+    JSON.stringify(all.flatMap(({ events }) => events)),
+    ...(parts.contents ? [JSON.stringify(sealedRows(contents))] : []),
+  ]);
+}
+
+async function writeAlone(tx: Tx, ready: Ready): Promise<void> {
+  try {
+    await write(tx, [ready]);
+  } catch (error) {
+    if (isMadeBefore(error)) throw new GateError("invalid_step", "another step of the run is for the same call");
+    throw codeOf(error) === divisionByZero ? noRoom(ready.decision) : error;
+  }
+}
+
+/**
+ * Writes one decision in the caller's transaction. Throws `limit_steps`, `limit_cost` or `run_not_open` where there is no room for it, and
+ * `already_recorded` where what it goes by has changed; nothing is written then.
+ */
+export async function writeDecision(tx: Tx, decision: DecisionToRecord): Promise<void> {
+  await writeAlone(tx, readied(decision));
+}
+
+/**
+ * The same, each in a transaction of its own or one that it shares with decisions of other runs: they are committed together, and fail
+ * each for itself.
+ */
+export function createDecisionWriter(pool: Pool): (decision: DecisionToRecord) => Promise<void> {
+  const together = createTogether<Ready, void>({
+    key: ({ decision }) => decision.run.id,
+    all: async (ready) => {
+      await write(pool, ready);
+      return [];
+    },
+    one: (ready) => writeAlone(pool, ready),
+    undone: isRefused,
+  });
+  return async (decision) => together(readied(decision));
+}
+
+function rowOf(d: DecisionToRecord) {
+  const { run, step, standing, decision, now } = d;
+  const tool = step.kind === "model" ? undefined : step;
+  const state = stateAfter(decision);
+  const budgets = state === "intended" ? standing.budgets : [];
+  // The period that was read is the one to be charged.
+  if (budgets.some(({ starts, period }) => periodStart(period, now).getTime() !== starts)) throw changed();
+  const hold = state === "intended" ? holdOf(step, run) : noAmounts;
+  return {
+    run: run.id,
+    seq: step.seq,
+    n: standing.decisions,
+    run_decisions: standing.runDecisions,
+    counted: countedOf(d),
+    hold: hold.microUsd,
+    hold_tokens: hold.tokens,
+    hold_calls: hold.calls,
+    team: run.team,
+    agent: run.agent,
+    tool: step.kind === "model" ? "" : step.name,
+    budget_event: Math.max(0, ...standing.budgets.map(({ event }) => event)),
+    budgets: budgets.map(({ use, limits }) => ({
+      id: use,
+      max_micro_usd: limits.microUsd,
+      max_tokens: limits.tokens,
+      max_calls: limits.calls,
+    })),
+    budget_ids: budgets.length === 0 ? null : budgets.map(({ use }) => use),
+    kind: step.kind,
+    name: step.name,
+    action: step.actionDigest,
+    arguments: step.arguments,
+    asked_by: tool?.askedBy,
+    call_index: tool?.callIndex,
+    call_id: tool?.callId,
+    state,
+    result: d.result?.digest,
+    at: now,
+    activity: d.activity,
+    outcome: decision.outcome,
+    code: decision.outcome === "deny" ? decision.code : undefined,
+    policies: decision.policies.map((reason) => reason.policy),
+    policy_set: d.policySet,
+    facts: d.facts,
+    request: d.request,
+    approval: d.approval,
+    effective: d.effective?.digest,
+    shadow: d.shadow,
+    idempotency_key: idempotencyKeyOf(run.id, step.seq),
+  };
+}
+
+/** A step that waited was counted when it was first decided on. */
+function countedOf({ standing }: DecisionToRecord): 0 | 1 {
+  return standing.state === null ? 1 : 0;
+}
+
+function isMadeBefore(error: unknown): boolean {
+  return error instanceof Error && "constraint" in error && error.constraint === "step_of_call";
+}
+
+function stateAfter(decision: Decision): "intended" | "denied" | "waiting" {
+  switch (decision.outcome) {
+    case "allow":
+      return "intended";
+    case "deny":
+      return "denied";
+    case "require_approval":
+      return "waiting";
+  }
+}
+
+function noRoom(d: DecisionToRecord): GateError {
+  const { standing, run, step, decision } = d;
+  if (standing.runStatus !== "running") return new GateError("run_not_open", `run is ${standing.runStatus}`);
+  if (standing.steps + countedOf(d) > standing.maxSteps) {
+    return new GateError("limit_steps", `the run has used its ${standing.maxSteps} steps`);
+  }
+  const [first] = decision.outcome === "allow" ? exhausted(budgetFacts(standing, run, step)) : [];
+  // Parallel steps took the room in between, or the step is recorded already: reading again tells.
+  return first === undefined ? changed() : new GateError("limit_cost", first.reason.text);
+}
+
+function changed(): GateError {
+  return new GateError("already_recorded", "the record changed while the step was decided on");
+}
