@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { approvalContext } from "./approval-context.schema.ts";
 import { approvalId, digest, name, pageSize, principalId, runId, time } from "./common.schema.ts";
 import { approvalStates } from "./vocabulary.ts";
 
@@ -60,6 +61,7 @@ export const approvalDetail = approvalSummary
   .extend({
     rendered: z.string().describe("the action as text, made by the gate and not by the agent"),
     statement: statementTemplate,
+    context: approvalContext,
   })
   .meta({ id: "ApprovalDetail" });
 export type ApprovalDetail = z.output<typeof approvalDetail>;

@@ -7,6 +7,7 @@ export {
   toolDefinition,
 } from "./agents.schema.ts";
 export type { AgentDetail, AgentSummary, RegisteredAgent } from "./agents.schema.ts";
+export type { ApprovalContext } from "./approval-context.schema.ts";
 export { approvalState } from "./approvals.schema.ts";
 export type { ApprovalDetail, ApprovalSummary } from "./approvals.schema.ts";
 export { createClient } from "./client.ts";

@@ -5,7 +5,7 @@ export { checkGrant, consumeGrant } from "./grants.ts";
 export type { GrantCheck } from "./grants.ts";
 export { addReviewerKey, reviewerKey, revokeReviewerKey } from "./keys.ts";
 export type { ReviewerKey } from "./keys.ts";
-export { renderAction } from "./render.ts";
+export { renderAction, renderChange, rendererVersion } from "./render.ts";
 export {
   cancelRequestsOf,
   expireDue,
@@ -17,9 +17,12 @@ export {
   undelivered,
 } from "./requests.ts";
 export type { ApprovalRequest, NewRequest, RequestFilter } from "./requests.ts";
+export { similarDecisions } from "./similar.ts";
+export type { SimilarDecisions } from "./similar.ts";
 export { approvalStates } from "./state.ts";
 export type { ApprovalState } from "./state.ts";
 export { keyIdOf, parseStatement, publicKeyOf, signStatement, statementText, verifyStatement } from "./statement.ts";
 export type { ApprovalStatement } from "./statement.schema.ts";
 export { decisionsOf, statementFacts } from "./stored-decisions.ts";
+export { lookalikeNote, visibleText } from "./visible.ts";
 export type { SignedStatement, StoredDecision } from "./stored-decisions.ts";

@@ -2,6 +2,7 @@ import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import { sha256 } from "../store/canonical.ts";
 import { differences } from "./differences.ts";
+import { renderedProblems } from "./rendered.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
 
@@ -41,10 +42,9 @@ function requestProblems(
     return [`it was requested ${requested === undefined ? 0 : entries.length} times in the ledger`];
   const groups = request.requirements.map(({ group, quorum }) => `${group}:${quorum}`);
   const { seq, action, expiresAt } = request;
-  const rendered = String(requested.facts["rendered"]);
   return [
     ...differences("the request", requested, { seq, action, expiresAt, groups }),
-    ...(rendered in record.payloads ? [] : ["what its reviewers were shown is missing"]),
+    ...renderedProblems(record, request, requested),
     ...signedProblems(request, entries),
     ...stateProblems(request, entries),
   ];

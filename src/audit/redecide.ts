@@ -85,7 +85,7 @@ export function runContextOf(record: RunRecord): RunContext {
 }
 
 function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): readonly string[] {
-  const resolved = resolve(record, run, step);
+  const resolved = resolveStep(record, run, step);
   const problems: string[] = [];
   expect(problems, "action", recorded, step.action, resolved.actionDigest);
   expect(problems, "name", recorded, step.name, resolved.name);
@@ -219,7 +219,7 @@ function unfounded(record: RunRecord, { n, code, approval }: DecisionRecord): re
 }
 
 /** The step's action, worked out again from the recorded contents alone. */
-function resolve(record: RunRecord, run: RunContext, step: StepRecord): ResolvedStep {
+export function resolveStep(record: RunRecord, run: RunContext, step: StepRecord): ResolvedStep {
   if (step.kind === "model") {
     const messages = transcript(record.release.prompt, record.input.prompt, finishedBefore(record, step.seq));
     // The price decides what was held, which is no part of the decision.

@@ -1,5 +1,12 @@
-import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction, requestById } from "../approvals/index.ts";
-import { amountsText, isBudgetPolicy } from "../core/budget.ts";
+import {
+  checkGrant,
+  consumeGrant,
+  expireRequest,
+  openRequest,
+  rendererVersion,
+  requestById,
+} from "../approvals/index.ts";
+import { isBudgetPolicy } from "../core/budget.ts";
 import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
@@ -12,7 +19,7 @@ import { appendToOutbox } from "../ledger/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { digestOf, inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
-import { extendBudgets, givenToRun } from "./budgets.ts";
+import { extendBudgets } from "./budgets.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter, lockHistory } from "./history.ts";
@@ -20,6 +27,7 @@ import type { HistoryCounter } from "./history.ts";
 import { denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
 import { decisionEvents, writeDecision } from "./record.ts";
+import { renderCall } from "./rendered.ts";
 import { runEvent } from "./run-event.ts";
 import type { DecisionToRecord, Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
@@ -258,26 +266,12 @@ export function isShadow(decision: Decision): boolean {
   return decision.outcome === "allow" && (decision.obligations ?? []).some(({ kind }) => kind === "shadow");
 }
 
-/** What reviewers see: the call as it would be made, and what would be given beyond a budget. */
-function renderedOf({ run, step }: Deciding, { effective, exhausted }: Judged): string {
-  const { action } = step;
-  const call = renderAction(effective === undefined ? action : { ...action, arguments: effective });
-  if (exhausted.length === 0) return call;
-  const lines = exhausted.flatMap((one) => [
-    `  ${one.reason.text}`,
-    one.name === "run"
-      ? `  approved, the run's limit grows by ${amountsText(givenToRun(run, one))}`
-      : "  approved, it grows by what this step may take beyond it",
-  ]);
-  return [call, "beyond a budget:", ...lines].join("\n");
-}
-
 async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
   const { run, step, at } = deciding;
   if (judged.decision.outcome !== "require_approval")
     throw new TypeError("only a decision that asks for people opens a request");
   const { requirements } = judged.decision;
-  const sealed = sealPayload(deciding.keys, renderedOf(deciding, judged));
+  const sealed = sealPayload(deciding.keys, renderCall(run, step, judged));
   const expiresAt = new Date(at.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
   await writeSealed(tx, [sealed]);
   const id = await openRequest(tx, {
@@ -306,6 +300,7 @@ function requestedEvent(record: DecisionToRecord, id: ApprovalId, rendered: Dige
     seq: step.seq,
     action: step.actionDigest,
     rendered,
+    renderer: rendererVersion,
     groups: requirements.map((requirement) => `${requirement.group}:${requirement.quorum}`),
     expiresAt: expiresAt.toISOString(),
   });

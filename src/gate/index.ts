@@ -13,6 +13,7 @@ export { answerFacts } from "./response-facts.ts";
 export { exhaustedBy, policyRequestOf, withBudgets } from "./judge.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";
+export { renderCall } from "./rendered.ts";
 export { createRunCache } from "./run-cache.ts";
 export type { RunCache } from "./run-cache.ts";
 export { countRunHistory } from "./run-history.ts";

@@ -1,12 +1,12 @@
 import { Option } from "commander";
 import type { Command } from "commander";
 
-import type { ApprovalDetail } from "../../api/index.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
+import { describeApproval, describeContext } from "../approval-text.ts";
 import { CliError } from "../cli-error.ts";
-import { brief, localTime, safe } from "../terminal.ts";
+import { brief, localTime } from "../terminal.ts";
 import { positive } from "./run.ts";
 
 const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
@@ -75,7 +75,8 @@ async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void
 
 async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> {
   const detail = await reviewer.showApproval({ params: { approval: id } });
-  describe(terminal.say, detail);
+  describeApproval(terminal.say, detail);
+  describeContext(terminal.say, detail.context);
   if (detail.state === "pending") {
     terminal.say(`decide: countersign approvals approve ${id}`);
     terminal.say(`    or: countersign approvals deny ${id} --reason "…"`);
@@ -83,19 +84,11 @@ async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> 
   terminal.result(detail);
 }
 
-function describe(say: (line: string) => void, detail: ApprovalDetail): void {
-  say(`${detail.id}  ${detail.state}, opened ${localTime(detail.openedAt)}, expires ${localTime(detail.expiresAt)}`);
-  for (const line of safe(detail.rendered).trimEnd().split("\n")) say(`  ${line}`);
-  for (const one of detail.requirements) say(`needs ${one.quorum} of ${one.group} (policy ${one.policy})`);
-  for (const one of detail.decidedBy)
-    say(`${one.decision === "approve" ? "approved" : "denied"} by ${one.reviewer} at ${localTime(one.at)}`);
-}
-
 async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", flags: DecideFlags): Promise<void> {
   const { reviewer, terminal } = cli;
   const { readPrivateKey, signDecision } = await import("../sign-decision.ts");
   const detail = await reviewer.showApproval({ params: { approval: id } });
-  describe(terminal.json ? terminal.note : terminal.say, detail);
+  describeApproval(terminal.json ? terminal.note : terminal.say, detail);
   const privateKey = readPrivateKey(flags.key ?? cli.connection.keyFile);
   if (flags.yes !== true && !(await terminal.confirm(decision === "approve" ? "Approve this?" : "Deny this?"))) {
     throw new CliError("not_confirmed", "nothing was decided", {

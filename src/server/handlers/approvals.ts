@@ -8,6 +8,7 @@ import type { ApprovalId } from "../../core/ids.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
+import { contextOf } from "../approval-context.ts";
 import { viewOfApproval, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
@@ -31,14 +32,16 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async showApproval({ params: { approval } }, { services }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    const [decisions, rendered] = await Promise.all([
+    const [decisions, rendered, context] = await Promise.all([
       decisionsOf(pool, request.id),
       getPayload(pool, keys, request.rendered),
+      contextOf(pool, keys, request),
     ]);
     return {
       ...viewOfApproval(request, decisions, services.now()),
       rendered: rendered as string,
       statement: templateOf(request),
+      context,
     };
   },
 
