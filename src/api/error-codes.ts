@@ -15,6 +15,7 @@ export const errorCodes = {
   release_not_found: { status: 404, retryable: false },
   run_not_found: { status: 404, retryable: false },
   approval_not_found: { status: 404, retryable: false },
+  outcome_not_found: { status: 404, retryable: false },
   policy_not_found: { status: 404, retryable: false },
   bundle_not_found: { status: 404, retryable: false },
   entry_not_found: { status: 404, retryable: false },

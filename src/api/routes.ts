@@ -33,6 +33,14 @@ import {
   storedPolicySet,
   teamParams,
 } from "./policies.schema.ts";
+import {
+  listOutcomesQuery,
+  outcomeDetail,
+  outcomePage,
+  outcomeParams,
+  resolveBody,
+  resolvedOutcome,
+} from "./unknown-outcomes.schema.ts";
 import { bundleView, runRecord } from "./record.schema.ts";
 import {
   listRunsQuery,
@@ -210,6 +218,34 @@ export const routes = {
     body: decideBody,
     status: 201,
     response: decidedApproval,
+  },
+  listOutcomes: {
+    method: "GET",
+    path: "/v1/unknown-outcomes",
+    summary: "Calls that may or may not have happened, newest first",
+    access: everyone,
+    query: listOutcomesQuery,
+    status: 200,
+    response: outcomePage,
+  },
+  showOutcome: {
+    method: "GET",
+    path: "/v1/runs/:run/steps/:seq/outcome",
+    summary: "A call whose outcome is unknown, with what a reviewer signs",
+    access: everyone,
+    params: outcomeParams,
+    status: 200,
+    response: outcomeDetail,
+  },
+  resolveOutcome: {
+    method: "POST",
+    path: "/v1/runs/:run/steps/:seq/outcome",
+    summary: "Say with a signed statement whether the call happened",
+    access: ["reviewer"],
+    params: outcomeParams,
+    body: resolveBody,
+    status: 201,
+    response: resolvedOutcome,
   },
 
   activatePolicies: {

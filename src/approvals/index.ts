@@ -16,7 +16,7 @@ export {
   requestById,
   undelivered,
 } from "./requests.ts";
-export type { ApprovalRequest, NewRequest, RequestFilter } from "./requests.ts";
+export type { ApprovalRequest, NewRequest, RequestFilter, Undelivered } from "./requests.ts";
 export { similarDecisions } from "./similar.ts";
 export type { SimilarDecisions } from "./similar.ts";
 export { approvalStates } from "./state.ts";
@@ -24,5 +24,26 @@ export type { ApprovalState } from "./state.ts";
 export { keyIdOf, parseStatement, publicKeyOf, signStatement, statementText, verifyStatement } from "./statement.ts";
 export type { ApprovalStatement } from "./statement.schema.ts";
 export { decisionsOf, statementFacts } from "./stored-decisions.ts";
+export {
+  askAgain,
+  askForOutcome,
+  cancelOutcomesOf,
+  endOutcome,
+  heldResolution,
+  listOutcomes,
+  lockOutcome,
+  markOutcomeTold,
+  outcomeById,
+  outcomesOf,
+  outcomeStates,
+  resolutionFacts,
+  resolvedResult,
+  resolveOutcome,
+  untoldOutcomes,
+} from "./unknown-outcomes.ts";
+export type { UnknownOutcome } from "./unknown-outcomes.ts";
+export { resolutionKind } from "./resolution.schema.ts";
+export type { ResolutionStatement } from "./resolution.schema.ts";
+export { readSigned, signText, textOfSigned, verifyText } from "./signed-text.ts";
 export { lookalikeNote, visibleText } from "./visible.ts";
 export type { SignedStatement, StoredDecision } from "./stored-decisions.ts";

@@ -2,6 +2,7 @@ import { keyIdOf, parseStatement, verifyStatement } from "../approvals/index.ts"
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import type { Approved } from "../policy/index.ts";
 import { check } from "./report.ts";
+import { resolutionProblems } from "./resolutions.ts";
 import type { AuditCheck } from "./report.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
@@ -31,7 +32,11 @@ export function checkApprovals(record: RunRecord): AuditCheck {
       );
   });
   const signatures = record.approvals.reduce((sum, request) => sum + request.decisions.length, 0);
-  return check("approvals", `${signatures} signatures on ${record.approvals.length} requests`, [...problems, ...unmet]);
+  return check("approvals", `${signatures} signatures on ${record.approvals.length} requests`, [
+    ...problems,
+    ...unmet,
+    ...resolutionProblems(record),
+  ]);
 }
 
 /**

@@ -32,6 +32,8 @@ export type RunRecord = {
   readonly steps: readonly StepRecord[];
   readonly decisions: readonly DecisionRecord[];
   readonly approvals: readonly ApprovalRecord[];
+  /** What people said of calls that were interrupted. Absent in records of before there were any. */
+  readonly resolutions?: readonly ResolutionRecord[];
   /** Policy set documents by digest. */
   readonly policySets: Readonly<Record<Digest, Json>>;
   readonly payloads: Readonly<Record<Digest, Json>>;
@@ -94,6 +96,17 @@ export type ApprovalRecord = {
     /** SPKI in base64. */
     readonly publicKey: string;
   }[];
+};
+
+export type ResolutionRecord = {
+  readonly id: ApprovalId;
+  readonly seq: number;
+  readonly reviewer: string;
+  /** The exact bytes that were signed, as text. */
+  readonly statement: string;
+  readonly keyId: string;
+  readonly signature: string;
+  readonly publicKey: string;
 };
 
 /** The run's ledger entries with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */

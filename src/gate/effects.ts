@@ -1,4 +1,6 @@
-import type { ApprovalId, Digest } from "../core/ids.ts";
+import { askForOutcome } from "../approvals/index.ts";
+import type { Waiting } from "../core/contract.ts";
+import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { costOf } from "../core/money.ts";
 import type { TokenUsage } from "../core/money.ts";
@@ -14,6 +16,7 @@ import type { OutcomeToRecord, Standing } from "./record.ts";
 import type { ResolvedModelStep, ResolvedStep, ResolvedToolStep } from "./resolve.ts";
 import type { createResponses } from "./responses.ts";
 import type { StepContext } from "./steps.ts";
+import { settleUnknown } from "./unknown.ts";
 
 /** How often an effect is begun before its failure is final. Attempts in which the gate itself failed do not count. */
 const maxEffectAttempts = 5;
@@ -32,8 +35,8 @@ type EffectRequest = {
 type Performed =
   | { readonly status: "recorded"; readonly result?: { readonly digest: Digest; readonly value: Json } }
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string }
-  /** The model has answered, and people decide on it. */
-  | { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number }
+  /** People decide on what the model answered, or say what became of a call. */
+  | Waiting
   | { readonly status: "superseded" }
   | { readonly status: "again"; readonly code: string; readonly message: string; readonly afterMs?: number };
 
@@ -104,7 +107,10 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
 
   async function unknown(request: EffectRequest, message: string): Promise<Performed> {
     const recorded = await record(request, "unknown", undefined, undefined);
-    return recorded.status === "recorded" ? { status: "halted", code: "outcome_unknown", message } : recorded;
+    if (recorded.status !== "recorded") return recorded;
+    // A person is asked with the record of it, so that none is left without; the run waits for them.
+    const waiting = await settleUnknown(options, request.run, request.step.seq);
+    return waiting?.status === "waiting" ? waiting : { status: "halted", code: "outcome_unknown", message };
   }
 
   /** A tool's failure is told to the model; a model's ends the run. */
@@ -134,7 +140,11 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     const [ended] = await inOneTrip<[boolean, ...unknown[]]>(options.pool, (tx) => {
       const stored = sealed === undefined ? [] : [writeSealed(tx, [sealed])];
       // The same event twice is one entry, so an attempt that comes late adds nothing.
-      return [writeOutcome(tx, outcome), appendToOutbox(tx, [outcomeEvent(outcome)]), ...stored];
+      const written = [writeOutcome(tx, outcome), appendToOutbox(tx, [outcomeEvent(outcome)]), ...stored] as const;
+      // Sent after it: it asks about what was just written.
+      return outcome.state === "unknown"
+        ? [...written, askForOutcome(tx, run.id, step.seq, outcome.now)]
+        : [...written];
     });
     if (!ended) return { status: "superseded" };
     return sealed === undefined

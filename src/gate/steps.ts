@@ -27,6 +27,7 @@ import { resolveModelStep, resolveToolStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { createResponses, Responded } from "./responses.ts";
 import type { EndedStep } from "./run-cache.ts";
+import { settleUnknown } from "./unknown.ts";
 
 export type StepContext = {
   /** Names the Temporal activity, the same for all its attempts. */
@@ -84,12 +85,18 @@ export function createSteps(
   }
 
   /** The reference for what is finished, from the record. */
-  async function finished(run: RunContext, standing: Standing): Promise<StepResult> {
-    if (standing.state === "unknown") return outcomeUnknown;
+  async function finished(run: RunContext, seq: number, standing: Standing): Promise<StepResult> {
+    if (standing.state === "unknown") return (await asked(run, seq)) ?? outcomeUnknown;
     if (standing.kind !== "model") return { status: "done" };
     if (standing.state !== "done") return halted(standing.state === "denied" ? "model_denied" : "model_unavailable");
     if (standing.result === null) throw new GateError("transcript_incomplete", "a finished model step has no result");
     return modelReference(run, (await cache.payload(standing.result)) as unknown as ModelResult);
+  }
+
+  /** People were asked what became of it. */
+  async function asked(run: RunContext, seq: number): Promise<StepResult | undefined> {
+    const settled = await settleUnknown(options, run, seq);
+    return settled?.status === "reconciled" ? { status: "done" } : settled;
   }
 
   function modelReference(run: RunContext, result: ModelResult): ModelStepResult {
@@ -165,7 +172,7 @@ export function createSteps(
     if (decided === undefined) {
       return standing.state === "intended"
         ? act(run, await asDecided(resolved, standing), context, perform, true, standing)
-        : finished(run, standing);
+        : finished(run, resolved.seq, standing);
     }
     switch (decided.status) {
       case "allowed":

@@ -26,6 +26,7 @@ import { ledgerHandlers } from "./handlers/ledger.ts";
 import { policyHandlers } from "./handlers/policies.ts";
 import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
 import { recordHandlers } from "./handlers/records.ts";
+import { outcomeHandlers } from "./handlers/unknown-outcomes.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
 import { addLogResources } from "./log-resources.ts";
@@ -38,6 +39,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...runHandlers,
   ...recordHandlers,
   ...approvalHandlers,
+  ...outcomeHandlers,
   ...policyHandlers,
   ...budgetHandlers,
   ...freezeHandlers,

@@ -4,8 +4,10 @@ import { ApiError } from "../api/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
-import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { hasEnded } from "../audit/index.ts";
+import { outcomesOf } from "../approvals/index.ts";
+import type { UnknownOutcome } from "../approvals/index.ts";
+import type { DecisionRecord, ResolutionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, executionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
@@ -56,13 +58,14 @@ type Stored = {
 async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunRow): Promise<Stored> {
   const run = await runById(tx, id);
   if (run === undefined) throw new ApiError("run_not_found", `no run \`${id}\``);
-  const [release, steps, decisions, approvals, excerpt, input] = await Promise.all([
+  const [release, steps, decisions, approvals, excerpt, input, outcomes] = await Promise.all([
     releaseByDigest(tx, run.release),
     stepsOf(tx, id),
     decisionsOf(tx, id),
     approvalRecords(tx, run),
     ledgerExcerpt(tx, run, ledger.signerOf(team).verifierKey),
     getPayload(tx, keys, run.input),
+    outcomesOf(tx, id),
   ]);
   const answers = decisions.map(({ facts }) => facts.response?.answer ?? null);
   const contents = [run.input, run.result, ...steps.map((step) => step.result), ...answers, ...approvals.rendered];
@@ -75,6 +78,7 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     steps: steps.map(recordOfStep),
     decisions: decisions.map(recordOfDecision),
     approvals: approvals.records,
+    resolutions: outcomes.flatMap(resolutionOf),
     policySets: await policySetsOf(tx, decisions),
     payloads: Object.fromEntries(await getPayloads(tx, keys, digests)),
     ledger: excerpt,
@@ -134,6 +138,13 @@ function recordOfStep(step: StepRow): StepRecord {
     decidedAt: step.decidedAt.toISOString(),
     finishedAt: step.finishedAt?.toISOString() ?? null,
   };
+}
+
+/** Only what the gate has taken over is a part of the run. */
+function resolutionOf({ id, seq, state, resolution }: UnknownOutcome): readonly ResolutionRecord[] {
+  if (resolution === null || state !== "reconciled") return [];
+  const { reviewer, statement, keyId, signature, publicKey } = resolution;
+  return [{ id, seq, reviewer, statement, keyId, signature, publicKey }];
 }
 
 function recordOfDecision({ at, ...decision }: DecisionRow): DecisionRecord {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import type { RunId } from "../../src/core/ids.ts";
 import type { RunStatus } from "../../src/core/run.ts";
-import { cancelRun } from "../../src/temporal/index.ts";
+import { cancelRun, wakeRun } from "../../src/temporal/index.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import { auditOf, problemsOf } from "./running-stack.ts";
@@ -70,8 +70,23 @@ forbid (principal, action == Action::"tool/pay", resource) when { context.input.
   {
     what: "an outcome that nobody knows",
     options: { turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } }] }, done] },
-    status: "failed",
+    status: "cancelled",
     shows: "step.unknown",
+    act: async (world, run) => {
+      await world.unknown(run);
+      await cancelRun(world.client, run);
+    },
+  },
+  {
+    what: "an interrupted call of which somebody said that it happened",
+    options: { turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } }] }, done] },
+    status: "completed",
+    shows: "step.reconciled",
+    act: async (world, run) => {
+      const outcome = await world.unknown(run);
+      await (await world.reviewer("rita")).resolve(outcome, "happened", "I heard it");
+      await wakeRun(world.client, run, outcome.id);
+    },
   },
   {
     what: "no steps left",

@@ -10,12 +10,23 @@ import {
   addReviewerKey,
   decideRequest,
   listRequests,
+  outcomesOf,
   publicKeyOf,
+  resolutionFacts,
+  resolutionKind,
+  resolveOutcome,
   signStatement,
+  signText,
   statementFacts,
   statementText,
+  textOfSigned,
 } from "../../src/approvals/index.ts";
-import type { ApprovalRequest, ApprovalStatement } from "../../src/approvals/index.ts";
+import type {
+  ApprovalRequest,
+  ApprovalStatement,
+  ResolutionStatement,
+  UnknownOutcome,
+} from "../../src/approvals/index.ts";
 import type { HistoryFact } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Json, JsonSchema } from "../../src/core/json.ts";
@@ -31,7 +42,7 @@ import {
 } from "../../src/providers/index.ts";
 import type { ScriptInput } from "../../src/providers/index.ts";
 import { activatePolicySet, putPrincipal, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
-import { createRun, payloadKeysOf, putPayloads, runById, stepsOf } from "../../src/store/index.ts";
+import { createRun, inTransaction, payloadKeysOf, putPayloads, runById, stepsOf } from "../../src/store/index.ts";
 import type { RunRow } from "../../src/store/index.ts";
 import { bundleWorkflows, connectTemporal, startAgentRun, startWorker, wakeRun } from "../../src/temporal/index.ts";
 import type { AgentWorker, AgentWorkerOptions, WorkflowBundle } from "../../src/temporal/index.ts";
@@ -137,6 +148,19 @@ export async function createWorld(options: {
       keyId,
       privateKey,
       statementFor,
+      /** Says in the database only what became of a call: the run is not told. */
+      async resolve(outcome: UnknownOutcome, said: ResolutionStatement["outcome"], reason: string) {
+        const statement = textOfSigned({
+          ...resolutionFacts(outcome),
+          outcome: said,
+          reviewer: id,
+          reason,
+          nonce: Buffer.alloc(16, 1).toString("base64url"),
+          issuedAt: new Date().toISOString(),
+        } as ResolutionStatement);
+        const signed = { statement, signature: signText(resolutionKind.type, statement, privateKey), keyId };
+        return inTransaction(pool, (tx) => resolveOutcome(tx, signed, id, new Date()));
+      },
       /** Decides in the database only: the run is not told. */
       async decide(request: ApprovalRequest, decision: "approve" | "deny", reason = "") {
         const statement = statementText(statementFor(request, decision, reason));
@@ -212,6 +236,11 @@ export async function createWorld(options: {
 
     async request(run: RunId, timeoutMs = 20_000): Promise<ApprovalRequest> {
       return until(async () => (await listRequests(pool, { run, state: "pending", limit: 1 }))[0], timeoutMs);
+    },
+
+    /** The call of a run whose outcome somebody is asked about. */
+    async unknown(run: RunId, timeoutMs = 20_000): Promise<UnknownOutcome> {
+      return until(async () => (await outcomesOf(pool, run))[0], timeoutMs);
     },
 
     /** What a worker in a process of its own needs to be started. */

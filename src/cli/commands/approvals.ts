@@ -7,6 +7,7 @@ import type { Cli } from "../cli.ts";
 import { describeApproval, describeContext } from "../approval-text.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime } from "../terminal.ts";
+import { addResolveCommand, listOpenOutcomes } from "./approvals-resolve.ts";
 import { positive } from "./run.ts";
 
 const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
@@ -43,9 +44,11 @@ export function addApprovalCommands(program: Command): void {
       .option("--yes", "do not ask")
       .action((id: ApprovalId, flags: DecideFlags, command: Command) => decide(cliOf(command), id, decision, flags));
   }
+  addResolveCommand(approvals);
 }
 
-async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void> {
+async function list(cli: Cli, flags: ListFlags): Promise<void> {
+  const { reviewer, terminal } = cli;
   const { state, ...rest } = flags;
   const page = await reviewer.listApprovals({ query: { ...rest, ...(state === "all" ? {} : { state }) } });
   if (page.approvals.length === 0) {
@@ -70,7 +73,9 @@ async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void
     if (page.next !== null) terminal.say(`more: countersign approvals list --cursor ${page.next}`);
     terminal.say("read one: countersign approvals show ID");
   }
-  terminal.result(page);
+  // They are part of the inbox, and few.
+  const outcomes = state === "pending" && rest.cursor === undefined ? await listOpenOutcomes(cli, rest.team) : [];
+  terminal.result({ ...page, outcomes });
 }
 
 async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> {
