@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { approvalContext } from "./approval-context.schema.ts";
-import { approvalId, digest, name, pageSize, principalId, runId, time } from "./common.schema.ts";
+import { approvalId, digest, json, jsonObject, name, pageSize, principalId, runId, time } from "./common.schema.ts";
 import { approvalStates } from "./vocabulary.ts";
 
 export const approvalState = z.enum(approvalStates);
@@ -62,6 +62,13 @@ export const approvalDetail = approvalSummary
     rendered: z.string().describe("the action as text, made by the gate and not by the agent"),
     statement: statementTemplate,
     context: approvalContext,
+    action: json.nullable().describe("exactly what would be done, to hash and to edit; null: it cannot be edited"),
+    editedBy: principalId.nullable().describe("who ended this request by changing the call"),
+    successor: approvalId.nullable().describe("the request that the changed call needed"),
+    editOf: approvalId.nullable().describe("the request whose changed call this is about"),
+    editors: z
+      .array(principalId)
+      .describe("whose changes are in the call: they cannot approve it unless its policy says so"),
   })
   .meta({ id: "ApprovalDetail" });
 export type ApprovalDetail = z.output<typeof approvalDetail>;
@@ -73,6 +80,14 @@ export const decideBody = z.strictObject({
     .max(200)
     .describe("Ed25519 over `countersign/approval/v1`, a newline and the statement's bytes, base64"),
   keyId: z.string().min(1).max(200).describe("SHA-256 of the public key's SPKI bytes"),
+});
+
+export const editBody = decideBody.extend({ arguments: jsonObject.describe("all of the new arguments") });
+export const editedApproval = z.object({
+  approval: approvalSummary,
+  action: digest.describe("of the call as it was changed"),
+  /** Whether the run has been told; if not, it is within seconds. */
+  woken: z.boolean(),
 });
 
 export const decidedApproval = z.object({

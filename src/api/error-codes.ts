@@ -39,6 +39,10 @@ export const errorCodes = {
   policies_invalid: { status: 422, retryable: false },
   /** The team's active policies do not fit the tools of the release. */
   policies_do_not_fit: { status: 422, retryable: false },
+  /** A reviewer's new arguments do not fit the tool. */
+  arguments_invalid: { status: 422, retryable: false },
+  /** Not a tool call, or nothing was changed in it. */
+  not_editable: { status: 422, retryable: false },
   statement_invalid: { status: 422, retryable: false },
   signature_invalid: { status: 422, retryable: false },
   key_unknown: { status: 422, retryable: false },

@@ -1,7 +1,15 @@
 import { z } from "zod";
 
 import { agentDetail, agentSummary, registerAgentBody, registeredAgent } from "./agents.schema.ts";
-import { approvalDetail, approvalPage, decideBody, decidedApproval, listApprovalsQuery } from "./approvals.schema.ts";
+import {
+  approvalDetail,
+  approvalPage,
+  decideBody,
+  decidedApproval,
+  editBody,
+  editedApproval,
+  listApprovalsQuery,
+} from "./approvals.schema.ts";
 import { approvalId, digest, name, runId } from "./common.schema.ts";
 import type { Role } from "./common.schema.ts";
 import { health, whoAmI } from "./health.schema.ts";
@@ -218,6 +226,16 @@ export const routes = {
     body: decideBody,
     status: 201,
     response: decidedApproval,
+  },
+  editApproval: {
+    method: "POST",
+    path: "/v1/approvals/:approval/edits",
+    summary: "Change a call's arguments: the new call is decided on anew",
+    access: ["reviewer"],
+    params: z.object({ approval: approvalId }),
+    body: editBody,
+    status: 201,
+    response: editedApproval,
   },
   listOutcomes: {
     method: "GET",

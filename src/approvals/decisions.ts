@@ -1,4 +1,5 @@
 import type { Tx } from "../store/index.ts";
+import { countedVote, editorCountsFor } from "./editors.ts";
 import { ApprovalError } from "./errors.ts";
 import { reviewerKey } from "./keys.ts";
 import { lockRequest } from "./requests.ts";
@@ -44,10 +45,11 @@ export async function decideRequest(
   assertOpen(request, now);
   const groups = await groupsOf(tx, reviewer);
   assertMayDecide(request, reviewer, groups);
+  if (statement.decision === "approve") assertNotOwnEdit(request, reviewer, groups);
   const votes: readonly Vote[] = [
     ...before.filter((one) => approvalHolds(request, one)),
     { reviewer, decision: statement.decision, groups },
-  ];
+  ].map((vote) => countedVote(request, vote));
   const state = nextState(
     request.state,
     { kind: "decided", decision: statement.decision },
@@ -84,7 +86,7 @@ async function assertSigned(tx: Tx, signed: SignedStatement, reviewer: string): 
   }
 }
 
-function assertOpen(request: ApprovalRequest, now: Date): void {
+export function assertOpen(request: ApprovalRequest, now: Date): void {
   if (request.state !== "pending") throw notPending(request);
   if (now >= request.expiresAt)
     throw new ApprovalError("request_expired", `request expired at ${request.expiresAt.toISOString()}`);
@@ -94,7 +96,7 @@ function notPending(request: ApprovalRequest): ApprovalError {
   return new ApprovalError("request_not_pending", `request is ${request.state}`);
 }
 
-function assertMayDecide(request: ApprovalRequest, reviewer: string, groups: readonly string[]): void {
+export function assertMayDecide(request: ApprovalRequest, reviewer: string, groups: readonly string[]): void {
   if (reviewer === request.requestedBy) {
     throw new ApprovalError("self_approval", "who asked for the run cannot decide on its actions");
   }
@@ -107,7 +109,13 @@ function assertMayDecide(request: ApprovalRequest, reviewer: string, groups: rea
   }
 }
 
-async function groupsOf(tx: Tx, principal: string): Promise<readonly string[]> {
+function assertNotOwnEdit(request: ApprovalRequest, reviewer: string, groups: readonly string[]): void {
+  if (!request.editors.includes(reviewer)) return;
+  if (!groups.some((group) => editorCountsFor(request.requirements, group)))
+    throw new ApprovalError("self_approval", "who changed the call cannot approve it: no policy says that they count");
+}
+
+export async function groupsOf(tx: Tx, principal: string): Promise<readonly string[]> {
   const { rows } = await tx.query<{ groups: string[] }>("select groups from principal where id = $1", [principal]);
   return rows[0]?.groups ?? [];
 }

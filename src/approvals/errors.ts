@@ -14,4 +14,5 @@ export class ApprovalError extends CodedError<
   | "not_in_group"
   | "self_approval"
   | "decided_before"
+  | "nothing_changed"
 > {}

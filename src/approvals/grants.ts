@@ -1,5 +1,6 @@
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
+import { countedVote } from "./editors.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { approvalsFor } from "./state.ts";
@@ -59,7 +60,9 @@ function verified(request: ApprovalRequest, decisions: readonly StoredDecision[]
     return { status: "invalid", reason: "the request is approved although a reviewer declined" };
   }
   if (request.requirements.length === 0) return { status: "invalid", reason: "the request asks for nobody" };
-  const valid = decisions.filter((decision) => approvalHolds(request, decision));
+  const valid = decisions
+    .filter((decision) => approvalHolds(request, decision))
+    .map((decision) => countedVote(request, decision));
   const requirements = request.requirements.map((requirement) => ({
     ...requirement,
     approvals: approvalsFor(requirement, valid),

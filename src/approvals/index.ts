@@ -1,5 +1,18 @@
 export { decideRequest } from "./decisions.ts";
 export type { DecidedRequest } from "./decisions.ts";
+export { editKind } from "./edit.schema.ts";
+export type { EditStatement } from "./edit.schema.ts";
+export {
+  editBehind,
+  editOf,
+  editRequest,
+  editsOf,
+  heldEdit,
+  linkSuccessor,
+  markEditTold,
+  untoldEdits,
+} from "./edits.ts";
+export type { Edit } from "./edits.ts";
 export { ApprovalError } from "./errors.ts";
 export { checkGrant, consumeGrant } from "./grants.ts";
 export type { GrantCheck } from "./grants.ts";

@@ -22,6 +22,8 @@ export type ApprovalRequest = NewRequest & {
   readonly id: ApprovalId;
   readonly state: ApprovalState;
   readonly requestedBy: string;
+  /** Who changed the call that it is about; empty: it is as the agent asked. */
+  readonly editors: readonly string[];
   readonly decidedAt: Date | null;
   readonly consumedAt: Date | null;
 };
@@ -29,7 +31,8 @@ export type ApprovalRequest = NewRequest & {
 const columns = `request.id, request.team, request.run, request.seq, request.action, request.name, request.rendered,
   request.requirements, request.policy_set as "policySet", request.state, request.opened_at as "openedAt",
   request.expires_at as "expiresAt", request.decided_at as "decidedAt", request.consumed_at as "consumedAt",
-  run.requested_by as "requestedBy"`;
+  run.requested_by as "requestedBy",
+  coalesce((select edit.editors from approval_edit edit where edit.successor = request.id), '{}') as editors`;
 
 /** Opens a request. A step has one live request at most: a second one throws SQLSTATE 23505. */
 export async function openRequest(tx: Tx, request: NewRequest): Promise<ApprovalId> {

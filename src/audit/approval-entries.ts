@@ -2,6 +2,7 @@ import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import { sha256 } from "../store/canonical.ts";
 import { differences } from "./differences.ts";
+import { editedProblems } from "./edits.ts";
 import { renderedProblems } from "./rendered.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
@@ -46,6 +47,7 @@ function requestProblems(
     ...differences("the request", requested, { seq, action, expiresAt, groups }),
     ...renderedProblems(record, request, requested),
     ...signedProblems(request, entries),
+    ...editedProblems(record, request, entries),
     ...stateProblems(request, entries),
   ];
 }
@@ -87,6 +89,7 @@ function stateProblems(request: ApprovalRecord, entries: readonly LedgerEntry[])
 
 function stateAfter(entry: LedgerEntry | undefined): string {
   const kind = entry?.kind;
+  if (kind === "approval.edited") return "cancelled";
   if (kind === "approval.consumed" || kind === "approval.expired" || kind === "approval.cancelled")
     return kind.slice("approval.".length);
   return kind === "approval.approved" || kind === "approval.denied" ? String(entry?.facts["state"]) : "pending";

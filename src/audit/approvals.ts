@@ -1,6 +1,7 @@
 import { keyIdOf, parseStatement, verifyStatement } from "../approvals/index.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import type { Approved } from "../policy/index.ts";
+import { editBehind, editProblems } from "./edits.ts";
 import { check } from "./report.ts";
 import { resolutionProblems } from "./resolutions.ts";
 import type { AuditCheck } from "./report.ts";
@@ -35,6 +36,7 @@ export function checkApprovals(record: RunRecord): AuditCheck {
   return check("approvals", `${signatures} signatures on ${record.approvals.length} requests`, [
     ...problems,
     ...unmet,
+    ...editProblems(record),
     ...resolutionProblems(record),
   ]);
 }
@@ -49,7 +51,13 @@ export function grantedApprovals(record: RunRecord, request: ApprovalRecord): re
       .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed) === undefined)
       .map((signed) => signed.reviewer),
   );
-  return request.requirements.map(({ policy, group }) => ({ policy, group, approvals: reviewers.size }));
+  const editors = new Set(editBehind(record, request.id)?.editors);
+  return request.requirements.map(({ policy, group, editorCounts }) => ({
+    policy,
+    group,
+    // Whoever changed the call counts only where the policy says so.
+    approvals: [...reviewers].filter((reviewer) => editorCounts === true || !editors.has(reviewer)).length,
+  }));
 }
 
 function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): string | undefined {
@@ -60,8 +68,9 @@ function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): 
   if (statement.request !== request.id || statement.run !== record.run.id || statement.seq !== request.seq)
     return "it is on another request";
   if (statement.action !== request.action) return "it is on another action";
-  if (!actionsAskedAbout(record, request).includes(request.action))
-    return "the request is on another action than the step";
+  const behind = editBehind(record, request.id);
+  const asked = behind === undefined ? actionsAskedAbout(record, request) : [behind.action];
+  if (!asked.includes(request.action)) return "the request is on another action than the step";
   if (statement.team !== record.run.team || statement.expiresAt !== request.expiresAt) return "it is on other terms";
   if (!record.decisions.some(({ approval, policySet }) => approval === request.id && policySet === statement.policySet))
     return "it is on another policy set than the one that asked";

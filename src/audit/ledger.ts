@@ -174,6 +174,7 @@ function decisionFacts(record: RunRecord, decision: RunRecord["decisions"][numbe
     effective: decision.effective,
     shadow: decision.shadow ? "true" : null,
     answer: decision.facts.response?.answer ?? null,
+    edit: decision.edit ?? null,
   };
 }
 

@@ -34,6 +34,7 @@ import {
 import type { Approved, CompiledPolicies } from "../policy/index.ts";
 import { canonicalText, digestOf } from "../store/canonical.ts";
 import { answerProblems } from "./answers.ts";
+import { editedAgain } from "./edits.ts";
 import { grantedApprovals } from "./approvals.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
@@ -85,11 +86,14 @@ export function runContextOf(record: RunRecord): RunContext {
 }
 
 function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): readonly string[] {
-  const resolved = resolveStep(record, run, step);
+  const asked = resolveStep(record, run, step);
   const problems: string[] = [];
-  expect(problems, "action", recorded, step.action, resolved.actionDigest);
-  expect(problems, "name", recorded, step.name, resolved.name);
-  expect(problems, "arguments", recorded, step.arguments, resolved.arguments);
+  expect(problems, "action", recorded, step.action, asked.actionDigest);
+  expect(problems, "name", recorded, step.name, asked.name);
+  expect(problems, "arguments", recorded, step.arguments, asked.arguments);
+  // What a reviewer made of it is another action, decided on in its place.
+  const { edit = null } = recorded;
+  const resolved = edit === null ? asked : editedAgain(record, asked, edit);
   if (recorded.outcome === "deny" && gateDenials.has(recorded.code ?? ""))
     return [...problems, ...unfounded(record, recorded)];
   if (resolved.refusal !== undefined) {
@@ -115,7 +119,8 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
   const explained = explain(compiled, policyRequestOf(run, resolved, recorded.facts), approved);
   const { request } = explained;
   const decision = withBudgets(explained.decision, exhaustedBy(recorded.facts.budget), approved);
-  const effective = decision.outcome === "deny" ? undefined : explained.effective;
+  const made = explained.effective ?? (edit !== null && resolved.kind === "tool" ? resolved.args : undefined);
+  const effective = decision.outcome === "deny" ? undefined : made;
   expect(
     problems,
     "effective arguments",
@@ -182,7 +187,10 @@ function compiledFor(document: Json, record: RunRecord): CompiledPolicies | unde
 function requirements(wanted: readonly ApprovalRequirement[] | undefined): string | null {
   if (wanted === undefined) return null;
   return list(
-    wanted.map(({ policy, group, quorum, expiresMs }) => `${quorum} of ${group} in ${expiresMs} ms for ${policy}`),
+    wanted.map(({ policy, group, quorum, expiresMs, editorCounts }) => {
+      const editor = editorCounts === true ? " with its editor" : "";
+      return `${quorum} of ${group}${editor} in ${expiresMs} ms for ${policy}`;
+    }),
   );
 }
 

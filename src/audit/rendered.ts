@@ -4,6 +4,7 @@ import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import { exhaustedBy, policyRequestOf, renderCall } from "../gate/index.ts";
 import { compilePolicies, explain, parsePolicySet } from "../policy/index.ts";
 import { digestOf } from "../store/canonical.ts";
+import { editedAgain } from "./edits.ts";
 import { resolveStep, runContextOf } from "./redecide.ts";
 
 /**
@@ -38,9 +39,12 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
   const step = record.steps.find(({ seq }) => seq === request.seq);
   if (decision === undefined || step === undefined) throw new Error("no decision asked for it");
   const run = runContextOf(record);
-  const resolved = resolveStep(record, run, step);
+  const asked = resolveStep(record, run, step);
+  const { edit = null } = decision;
+  const resolved = edit === null ? asked : editedAgain(record, asked, edit);
   const exhausted = exhaustedBy(decision.facts.budget);
-  if (decision.effective === null) return renderCall(run, resolved, { exhausted });
+  if (decision.effective === null || (resolved.kind === "tool" && decision.effective === digestOf(resolved.args)))
+    return renderCall(run, resolved, { exhausted });
   const compiled = compilePolicies(parsePolicySet(record.policySets[decision.policySet]), record.release.tools);
   const { effective } = explain(compiled, policyRequestOf(run, resolved, decision.facts), []);
   return renderCall(run, resolved, { effective, exhausted });

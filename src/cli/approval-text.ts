@@ -9,6 +9,12 @@ export function describeApproval(say: Say, detail: ApprovalDetail): void {
   say(`${detail.id}  ${detail.state}, opened ${localTime(detail.openedAt)}, expires ${localTime(detail.expiresAt)}`);
   for (const line of safe(detail.rendered).trimEnd().split("\n")) say(`  ${line}`);
   for (const one of detail.requirements) say(`needs ${one.quorum} of ${one.group} (policy ${one.policy})`);
+  if (detail.editors.length > 0)
+    say(`changed by ${detail.editors.map(safe).join(", ")}, who cannot approve it unless the policy says so`);
+  if (detail.editedBy !== null)
+    say(
+      `ended by ${safe(detail.editedBy)}, who changed the call${detail.successor === null ? "" : `: see ${detail.successor}`}`,
+    );
   for (const one of detail.decidedBy)
     say(`${one.decision === "approve" ? "approved" : "denied"} by ${one.reviewer} at ${localTime(one.at)}`);
 }

@@ -9,6 +9,7 @@ export class CliError extends CodedError<
   | "key_unusable"
   | "manifest_unusable"
   | "not_confirmed"
+  | "not_editable"
   | "run_failed"
   | "refuted"
   | "incomplete"
@@ -16,6 +17,7 @@ export class CliError extends CodedError<
 
 const refusals: ReadonlySet<string> = new Set([
   "not_confirmed",
+  "not_editable",
   "run_failed",
   "refuted",
   "incomplete",

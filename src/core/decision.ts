@@ -12,6 +12,8 @@ export type ApprovalRequirement = {
   readonly quorum: number;
   /** The request's life in milliseconds, from its opening. */
   readonly expiresMs: number;
+  /** Whoever changed the call may be one of them. Absent: they may not. */
+  readonly editorCounts?: true;
 };
 
 /** A policy that determined a decision, with what its author said about it. */

@@ -15,6 +15,7 @@ export const ledgerKinds = [
   "approval.expired",
   "approval.cancelled",
   "approval.consumed",
+  "approval.edited",
   "approver.key.added",
   "approver.key.revoked",
   "release.registered",

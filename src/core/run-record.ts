@@ -32,6 +32,8 @@ export type RunRecord = {
   readonly steps: readonly StepRecord[];
   readonly decisions: readonly DecisionRecord[];
   readonly approvals: readonly ApprovalRecord[];
+  /** What reviewers changed in calls. Absent in records of before they could. */
+  readonly edits?: readonly EditRecord[];
   /** What people said of calls that were interrupted. Absent in records of before there were any. */
   readonly resolutions?: readonly ResolutionRecord[];
   /** Policy set documents by digest. */
@@ -74,6 +76,8 @@ export type DecisionRecord = {
   readonly effective: Digest | null;
   /** Recorded, and not made. */
   readonly shadow: boolean;
+  /** The request whose edit it was made on. Absent in older records: none. */
+  readonly edit?: ApprovalId | null;
   readonly at: string;
 };
 
@@ -96,6 +100,21 @@ export type ApprovalRecord = {
     /** SPKI in base64. */
     readonly publicKey: string;
   }[];
+};
+
+export type EditRecord = {
+  /** The request that it ended, and the one that the new action needed. */
+  readonly request: ApprovalId;
+  readonly successor: ApprovalId | null;
+  readonly reviewer: string;
+  /** Everybody whose change is in it. */
+  readonly editors: readonly string[];
+  readonly arguments: Digest;
+  readonly action: Digest;
+  readonly statement: string;
+  readonly keyId: string;
+  readonly signature: string;
+  readonly publicKey: string;
 };
 
 export type ResolutionRecord = {

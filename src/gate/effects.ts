@@ -9,6 +9,7 @@ import type { ModelResult, ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
 import type { GateOptions } from "./decide.ts";
+import { editIn } from "./edited.ts";
 import { issue } from "./governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { beginAgain, idempotencyKeyOf, outcomeEvent, writeOutcome } from "./record.ts";
@@ -126,7 +127,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     result: ModelResult | ToolResult | undefined,
     usage: TokenUsage | undefined,
   ): Promise<Performed> {
-    const value = result as unknown as Json | undefined;
+    const value = told(step, result) as unknown as Json | undefined;
     const sealed = value === undefined ? undefined : sealPayload(options.keys, value);
     const outcome: OutcomeToRecord = {
       run,
@@ -153,6 +154,13 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
   }
 
   return { perform };
+}
+
+/** A call that a reviewer changed says so with its result. */
+function told(step: ResolvedStep, result: ModelResult | ToolResult | undefined): ModelResult | ToolResult | undefined {
+  const edit = editIn(step);
+  if (edit === undefined || step.kind === "model" || result === undefined || !("status" in result)) return result;
+  return result.status === "denied" ? result : { ...result, changed: { arguments: step.args, reason: edit.reason } };
 }
 
 /** What a call that was only recorded answers. */

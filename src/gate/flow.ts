@@ -79,7 +79,8 @@ function afterResult(flow: Flow, tools: readonly ToolDefinition[], callId: strin
   const tool = tools.find(({ name }) => name === call?.name);
   const labels = tool?.results ?? defaultResultLabels;
   const texts = result.status === "ok" ? textsIn(result.value) : [result.message];
-  const trusted = labels.origin === "trusted" && call !== undefined && !mayEcho(flow.asked?.flow ?? flow, call);
+  const trusted =
+    labels.origin === "trusted" && call !== undefined && !mayEcho(flow.asked?.flow ?? flow, asMade(call, result));
   const indexed = indexTexts(texts);
   const { seen } = flow;
   return {
@@ -93,6 +94,11 @@ function afterResult(flow: Flow, tools: readonly ToolDefinition[], callId: strin
     },
     characters: flow.characters + 3 * texts.reduce((sum, text) => sum + text.length, 0),
   };
+}
+
+/** A reviewer may have changed it before it was made. */
+function asMade(call: AskedCall, { changed }: Exclude<ToolResult, { status: "denied" }>): AskedCall {
+  return changed === undefined ? call : { ...call, args: { asked: call.args, made: changed.arguments } };
 }
 
 /** A trusted tool that was called with somebody else's words may say them again: its answer is no better than they are. */

@@ -1,4 +1,6 @@
 export type { GateOptions } from "./decide.ts";
+export { withEdit } from "./edited.ts";
+export type { EditedStep } from "./edited.ts";
 export { GateError } from "./errors.ts";
 export { createGate, isGate } from "./gate.ts";
 export { assertGoverned } from "./governed-call.ts";

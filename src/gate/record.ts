@@ -49,6 +49,8 @@ export type Standing = {
   readonly lastPolicySet: Digest | null;
   /** The answer that the last decision was on; null where it was on the call. */
   readonly lastAnswer: Digest | null;
+  /** The request whose edit the last decision was made on. */
+  readonly lastEdit: ApprovalId | null;
   /** Of who asked for the run, now. */
   readonly requesterRoles: readonly string[];
   readonly requesterGroups: readonly string[];
@@ -107,14 +109,14 @@ async function standingRow(
        step.state, step.action, step.result, step.kind,
        coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
        last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
-       last.policy_set as "lastPolicySet", last.answer as "lastAnswer",
+       last.policy_set as "lastPolicySet", last.answer as "lastAnswer", last.edit as "lastEdit",
        coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
        (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
        ${freezeSql("$4", "$6", "$7")} as freeze, ${budgetsSql("$4", "$6", "$5::timestamptz")} as budgets
      from run
      left join step on step.run = run.id and step.seq = $2
      left join principal requester on requester.id = run.requested_by
-     left join lateral (select n, activity, approval, effective, shadow, policy_set, facts #>> '{response,answer}' as answer from decision
+     left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, facts #>> '{response,answer}' as answer from decision
                         where decision.run = run.id and decision.seq = $2
                         order by n desc limit 1) last on true
      where run.id = $1`,
@@ -139,6 +141,8 @@ export type DecisionToRecord = {
   /** The arguments that obligations changed the call to. */
   readonly effective: SealedPayload | undefined;
   readonly shadow: boolean;
+  /** The request whose edit it was made on: `step` is the call as the agent asked for it. */
+  readonly edit?: ApprovalId | undefined;
   /** A denial, as the model will read it. */
   readonly result: SealedPayload | undefined;
   readonly now: Date;
@@ -196,9 +200,9 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
        returning run),
      decided as (
        insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective,
-                             shadow)
+                             shadow, edit)
        select run, $2::int, $15::int, $16::text, $17::text, $18::text, $19::text[], $20::text, $21::jsonb, $22::text, $23::text,
-         $14::timestamptz, $35::text, $36::boolean from placed),
+         $14::timestamptz, $35::text, $36::boolean, $38::text from placed),
      intended as (
        insert into effect (run, seq, idempotency_key, state, intended_at)
        select run, $2::int, $24::text, 'intended', $14::timestamptz from placed where $12::text = 'intended')
@@ -242,6 +246,7 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
       d.effective?.digest ?? null,
       d.shadow,
       hold.calls,
+      d.edit ?? null,
     ],
   );
   await written.catch((error: unknown) => {
@@ -375,6 +380,7 @@ export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
     ...(d.approval === undefined ? {} : { approval: d.approval }),
     ...(d.effective === undefined ? {} : { effective: d.effective.digest }),
     ...(d.shadow ? { shadow: "true" } : {}),
+    ...(d.edit === undefined ? {} : { edit: d.edit }),
   });
   if (decision.outcome !== "allow") return [decided];
   const intent = runEvent(run, "step.intent", `${step.seq}/intent`, now, {

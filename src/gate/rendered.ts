@@ -1,9 +1,10 @@
-import { renderAction, renderChange } from "../approvals/index.ts";
+import { renderAction, renderChange, visibleText } from "../approvals/index.ts";
 import type { Action } from "../core/action.ts";
 import { amountsText } from "../core/budget.ts";
 import type { Exhausted } from "../core/budget.ts";
 import type { JsonObject } from "../core/json.ts";
 import { givenToRun } from "./budgets.ts";
+import { editIn } from "./edited.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
@@ -20,6 +21,13 @@ export function renderCall(
   const tool = step.kind === "tool" ? step.tool : undefined;
   const made: Action = effective === undefined ? action : { ...action, arguments: effective };
   const sections = [renderAction(made, tool)];
+  const edit = editIn(step);
+  if (edit !== undefined) {
+    const lines = renderChange(edit.original.action.arguments, action.arguments, tool);
+    const who = `changed by ${visibleText(JSON.stringify(edit.reviewer))}, who was asked in ${edit.request}:`;
+    const why = edit.reason === "" ? [] : [`  because ${visibleText(JSON.stringify(edit.reason))}`];
+    sections.push([who, ...why, ...lines.map((line) => `  ${line}`), ""].join("\n"));
+  }
   if (effective !== undefined) {
     const lines = renderChange(action.arguments, effective, tool);
     sections.push(["changed by policy:", ...lines.map((line) => `  ${line}`), ""].join("\n"));

@@ -43,6 +43,8 @@ export type ResolvedToolStep = Resolved & {
   readonly args: JsonObject;
   /** Allowed to be recorded, and not to be made. */
   readonly shadow?: boolean;
+  /** The same call with other arguments: another action. Absent where the call is refused whatever they are. */
+  readonly withArguments?: (args: JsonObject) => ResolvedToolStep;
 };
 
 export function resolveModelStep(
@@ -109,8 +111,31 @@ export function resolveToolStep(
     const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
     return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, call) };
   }
-  const known = flowFacts(flow, { tool, args: parsed.value });
-  return { ...common, args: parsed.value, flow: known, ...bound(run, input.seq, "tool", tool.name, parsed.value) };
+  return calling(run, input.seq, { ...common, tool }, flow, parsed.value);
+}
+
+function calling(
+  run: RunContext,
+  seq: number,
+  common: Pick<ResolvedToolStep, "kind" | "askedBy" | "callIndex" | "callId" | "hold"> & {
+    readonly tool: ToolDefinition;
+  },
+  flow: Flow,
+  args: JsonObject,
+): ResolvedToolStep {
+  const { tool } = common;
+  return {
+    ...common,
+    args,
+    flow: flowFacts(flow, { tool, args }),
+    ...bound(run, seq, "tool", tool.name, args),
+    withArguments(changed) {
+      const parsed = parseArguments(JSON.stringify(changed), tool.parameters);
+      if (parsed.ok) return calling(run, seq, common, flow, parsed.value);
+      const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
+      return { ...common, args: {}, flow: flowFacts(flow), refusal, ...bound(run, seq, "tool", tool.name, changed) };
+    },
+  };
 }
 
 function bound(run: RunContext, seq: number, kind: "model" | "tool", name: string, args: JsonObject) {

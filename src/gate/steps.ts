@@ -15,9 +15,11 @@ import type { Json, JsonObject } from "../core/json.ts";
 import { maxShortToolTimeoutMs } from "../core/release.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
+import { editOf } from "../approvals/index.ts";
 import { createConversations } from "./conversation.ts";
 import type { createDecider, GateOptions } from "./decide.ts";
 import type { createEffects } from "./effects.ts";
+import { editedStep } from "./edited.ts";
 import { GateError } from "./errors.ts";
 import { isFrozen } from "./freeze.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
@@ -176,7 +178,7 @@ export function createSteps(
     }
     switch (decided.status) {
       case "allowed":
-        return act(run, changedTo(resolved, decided), context, perform, false, standing);
+        return act(run, changedTo(decided.step ?? resolved, decided), context, perform, false, standing);
       case "waiting":
         return { status: "waiting", request: decided.request, expiresAt: decided.expiresAt } satisfies Waiting;
       case "denied":
@@ -187,9 +189,14 @@ export function createSteps(
   }
 
   /** An interrupted step as it was allowed: what obligations made of it is in the record. */
-  async function asDecided(step: ResolvedStep, { lastEffective, lastShadow }: Standing): Promise<ResolvedStep> {
+  async function asDecided(
+    step: ResolvedStep,
+    { lastEffective, lastShadow, lastEdit }: Standing,
+  ): Promise<ResolvedStep> {
     const effective = lastEffective === null ? undefined : ((await cache.payload(lastEffective)) as JsonObject);
-    return changedTo(step, { shadow: lastShadow, ...(effective === undefined ? {} : { effective }) });
+    const edit = lastEdit === null ? undefined : await editOf(options.pool, lastEdit);
+    const edited = edit === undefined ? undefined : await editedStep(options.pool, options.keys, step, edit);
+    return changedTo(edited ?? step, { shadow: lastShadow, ...(effective === undefined ? {} : { effective }) });
   }
 
   /** Decides on a step that is new or waits; of one that was decided before, only where it stands. */

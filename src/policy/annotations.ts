@@ -12,7 +12,17 @@ export type Instructions = {
 };
 
 /** Annotations are instructions to Countersign: an unknown one is a misspelt one, and `@quorm("2")` must not pass. */
-const annotationNames = ["id", "decision", "group", "quorum", "expires", "argument", "max", "reason"] as const;
+const annotationNames = [
+  "id",
+  "decision",
+  "group",
+  "quorum",
+  "expires",
+  "editor",
+  "argument",
+  "max",
+  "reason",
+] as const;
 type AnnotationName = (typeof annotationNames)[number];
 type Annotations = Partial<Record<AnnotationName, string>>;
 /** As Cedar gives them: null is an annotation without a value. */
@@ -20,7 +30,7 @@ export type GivenAnnotations = readonly (readonly [string, string | null])[];
 
 /** What each `@decision` of a forbid needs and may have beside `@id` and `@reason`. */
 const decisions = {
-  require_approval: { needs: ["group"], may: ["group", "quorum", "expires"] },
+  require_approval: { needs: ["group"], may: ["group", "quorum", "expires", "editor"] },
   redact: { needs: ["argument"], may: ["argument"] },
   cap: { needs: ["argument", "max"], may: ["argument", "max"] },
   shadow: { needs: [], may: [] },
@@ -45,7 +55,7 @@ const defaultExpires = "24h";
 export function annotationFaults(given: GivenAnnotations, effect: "permit" | "forbid"): string[] {
   const unknown = given.filter(([name]) => !annotationNames.some((known) => known === name)).map(([name]) => name);
   const empty = given.filter(([, value]) => value === null).map(([name]) => name);
-  const { id, group, quorum, expires, argument, max, reason } = Object.fromEntries(given) as Annotations;
+  const { id, group, quorum, expires, editor, argument, max, reason } = Object.fromEntries(given) as Annotations;
   return [
     ...unknown.map((name) => `@${name} is not known; expected one of @${annotationNames.join(", @")}`),
     ...empty.map((name) => `@${name} has no value`),
@@ -55,6 +65,7 @@ export function annotationFaults(given: GivenAnnotations, effect: "permit" | "fo
     ...refuseIf(!fits(group, groupNamePattern), "@group: expected lower-case letters, digits, _ and -"),
     ...refuseIf(quorumOf(quorum) === undefined, `@quorum: expected a whole number from 1 to ${maxQuorum}`),
     ...refuseIf(expiresMsOf(expires) === undefined, "@expires: expected 30m, 24h or 7d, at most 365d"),
+    ...refuseIf(editor !== undefined && editor !== "counts", '@editor: expected "counts", or no @editor at all'),
     ...refuseIf(!fits(argument, argumentPattern), "@argument: expected the plain name of one argument"),
     ...refuseIf(maxOf(max ?? "0") === undefined, "@max: expected a whole number up to 2^53 - 1"),
     ...refuseIf(
@@ -78,7 +89,7 @@ export function instructionsOf(policy: string, given: GivenAnnotations, effect: 
 
 function decisionFaults(annotations: Annotations, effect: "permit" | "forbid"): string[] {
   const { decision } = annotations;
-  const instructed = (["group", "quorum", "expires", "argument", "max"] as const).filter(
+  const instructed = (["group", "quorum", "expires", "editor", "argument", "max"] as const).filter(
     (name) => annotations[name] !== undefined,
   );
   if (decision === undefined && instructed.length === 0) return [];
@@ -106,7 +117,8 @@ function approvalOf(policy: string, annotations: Annotations): ApprovalRequireme
   const quorum = quorumOf(annotations.quorum);
   const expiresMs = expiresMsOf(annotations.expires);
   if (quorum === undefined || expiresMs === undefined) return undefined;
-  return { policy, group: annotations.group, quorum, expiresMs };
+  const counts = annotations.editor === "counts" ? { editorCounts: true as const } : {};
+  return { policy, group: annotations.group, quorum, expiresMs, ...counts };
 }
 
 function obligationOf(policy: string, { decision, argument, max }: Annotations): Obligation | undefined {

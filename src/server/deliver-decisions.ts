@@ -1,6 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { markOutcomeTold, markSignalled, undelivered, untoldOutcomes } from "../approvals/index.ts";
+import {
+  markEditTold,
+  markOutcomeTold,
+  markSignalled,
+  undelivered,
+  untoldEdits,
+  untoldOutcomes,
+} from "../approvals/index.ts";
 import type { Undelivered } from "../approvals/index.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, RunId } from "../core/ids.ts";
@@ -22,6 +29,11 @@ export async function tellOutcome(services: Services, run: RunId, outcome: Appro
   return tell(services, run, outcome, () => markOutcomeTold(services.pool, outcome, services.now()));
 }
 
+/** The same of a call that a reviewer has changed. */
+export async function tellEdit(services: Services, run: RunId, request: ApprovalId): Promise<boolean> {
+  return tell(services, run, request, () => markEditTold(services.pool, request, services.now()));
+}
+
 async function tell(services: Services, run: RunId, request: ApprovalId, mark: () => Promise<void>): Promise<boolean> {
   try {
     await services.runs.wake(run, request).catch((error: unknown) => {
@@ -41,6 +53,7 @@ export async function deliverDecisions(services: Services): Promise<void> {
     try {
       await deliver(services, await undelivered(services.pool, atOnce), wake);
       await deliver(services, await untoldOutcomes(services.pool, atOnce), tellOutcome);
+      await deliver(services, await untoldEdits(services.pool, atOnce), tellEdit);
     } catch (error) {
       services.logger.warn({ err: error }, "undelivered decisions could not be read");
     }

@@ -26,6 +26,7 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   not_in_group: "not_eligible",
   self_approval: "not_eligible",
   decided_before: "already_decided",
+  nothing_changed: "not_editable",
   not_canonical: "invalid_request",
   payload_too_large: "payload_too_large",
 };

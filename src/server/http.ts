@@ -18,6 +18,7 @@ import { streamBacktest } from "./backtest-stream.ts";
 import { streamRunEvents } from "./event-stream.ts";
 import type { Context, DocumentRoute, Handlers } from "./handler.ts";
 import { agentHandlers } from "./handlers/agents.ts";
+import { editHandlers } from "./handlers/approval-edits.ts";
 import { approvalHandlers } from "./handlers/approvals.ts";
 import { healthHandlers } from "./handlers/health.ts";
 import { budgetHandlers } from "./handlers/budgets.ts";
@@ -39,6 +40,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...runHandlers,
   ...recordHandlers,
   ...approvalHandlers,
+  ...editHandlers,
   ...outcomeHandlers,
   ...policyHandlers,
   ...budgetHandlers,

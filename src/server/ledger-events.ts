@@ -1,5 +1,5 @@
 /** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
-import type { DecidedRequest, SignedStatement } from "../approvals/index.ts";
+import type { ApprovalRequest, DecidedRequest, SignedStatement } from "../approvals/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { Channel, Release } from "../core/release.ts";
@@ -72,6 +72,33 @@ export function approvalDecided(
       signature: signed.signature,
       // What the request is with this decision: `pending` while its quorum is not met.
       state,
+    },
+  };
+}
+
+export function approvalEdited(
+  request: ApprovalRequest,
+  edited: { readonly arguments: Digest; readonly action: Digest },
+  signed: SignedStatement,
+  reviewer: string,
+  now: Date,
+): LedgerEvent {
+  return {
+    log: request.team,
+    kind: "approval.edited",
+    dedupKey: `${request.run}/approval/${request.id}/edited`,
+    run: request.run,
+    at: now.toISOString(),
+    facts: {
+      approval: request.id,
+      seq: request.seq,
+      action: request.action,
+      edited: edited.action,
+      arguments: edited.arguments,
+      reviewer,
+      keyId: signed.keyId,
+      statement: sha256(signed.statement),
+      signature: signed.signature,
     },
   };
 }

@@ -1,9 +1,11 @@
+import { editBehind } from "../approvals/index.ts";
+import type { ApprovalRequest } from "../approvals/index.ts";
 import type { Action } from "../core/action.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { ToolDefinition } from "../core/release.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { releaseByDigest } from "../registry/index.ts";
-import { digestOf, getPayloads } from "../store/index.ts";
+import { digestOf, getPayload, getPayloads, runById, stepsOf } from "../store/index.ts";
 import type { PayloadKeys, RunRow, StepRow, Tx } from "../store/index.ts";
 
 export type RecordedCall = { readonly action: Action; readonly tool: ToolDefinition | undefined };
@@ -37,6 +39,22 @@ export async function recordedCall(
   };
   if (digestOf(action as unknown as Json) !== step.action) return undefined;
   return { action, tool: release.document.tools.find(({ name }) => name === step.name) };
+}
+
+/** The call that a request is about, as it stands: as the agent asked for it, or as a reviewer has changed it before. */
+export async function callOf(tx: Tx, keys: PayloadKeys, request: ApprovalRequest): Promise<RecordedCall | undefined> {
+  const [run, steps, behind] = await Promise.all([
+    runById(tx, request.run),
+    stepsOf(tx, request.run),
+    editBehind(tx, request.id),
+  ]);
+  const step = steps.find(({ seq }) => seq === request.seq);
+  const asking = steps.find(({ seq }) => seq === step?.askedBy);
+  const asked = step === undefined || run === undefined ? undefined : await recordedCall(tx, keys, run, step, asking);
+  if (asked === undefined) return undefined;
+  const action: Action =
+    behind === undefined ? asked.action : { ...asked.action, arguments: await getPayload(tx, keys, behind.arguments) };
+  return digestOf(action as unknown as Json) === request.action ? { ...asked, action } : undefined;
 }
 
 function objectIn(text: string | undefined): JsonObject | undefined {

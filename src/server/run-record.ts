@@ -5,9 +5,9 @@ import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
 import { hasEnded } from "../audit/index.ts";
-import { outcomesOf } from "../approvals/index.ts";
-import type { UnknownOutcome } from "../approvals/index.ts";
-import type { DecisionRecord, ResolutionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
+import { editsOf, outcomesOf } from "../approvals/index.ts";
+import type { Edit, UnknownOutcome } from "../approvals/index.ts";
+import type { DecisionRecord, EditRecord, ResolutionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, executionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
@@ -58,7 +58,7 @@ type Stored = {
 async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunRow): Promise<Stored> {
   const run = await runById(tx, id);
   if (run === undefined) throw new ApiError("run_not_found", `no run \`${id}\``);
-  const [release, steps, decisions, approvals, excerpt, input, outcomes] = await Promise.all([
+  const [release, steps, decisions, approvals, excerpt, input, outcomes, edits] = await Promise.all([
     releaseByDigest(tx, run.release),
     stepsOf(tx, id),
     decisionsOf(tx, id),
@@ -66,9 +66,17 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     ledgerExcerpt(tx, run, ledger.signerOf(team).verifierKey),
     getPayload(tx, keys, run.input),
     outcomesOf(tx, id),
+    editsOf(tx, id),
   ]);
   const answers = decisions.map(({ facts }) => facts.response?.answer ?? null);
-  const contents = [run.input, run.result, ...steps.map((step) => step.result), ...answers, ...approvals.rendered];
+  const contents = [
+    run.input,
+    run.result,
+    ...steps.map((step) => step.result),
+    ...answers,
+    ...approvals.rendered,
+    ...edits.map((edit) => edit.arguments),
+  ];
   const digests = contents.filter((digest): digest is Digest => digest !== null);
   const stored = {
     v: 1 as const,
@@ -78,6 +86,7 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     steps: steps.map(recordOfStep),
     decisions: decisions.map(recordOfDecision),
     approvals: approvals.records,
+    edits: edits.map(editOf),
     resolutions: outcomes.flatMap(resolutionOf),
     policySets: await policySetsOf(tx, decisions),
     payloads: Object.fromEntries(await getPayloads(tx, keys, digests)),
@@ -137,6 +146,22 @@ function recordOfStep(step: StepRow): StepRecord {
     costMicroUsd,
     decidedAt: step.decidedAt.toISOString(),
     finishedAt: step.finishedAt?.toISOString() ?? null,
+  };
+}
+
+function editOf(edit: Edit): EditRecord {
+  const { request, successor, reviewer, editors, action, statement, keyId, signature, publicKey } = edit;
+  return {
+    request,
+    successor,
+    reviewer,
+    editors,
+    arguments: edit.arguments,
+    action,
+    statement,
+    keyId,
+    signature,
+    publicKey,
   };
 }
 

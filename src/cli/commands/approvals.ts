@@ -7,6 +7,7 @@ import type { Cli } from "../cli.ts";
 import { describeApproval, describeContext } from "../approval-text.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime } from "../terminal.ts";
+import { addEditCommand } from "./approvals-edit.ts";
 import { addResolveCommand, listOpenOutcomes } from "./approvals-resolve.ts";
 import { positive } from "./run.ts";
 
@@ -44,6 +45,7 @@ export function addApprovalCommands(program: Command): void {
       .option("--yes", "do not ask")
       .action((id: ApprovalId, flags: DecideFlags, command: Command) => decide(cliOf(command), id, decision, flags));
   }
+  addEditCommand(approvals);
   addResolveCommand(approvals);
 }
 
@@ -85,6 +87,7 @@ async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> 
   if (detail.state === "pending") {
     terminal.say(`decide: countersign approvals approve ${id}`);
     terminal.say(`    or: countersign approvals deny ${id} --reason "…"`);
+    if (detail.action !== null) terminal.say(`    or: countersign approvals edit ${id} --set NAME=VALUE`);
   }
   terminal.result(detail);
 }

@@ -1,10 +1,19 @@
 import { randomBytes } from "node:crypto";
 
 import { ApiError } from "../../api/index.ts";
-import { decideRequest, decisionsOf, listRequests, requestById, statementFacts } from "../../approvals/index.ts";
+import {
+  decideRequest,
+  decisionsOf,
+  editBehind,
+  editOf,
+  listRequests,
+  requestById,
+  statementFacts,
+} from "../../approvals/index.ts";
 import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
+import type { Json } from "../../core/json.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
@@ -12,6 +21,7 @@ import { contextOf } from "../approval-context.ts";
 import { viewOfApproval, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
+import { callOf } from "../recorded-call.ts";
 import { approvalDecided } from "../ledger-events.ts";
 
 export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
@@ -32,16 +42,24 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async showApproval({ params: { approval } }, { services }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    const [decisions, rendered, context] = await Promise.all([
+    const [decisions, rendered, context, call, edit, behind] = await Promise.all([
       decisionsOf(pool, request.id),
       getPayload(pool, keys, request.rendered),
       contextOf(pool, keys, request),
+      callOf(pool, keys, request),
+      editOf(pool, request.id),
+      editBehind(pool, request.id),
     ]);
     return {
       ...viewOfApproval(request, decisions, services.now()),
       rendered: rendered as string,
       statement: templateOf(request),
       context,
+      action: call === undefined ? null : (call.action as unknown as Json),
+      editedBy: edit?.reviewer ?? null,
+      successor: edit?.successor ?? null,
+      editOf: behind?.request ?? null,
+      editors: [...request.editors],
     };
   },
 
@@ -63,7 +81,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   },
 };
 
-async function existingRequest(tx: Tx, id: ApprovalId): Promise<ApprovalRequest> {
+export async function existingRequest(tx: Tx, id: ApprovalId): Promise<ApprovalRequest> {
   const request = await requestById(tx, id);
   if (request === undefined) {
     throw new ApiError("approval_not_found", `no approval request \`${id}\``, {

@@ -44,3 +44,39 @@ begin
 end $$;
 create trigger ends_once before update or delete on unknown_outcome for each row execute function refuse_outcome_change();
 create trigger append_only_truncate before truncate on unknown_outcome for each statement execute function refuse_change();
+
+-- A reviewer changed the arguments of a call: the request ends, and the new action is decided on anew. Never changed, but for the request
+-- that the new action needed in turn, which is set once.
+create table approval_edit (
+  request text primary key references approval_request,
+  reviewer text not null references principal,
+  -- Everybody whose change is in the new action, by way of earlier edits too: none of them may approve it unless its policy says so.
+  editors text[] not null,
+  -- The digest of the new arguments, in the payload store, and of the new action.
+  arguments text not null references payload,
+  action text not null check (action ~ '^[0-9a-f]{64}$'),
+  statement text not null,
+  key_id text not null references reviewer_key,
+  signature text not null,
+  at timestamptz not null,
+  successor text unique references approval_request,
+  signalled_at timestamptz
+);
+create index approval_edit_unsignalled on approval_edit (at) where signalled_at is null;
+
+create function refuse_edit_change() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'UPDATE'
+     and (new.request, new.reviewer, new.editors, new.arguments, new.action, new.statement, new.key_id, new.signature, new.at)
+       = (old.request, old.reviewer, old.editors, old.arguments, old.action, old.statement, old.key_id, old.signature, old.at)
+     and (old.successor is null or new.successor = old.successor)
+     and (old.signalled_at is null or new.signalled_at = old.signalled_at) then
+    return new;
+  end if;
+  raise exception 'the edit of % cannot change so', old.request using errcode = 'restrict_violation';
+end $$;
+create trigger set_once before update or delete on approval_edit for each row execute function refuse_edit_change();
+create trigger append_only_truncate before truncate on approval_edit for each statement execute function refuse_change();
+
+-- The request whose edit the decision was made on.
+alter table decision add column edit text;
