@@ -26,6 +26,7 @@ export const approvalSummary = z
     requestedBy: principalId.describe("who started the run"),
     openedAt: time,
     expiresAt: time,
+    unanswered: z.boolean().describe("a reviewer asked something, and nobody has answered yet"),
     decidedBy: z.array(z.object({ reviewer: principalId, decision: z.enum(["approve", "deny"]), at: time })),
   })
   .meta({ id: "ApprovalSummary" });
@@ -57,12 +58,23 @@ const statementTemplate = z.object({
   expiresAt: time,
 });
 
+const approvalMessage = z.object({
+  n: z.int(),
+  kind: z.enum(["question", "answer"]),
+  author: principalId,
+  text: z.string().nullable().describe("what would hide in it is written out; null: it was erased"),
+  at: time,
+});
+export const messageBody = z.strictObject({ text: z.string().trim().min(1).max(4_000) });
+export const messagePage = z.object({ messages: z.array(approvalMessage) });
+
 export const approvalDetail = approvalSummary
   .extend({
     rendered: z.string().describe("the action as text, made by the gate and not by the agent"),
     statement: statementTemplate,
     context: approvalContext,
-    action: json.nullable().describe("exactly what would be done, to hash and to edit; null: it cannot be edited"),
+    messages: z.array(approvalMessage),
+    call: json.nullable().describe("exactly what would be done, to hash and to edit; null: it cannot be edited"),
     editedBy: principalId.nullable().describe("who ended this request by changing the call"),
     successor: approvalId.nullable().describe("the request that the changed call needed"),
     editOf: approvalId.nullable().describe("the request whose changed call this is about"),

@@ -43,6 +43,8 @@ export const errorCodes = {
   arguments_invalid: { status: 422, retryable: false },
   /** Not a tool call, or nothing was changed in it. */
   not_editable: { status: 422, retryable: false },
+  /** There is no question to answer, or there are too many messages already. */
+  not_asked: { status: 409, retryable: false },
   statement_invalid: { status: 422, retryable: false },
   signature_invalid: { status: 422, retryable: false },
   key_unknown: { status: 422, retryable: false },

@@ -9,6 +9,8 @@ import {
   editBody,
   editedApproval,
   listApprovalsQuery,
+  messageBody,
+  messagePage,
 } from "./approvals.schema.ts";
 import { approvalId, digest, name, runId } from "./common.schema.ts";
 import type { Role } from "./common.schema.ts";
@@ -236,6 +238,26 @@ export const routes = {
     body: editBody,
     status: 201,
     response: editedApproval,
+  },
+  askApproval: {
+    method: "POST",
+    path: "/v1/approvals/:approval/questions",
+    summary: "Ask who started the run, before deciding",
+    access: ["reviewer"],
+    params: z.object({ approval: approvalId }),
+    body: messageBody,
+    status: 201,
+    response: messagePage,
+  },
+  answerApproval: {
+    method: "POST",
+    path: "/v1/approvals/:approval/answers",
+    summary: "Answer what a reviewer asked: who started the run, or an operator",
+    access: everyone,
+    params: z.object({ approval: approvalId }),
+    body: messageBody,
+    status: 201,
+    response: messagePage,
   },
   listOutcomes: {
     method: "GET",

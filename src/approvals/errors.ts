@@ -15,4 +15,6 @@ export class ApprovalError extends CodedError<
   | "self_approval"
   | "decided_before"
   | "nothing_changed"
+  | "nothing_asked"
+  | "too_many_messages"
 > {}

@@ -13,6 +13,8 @@ export {
   untoldEdits,
 } from "./edits.ts";
 export type { Edit } from "./edits.ts";
+export { answerQuestion, askAbout, messagesOf } from "./messages.ts";
+export type { Message } from "./messages.ts";
 export { ApprovalError } from "./errors.ts";
 export { checkGrant, consumeGrant } from "./grants.ts";
 export type { GrantCheck } from "./grants.ts";

@@ -48,6 +48,7 @@ function requestProblems(
     ...renderedProblems(record, request, requested),
     ...signedProblems(request, entries),
     ...editedProblems(record, request, entries),
+    ...messageProblems(record, request, entries),
     ...stateProblems(request, entries),
   ];
 }
@@ -80,9 +81,28 @@ function kindOf({ decision }: Signed): string {
   return decision === "approve" ? "approval.approved" : "approval.denied";
 }
 
+/** Questions and answers, both ways, with their texts. */
+function messageProblems(
+  record: RunRecord,
+  { messages = [], seq }: ApprovalRecord,
+  entries: readonly LedgerEntry[],
+): readonly string[] {
+  const said = entries.filter(({ kind }) => kind === "approval.asked" || kind === "approval.answered");
+  if (said.length !== messages.length)
+    return [`${said.length} messages are in the ledger, ${messages.length} in the record`];
+  return messages.flatMap(({ n, kind, author, content }) => {
+    const wanted = kind === "question" ? "approval.asked" : "approval.answered";
+    const entry = said.find((candidate) => candidate.kind === wanted && candidate.facts["n"] === n);
+    if (entry === undefined) return [`message ${n} is not in the ledger`];
+    const present = content in record.payloads ? [] : [`the text of message ${n} is missing`];
+    return [...differences(`message ${n}`, entry, { seq, author, content }), ...present];
+  });
+}
+
 /** The state that the last entry left. */
 function stateProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
-  const last = entries.at(-1);
+  // What is said about a request changes nothing of it.
+  const last = entries.findLast(({ kind }) => kind !== "approval.asked" && kind !== "approval.answered");
   const state = stateAfter(last);
   return state === request.state ? [] : [`it is \`${state}\` in the ledger, \`${request.state}\` in the record`];
 }

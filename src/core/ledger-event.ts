@@ -16,6 +16,8 @@ export const ledgerKinds = [
   "approval.cancelled",
   "approval.consumed",
   "approval.edited",
+  "approval.asked",
+  "approval.answered",
   "approver.key.added",
   "approver.key.revoked",
   "release.registered",

@@ -89,6 +89,13 @@ export type ApprovalRecord = {
   readonly requirements: readonly ApprovalRequirement[];
   readonly openedAt: string;
   readonly expiresAt: string;
+  /** What was asked about it, and answered. Absent in older records. */
+  readonly messages?: readonly {
+    readonly n: number;
+    readonly kind: "question" | "answer";
+    readonly author: string;
+    readonly content: Digest;
+  }[];
   readonly decisions: readonly {
     readonly reviewer: string;
     readonly decision: "approve" | "deny";

@@ -1,6 +1,6 @@
 import type { ApprovalSummary } from "../api/index.ts";
-import { decisionsOf, listRequests } from "../approvals/index.ts";
-import type { ApprovalRequest, StoredDecision } from "../approvals/index.ts";
+import { decisionsOf, listRequests, messagesOf } from "../approvals/index.ts";
+import type { ApprovalRequest, Message, StoredDecision } from "../approvals/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { ApprovalRecord } from "../core/run-record.ts";
 import type { Tx } from "../store/index.ts";
@@ -26,6 +26,7 @@ export function viewOfApproval(
     requestedBy,
     openedAt: request.openedAt.toISOString(),
     expiresAt: request.expiresAt.toISOString(),
+    unanswered: request.unanswered,
     decidedBy: decisions.map(({ reviewer, decision, at }) => ({ reviewer, decision, at: at.toISOString() })),
   };
 }
@@ -54,12 +55,20 @@ export async function approvalRecords(
 ): Promise<{ readonly records: readonly ApprovalRecord[]; readonly rendered: readonly Digest[] }> {
   const requests = await requestsOfRun(tx, run.id);
   const records = await Promise.all(
-    requests.map(async (request) => recordOf(request, await decisionsOf(tx, request.id))),
+    requests.map(async (request) => {
+      const [decisions, messages] = await Promise.all([decisionsOf(tx, request.id), messagesOf(tx, request.id)]);
+      return recordOf(request, decisions, messages);
+    }),
   );
-  return { records, rendered: requests.map((request) => request.rendered) };
+  const said = records.flatMap(({ messages = [] }) => messages.map(({ content }) => content));
+  return { records, rendered: [...requests.map((request) => request.rendered), ...said] };
 }
 
-function recordOf(request: ApprovalRequest, decisions: readonly StoredDecision[]): ApprovalRecord {
+function recordOf(
+  request: ApprovalRequest,
+  decisions: readonly StoredDecision[],
+  messages: readonly Message[],
+): ApprovalRecord {
   const { id, seq, action, state, requirements } = request;
   return {
     id,
@@ -69,6 +78,7 @@ function recordOf(request: ApprovalRequest, decisions: readonly StoredDecision[]
     requirements,
     openedAt: request.openedAt.toISOString(),
     expiresAt: request.expiresAt.toISOString(),
+    messages: messages.map(({ n, kind, author, content }) => ({ n, kind, author, content })),
     decisions: decisions.map(({ reviewer, decision, statement, keyId, signature, publicKey }) => {
       return { reviewer, decision, statement, keyId, signature, publicKey };
     }),

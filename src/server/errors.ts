@@ -27,6 +27,8 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   self_approval: "not_eligible",
   decided_before: "already_decided",
   nothing_changed: "not_editable",
+  nothing_asked: "not_asked",
+  too_many_messages: "not_asked",
   not_canonical: "invalid_request",
   payload_too_large: "payload_too_large",
 };

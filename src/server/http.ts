@@ -19,6 +19,7 @@ import { streamRunEvents } from "./event-stream.ts";
 import type { Context, DocumentRoute, Handlers } from "./handler.ts";
 import { agentHandlers } from "./handlers/agents.ts";
 import { editHandlers } from "./handlers/approval-edits.ts";
+import { messageHandlers } from "./handlers/approval-messages.ts";
 import { approvalHandlers } from "./handlers/approvals.ts";
 import { healthHandlers } from "./handlers/health.ts";
 import { budgetHandlers } from "./handlers/budgets.ts";
@@ -41,6 +42,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...recordHandlers,
   ...approvalHandlers,
   ...editHandlers,
+  ...messageHandlers,
   ...outcomeHandlers,
   ...policyHandlers,
   ...budgetHandlers,

@@ -1,5 +1,5 @@
 /** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
-import type { ApprovalRequest, DecidedRequest, SignedStatement } from "../approvals/index.ts";
+import type { ApprovalRequest, DecidedRequest, Message, SignedStatement } from "../approvals/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { Channel, Release } from "../core/release.ts";
@@ -99,6 +99,23 @@ export function approvalEdited(
       keyId: signed.keyId,
       statement: sha256(signed.statement),
       signature: signed.signature,
+    },
+  };
+}
+
+export function approvalMessage(request: ApprovalRequest, message: Message): LedgerEvent {
+  return {
+    log: request.team,
+    kind: message.kind === "question" ? "approval.asked" : "approval.answered",
+    dedupKey: `${request.run}/approval/${request.id}/message/${message.n}`,
+    run: request.run,
+    at: message.at.toISOString(),
+    facts: {
+      approval: request.id,
+      seq: request.seq,
+      n: message.n,
+      author: message.author,
+      content: message.content,
     },
   };
 }

@@ -42,7 +42,7 @@ async function edit(cli: Cli, id: ApprovalId, flags: EditFlags): Promise<void> {
   const detail = await reviewer.showApproval({ params: { approval: id } });
   const say = terminal.json ? terminal.note : terminal.say;
   describeApproval(say, detail);
-  const action = detail.action as unknown as Action | null;
+  const action = detail.call as unknown as Action | null;
   // The server may show one action and have another decided on: what is changed is the one that was decided on.
   if (action === null || digestOf(action as unknown as Json) !== detail.statement.action) {
     throw new CliError("not_editable", "this cannot be edited", {

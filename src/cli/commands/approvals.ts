@@ -7,6 +7,8 @@ import type { Cli } from "../cli.ts";
 import { describeApproval, describeContext } from "../approval-text.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime } from "../terminal.ts";
+import { addAskCommands, describeMessages } from "./approvals-ask.ts";
+import { decideMany, requestsLike } from "./approvals-batch.ts";
 import { addEditCommand } from "./approvals-edit.ts";
 import { addResolveCommand, listOpenOutcomes } from "./approvals-resolve.ts";
 import { positive } from "./run.ts";
@@ -14,7 +16,7 @@ import { positive } from "./run.ts";
 const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed"] as const;
 type State = (typeof states)[number];
 
-type DecideFlags = { readonly key?: string; readonly reason: string; readonly yes?: true };
+type DecideFlags = { readonly like?: ApprovalId; readonly key?: string; readonly reason: string; readonly yes?: true };
 type ListFlags = {
   readonly team?: string;
   readonly state: State | "all";
@@ -38,14 +40,18 @@ export function addApprovalCommands(program: Command): void {
     .action((id: ApprovalId, _flags, command: Command) => show(cliOf(command), id));
   for (const decision of ["approve", "deny"] as const) {
     approvals
-      .command(`${decision} <approval>`)
-      .description(decision === "approve" ? "agree, signed with your key" : "refuse, signed with your key")
+      .command(`${decision} [approvals...]`)
+      .description(`${decision === "approve" ? "agree" : "refuse"}, signed with your key; each of several on its own`)
+      .option("--like <approval>", "it, and what waits for the same people by the same policies, for the same tool")
       .option("--key <file>", "your Ed25519 key, PEM (COUNTERSIGN_KEY_FILE)")
       .option("--reason <text>", decision === "approve" ? "why" : "why; it is told to the agent", "")
       .option("--yes", "do not ask")
-      .action((id: ApprovalId, flags: DecideFlags, command: Command) => decide(cliOf(command), id, decision, flags));
+      .action((ids: ApprovalId[], flags: DecideFlags, command: Command) =>
+        decideAll(cliOf(command), ids, decision, flags),
+      );
   }
   addEditCommand(approvals);
+  addAskCommands(approvals);
   addResolveCommand(approvals);
 }
 
@@ -66,7 +72,7 @@ async function list(cli: Cli, flags: ListFlags): Promise<void> {
         approval.id,
         approval.team,
         brief(approval.name, 40),
-        approval.state,
+        approval.unanswered ? `${approval.state}, asked` : approval.state,
         approval.requirements.map((one) => `${one.quorum} of ${one.group}`).join(", "),
         localTime(approval.expiresAt),
         approval.requestedBy,
@@ -84,12 +90,29 @@ async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> 
   const detail = await reviewer.showApproval({ params: { approval: id } });
   describeApproval(terminal.say, detail);
   describeContext(terminal.say, detail.context);
+  describeMessages(terminal.say, detail.messages);
   if (detail.state === "pending") {
     terminal.say(`decide: countersign approvals approve ${id}`);
     terminal.say(`    or: countersign approvals deny ${id} --reason "…"`);
-    if (detail.action !== null) terminal.say(`    or: countersign approvals edit ${id} --set NAME=VALUE`);
+    terminal.say(`    or: countersign approvals ask ${id} "…"`);
+    if (detail.call !== null) terminal.say(`    or: countersign approvals edit ${id} --set NAME=VALUE`);
   }
   terminal.result(detail);
+}
+
+async function decideAll(
+  cli: Cli,
+  given: readonly ApprovalId[],
+  decision: "approve" | "deny",
+  flags: DecideFlags,
+): Promise<void> {
+  const alike = flags.like === undefined ? [] : await requestsLike(cli, flags.like);
+  const ids = [...new Set([...given, ...alike])];
+  const [only, ...more] = ids;
+  if (only === undefined) throw new CliError("usage", "which? give one or more ids, or --like ID");
+  return more.length === 0 && flags.like === undefined
+    ? decide(cli, only, decision, flags)
+    : decideMany(cli, ids, decision, flags);
 }
 
 async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", flags: DecideFlags): Promise<void> {

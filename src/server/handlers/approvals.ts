@@ -21,6 +21,7 @@ import { contextOf } from "../approval-context.ts";
 import { viewOfApproval, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
+import { messageViews } from "./approval-messages.ts";
 import { callOf } from "../recorded-call.ts";
 import { approvalDecided } from "../ledger-events.ts";
 
@@ -42,20 +43,22 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async showApproval({ params: { approval } }, { services }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    const [decisions, rendered, context, call, edit, behind] = await Promise.all([
+    const [decisions, rendered, context, call, edit, behind, messages] = await Promise.all([
       decisionsOf(pool, request.id),
       getPayload(pool, keys, request.rendered),
       contextOf(pool, keys, request),
       callOf(pool, keys, request),
       editOf(pool, request.id),
       editBehind(pool, request.id),
+      messageViews(pool, keys, request.id),
     ]);
     return {
       ...viewOfApproval(request, decisions, services.now()),
       rendered: rendered as string,
       statement: templateOf(request),
       context,
-      action: call === undefined ? null : (call.action as unknown as Json),
+      messages,
+      call: call === undefined ? null : (call.action as unknown as Json),
       editedBy: edit?.reviewer ?? null,
       successor: edit?.successor ?? null,
       editOf: behind?.request ?? null,

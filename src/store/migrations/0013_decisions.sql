@@ -80,3 +80,16 @@ create trigger append_only_truncate before truncate on approval_edit for each st
 
 -- The request whose edit the decision was made on.
 alter table decision add column edit text;
+
+-- What was asked about a request and answered, in order. Append-only; the texts are in the payload store.
+create table approval_message (
+  request text not null references approval_request,
+  n integer not null check (n between 0 and 99),
+  kind text not null check (kind in ('question', 'answer')),
+  author text not null references principal,
+  content text not null references payload,
+  at timestamptz not null,
+  primary key (request, n)
+);
+create trigger append_only before update or delete on approval_message for each row execute function refuse_change();
+create trigger append_only_truncate before truncate on approval_message for each statement execute function refuse_change();
