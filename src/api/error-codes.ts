@@ -15,6 +15,7 @@ export const errorCodes = {
   release_not_found: { status: 404, retryable: false },
   run_not_found: { status: 404, retryable: false },
   approval_not_found: { status: 404, retryable: false },
+  grant_not_found: { status: 404, retryable: false },
   outcome_not_found: { status: 404, retryable: false },
   policy_not_found: { status: 404, retryable: false },
   bundle_not_found: { status: 404, retryable: false },
@@ -41,6 +42,8 @@ export const errorCodes = {
   policies_do_not_fit: { status: 422, retryable: false },
   /** A reviewer's new arguments do not fit the tool. */
   arguments_invalid: { status: 422, retryable: false },
+  /** Only what policies ask about a tool's call can be granted in advance. */
+  not_grantable: { status: 422, retryable: false },
   /** Not a tool call, or nothing was changed in it. */
   not_editable: { status: 422, retryable: false },
   /** There is no question to answer, or there are too many messages already. */

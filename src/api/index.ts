@@ -18,6 +18,7 @@ export { errorCodes, isErrorCode } from "./error-codes.ts";
 export type { ErrorCode } from "./error-codes.ts";
 export { ApiError, bodyOf, errorBody } from "./errors.ts";
 export type { ClientErrorCode, ErrorBody } from "./errors.ts";
+export type { GrantView } from "./grants.schema.ts";
 export type { Health } from "./health.schema.ts";
 export type { BacktestEvent, BacktestReportView, PolicyProposalView } from "./policies.schema.ts";
 export { routes } from "./routes.ts";

@@ -15,6 +15,23 @@ export {
 export type { Edit } from "./edits.ts";
 export { answerQuestion, askAbout, messagesOf } from "./messages.ts";
 export type { Message } from "./messages.ts";
+export { renderGrant } from "./render-grant.ts";
+export { grantKind, readGrant, sumSchema, whereSchema } from "./standing-grant.schema.ts";
+export type { GrantStatement } from "./standing-grant.schema.ts";
+export {
+  approvalsGiven,
+  decideGrant,
+  grantById,
+  grantFacts,
+  grantUsesOf,
+  grantVotes,
+  listGrants,
+  lockGrantsFor,
+  proposeGrant,
+  recordGrantUse,
+  revokeGrant,
+} from "./standing-grants.ts";
+export type { GrantRow, GrantUse, GrantVote } from "./standing-grants.ts";
 export { ApprovalError } from "./errors.ts";
 export { checkGrant, consumeGrant } from "./grants.ts";
 export type { GrantCheck } from "./grants.ts";

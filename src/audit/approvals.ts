@@ -4,6 +4,7 @@ import type { Approved } from "../policy/index.ts";
 import { editBehind, editProblems } from "./edits.ts";
 import { check } from "./report.ts";
 import { resolutionProblems } from "./resolutions.ts";
+import { grantProblems } from "./standing-grants.ts";
 import type { AuditCheck } from "./report.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
@@ -37,6 +38,7 @@ export function checkApprovals(record: RunRecord): AuditCheck {
     ...problems,
     ...unmet,
     ...editProblems(record),
+    ...grantProblems(record),
     ...resolutionProblems(record),
   ]);
 }

@@ -13,6 +13,7 @@ import type { Checkpoint } from "../ledger/proof/index.ts";
 import { approvalProblems } from "./approval-entries.ts";
 import { differences, timeDifference } from "./differences.ts";
 import type { ExpectedFacts } from "./differences.ts";
+import { grantUseProblems } from "./standing-grants.ts";
 import { check, notChecked } from "./report.ts";
 import { reconciledProblems } from "./resolutions.ts";
 import { checkSeals } from "./seals.ts";
@@ -151,6 +152,7 @@ function joinProblems(record: RunRecord, entries: readonly LedgerEntry[]): reado
   problems.push(...stepTimeProblems(record));
   problems.push(...approvalProblems(record, entries));
   problems.push(...reconciledProblems(record, entries));
+  problems.push(...grantUseProblems(record, entries));
   problems.push(...runProblems(record, of("run.started"), of("run.closed")));
   return problems;
 }
@@ -175,6 +177,7 @@ function decisionFacts(record: RunRecord, decision: RunRecord["decisions"][numbe
     shadow: decision.shadow ? "true" : null,
     answer: decision.facts.response?.answer ?? null,
     edit: decision.edit ?? null,
+    grant: decision.standingGrant ?? null,
   };
 }
 

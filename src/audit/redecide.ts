@@ -37,6 +37,7 @@ import { answerProblems } from "./answers.ts";
 import { editedAgain } from "./edits.ts";
 import { grantedApprovals } from "./approvals.ts";
 import { check } from "./report.ts";
+import { grantApprovals } from "./standing-grants.ts";
 import type { AuditCheck } from "./report.ts";
 
 /** Denials that the engine had no part in, and that the record itself must bear out. */
@@ -115,8 +116,13 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
   const known = knownOf(record, resolved, recorded);
   expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(known.flow));
   expect(problems, "answer", recorded, plain(recorded.facts.response), plain(known.response));
-  const approved = approvedFor(record, recorded);
-  const explained = explain(compiled, policyRequestOf(run, resolved, recorded.facts), approved);
+  const asking = policyRequestOf(run, resolved, recorded.facts);
+  const approved = approvedFor(record, recorded, () => {
+    // Obligations do not depend on approvals, so what would be made is known before they are.
+    const made = explain(compiled, asking, []).effective ?? (resolved.kind === "tool" ? resolved.args : {});
+    return grantApprovals(record, recorded, resolved, made);
+  });
+  const explained = explain(compiled, asking, approved);
   const { request } = explained;
   const decision = withBudgets(explained.decision, exhaustedBy(recorded.facts.budget), approved);
   const made = explained.effective ?? (edit !== null && resolved.kind === "tool" ? resolved.args : undefined);
@@ -210,7 +216,12 @@ function list(values: readonly string[]): string {
 }
 
 /** A decision that consumed a grant had its approvals; one that opened a request had none. */
-function approvedFor(record: RunRecord, recorded: DecisionRecord): readonly Approved[] {
+function approvedFor(
+  record: RunRecord,
+  recorded: DecisionRecord,
+  granted: () => readonly Approved[],
+): readonly Approved[] {
+  if ((recorded.standingGrant ?? null) !== null) return granted();
   if (recorded.outcome !== "allow" || recorded.approval === null) return [];
   const approval = record.approvals.find((candidate) => candidate.id === recorded.approval);
   return approval === undefined ? [] : grantedApprovals(record, approval);

@@ -1,6 +1,6 @@
 import type { StepKind } from "./action.ts";
 import type { ApprovalRequirement, DecisionOutcome, RunFacts } from "./decision.ts";
-import type { ApprovalId, Digest, RunId } from "./ids.ts";
+import type { ApprovalId, Digest, GrantId, RunId } from "./ids.ts";
 import type { Json } from "./json.ts";
 import type { ReleaseDocument } from "./release.ts";
 import type { RunFailure, RunInput, RunStatus } from "./run.ts";
@@ -32,6 +32,8 @@ export type RunRecord = {
   readonly steps: readonly StepRecord[];
   readonly decisions: readonly DecisionRecord[];
   readonly approvals: readonly ApprovalRecord[];
+  /** The standing grants that decisions were made by. Absent in records of before there were any. */
+  readonly grants?: readonly GrantRecord[];
   /** What reviewers changed in calls. Absent in records of before they could. */
   readonly edits?: readonly EditRecord[];
   /** What people said of calls that were interrupted. Absent in records of before there were any. */
@@ -78,6 +80,8 @@ export type DecisionRecord = {
   readonly shadow: boolean;
   /** The request whose edit it was made on. Absent in older records: none. */
   readonly edit?: ApprovalId | null;
+  /** The standing grant that it was made by. Absent in older records: none. */
+  readonly standingGrant?: GrantId | null;
   readonly at: string;
 };
 
@@ -107,6 +111,22 @@ export type ApprovalRecord = {
     /** SPKI in base64. */
     readonly publicKey: string;
   }[];
+};
+
+export type GrantRecord = {
+  readonly id: GrantId;
+  /** `StandingGrant`, as its reviewers signed it. */
+  readonly document: Json;
+  readonly decisions: readonly {
+    readonly reviewer: string;
+    readonly decision: "approve" | "deny";
+    readonly statement: string;
+    readonly keyId: string;
+    readonly signature: string;
+    readonly publicKey: string;
+  }[];
+  /** By this run. `n` counts over all runs. */
+  readonly uses: readonly { readonly n: number; readonly seq: number; readonly amount: number }[];
 };
 
 export type EditRecord = {

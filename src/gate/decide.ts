@@ -13,7 +13,7 @@ import type { Edit } from "../approvals/index.ts";
 import { isBudgetPolicy } from "../core/budget.ts";
 import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
-import type { ApprovalId, Digest } from "../core/ids.ts";
+import type { ApprovalId, Digest, GrantId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { TokenPrice } from "../core/money.ts";
@@ -37,6 +37,7 @@ import { runEvent } from "./run-event.ts";
 import type { DecisionToRecord, Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
+import { offeredGrant, takeGrant } from "./standing.ts";
 import { createShadow } from "./shadow.ts";
 
 export type GateOptions = {
@@ -67,6 +68,8 @@ type Deciding = DecisionRequest &
   Question & {
     readonly keys: PayloadKeys;
     readonly count: HistoryCounter;
+    /** Approves it in advance. */
+    readonly standingGrant?: GrantId;
     /** Lets a candidate decide beside. */
     readonly beside: (judged: Judged) => void;
   };
@@ -132,7 +135,7 @@ async function decideAtOnce(pool: Pool, deciding: Deciding): Promise<Decided> {
   const judged = await judge(pool, deciding.count, deciding, []);
   deciding.beside(judged);
   if (judged.decision.outcome === "require_approval")
-    return inTransaction(pool, (tx) => askPeople(tx, deciding, judged));
+    return inTransaction(pool, (tx) => grantedOrAsked(tx, deciding, judged));
   const record = toRecord(deciding, judged, undefined);
   await inOneTrip(pool, (tx) => writes(tx, record));
   return decided(record);
@@ -141,8 +144,20 @@ async function decideAtOnce(pool: Pool, deciding: Deciding): Promise<Decided> {
 async function conclude(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
   deciding.beside(judged);
   return judged.decision.outcome === "require_approval"
-    ? askPeople(tx, deciding, judged)
+    ? grantedOrAsked(tx, deciding, judged)
     : write(tx, deciding, judged, undefined);
+}
+
+/** Where people have approved the call in advance, within bounds, the policy is asked again with that; else they are asked. */
+async function grantedOrAsked(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
+  const offer = await offeredGrant(tx, deciding, judged);
+  if (offer === undefined) return askPeople(tx, deciding, judged);
+  const granted = await judge(tx, deciding.count, deciding, offer.approved);
+  const same = digestOf(granted.effective ?? null) === digestOf(judged.effective ?? null);
+  if (granted.decision.outcome !== "allow" || granted.exhausted.length > 0 || !same)
+    return askPeople(tx, deciding, judged);
+  await takeGrant(tx, deciding, offer);
+  return write(tx, { ...deciding, standingGrant: offer.grant.id }, granted, undefined);
 }
 
 /**
@@ -379,6 +394,7 @@ function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | und
     effective: effective === undefined ? undefined : sealPayload(keys, effective),
     shadow: isShadow(decision),
     edit: edit?.request,
+    standingGrant: deciding.standingGrant,
     result: denialPayload(keys, decision, step),
     now: at,
   };

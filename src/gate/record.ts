@@ -2,7 +2,7 @@ import type { StepKind } from "../core/action.ts";
 import { exhausted, noAmounts, periodStart } from "../core/budget.ts";
 import type { Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
-import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import type { ApprovalId, Digest, GrantId, RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { TokenUsage } from "../core/money.ts";
 import type { RunStatus } from "../core/run.ts";
@@ -143,6 +143,8 @@ export type DecisionToRecord = {
   readonly shadow: boolean;
   /** The request whose edit it was made on: `step` is the call as the agent asked for it. */
   readonly edit?: ApprovalId | undefined;
+  /** The standing grant that it was made by. */
+  readonly standingGrant?: GrantId | undefined;
   /** A denial, as the model will read it. */
   readonly result: SealedPayload | undefined;
   readonly now: Date;
@@ -200,9 +202,9 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
        returning run),
      decided as (
        insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective,
-                             shadow, edit)
+                             shadow, edit, standing_grant)
        select run, $2::int, $15::int, $16::text, $17::text, $18::text, $19::text[], $20::text, $21::jsonb, $22::text, $23::text,
-         $14::timestamptz, $35::text, $36::boolean, $38::text from placed),
+         $14::timestamptz, $35::text, $36::boolean, $38::text, $39::text from placed),
      intended as (
        insert into effect (run, seq, idempotency_key, state, intended_at)
        select run, $2::int, $24::text, 'intended', $14::timestamptz from placed where $12::text = 'intended')
@@ -247,6 +249,7 @@ export async function writeDecision(tx: Tx, d: DecisionToRecord): Promise<void> 
       d.shadow,
       hold.calls,
       d.edit ?? null,
+      d.standingGrant ?? null,
     ],
   );
   await written.catch((error: unknown) => {
@@ -381,6 +384,7 @@ export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
     ...(d.effective === undefined ? {} : { effective: d.effective.digest }),
     ...(d.shadow ? { shadow: "true" } : {}),
     ...(d.edit === undefined ? {} : { edit: d.edit }),
+    ...(d.standingGrant === undefined ? {} : { grant: d.standingGrant }),
   });
   if (decision.outcome !== "allow") return [decided];
   const intent = runEvent(run, "step.intent", `${step.seq}/intent`, now, {

@@ -29,6 +29,7 @@ import { policyHandlers } from "./handlers/policies.ts";
 import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
 import { recordHandlers } from "./handlers/records.ts";
 import { outcomeHandlers } from "./handlers/unknown-outcomes.ts";
+import { grantHandlers } from "./handlers/standing-grants.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
 import { addLogResources } from "./log-resources.ts";
@@ -42,6 +43,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...recordHandlers,
   ...approvalHandlers,
   ...editHandlers,
+  ...grantHandlers,
   ...messageHandlers,
   ...outcomeHandlers,
   ...policyHandlers,

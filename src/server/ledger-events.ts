@@ -1,7 +1,7 @@
 /** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
-import type { ApprovalRequest, DecidedRequest, Message, SignedStatement } from "../approvals/index.ts";
+import type { ApprovalRequest, DecidedRequest, GrantRow, Message, SignedStatement } from "../approvals/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
-import type { LedgerEvent } from "../core/ledger-event.ts";
+import type { LedgerEvent, LedgerFacts } from "../core/ledger-event.ts";
 import type { Channel, Release } from "../core/release.ts";
 import { sha256 } from "../store/index.ts";
 
@@ -117,6 +117,22 @@ export function approvalMessage(request: ApprovalRequest, message: Message): Led
       author: message.author,
       content: message.content,
     },
+  };
+}
+
+export function grantEvent(
+  grant: GrantRow,
+  kind: "grant.proposed" | "grant.approved" | "grant.denied" | "grant.revoked",
+  by: string,
+  now: Date,
+  facts: LedgerFacts,
+): LedgerEvent {
+  return {
+    log: grant.document.team,
+    kind,
+    dedupKey: `${grant.id}/${kind}/${by}`,
+    at: now.toISOString(),
+    facts: { grant: grant.id, document: grant.digest, by, ...facts },
   };
 }
 

@@ -5,9 +5,16 @@ import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
 import { hasEnded } from "../audit/index.ts";
-import { editsOf, outcomesOf } from "../approvals/index.ts";
+import { editsOf, grantById, grantUsesOf, grantVotes, outcomesOf } from "../approvals/index.ts";
 import type { Edit, UnknownOutcome } from "../approvals/index.ts";
-import type { DecisionRecord, EditRecord, ResolutionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
+import type {
+  DecisionRecord,
+  EditRecord,
+  GrantRecord,
+  ResolutionRecord,
+  RunRecord,
+  StepRecord,
+} from "../core/run-record.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, executionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
@@ -58,7 +65,7 @@ type Stored = {
 async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunRow): Promise<Stored> {
   const run = await runById(tx, id);
   if (run === undefined) throw new ApiError("run_not_found", `no run \`${id}\``);
-  const [release, steps, decisions, approvals, excerpt, input, outcomes, edits] = await Promise.all([
+  const [release, steps, decisions, approvals, excerpt, input, outcomes, edits, grants] = await Promise.all([
     releaseByDigest(tx, run.release),
     stepsOf(tx, id),
     decisionsOf(tx, id),
@@ -67,6 +74,7 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     getPayload(tx, keys, run.input),
     outcomesOf(tx, id),
     editsOf(tx, id),
+    grantsUsedBy(tx, id),
   ]);
   const answers = decisions.map(({ facts }) => facts.response?.answer ?? null);
   const contents = [
@@ -86,6 +94,7 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     steps: steps.map(recordOfStep),
     decisions: decisions.map(recordOfDecision),
     approvals: approvals.records,
+    grants,
     edits: edits.map(editOf),
     resolutions: outcomes.flatMap(resolutionOf),
     policySets: await policySetsOf(tx, decisions),
@@ -147,6 +156,22 @@ function recordOfStep(step: StepRow): StepRecord {
     decidedAt: step.decidedAt.toISOString(),
     finishedAt: step.finishedAt?.toISOString() ?? null,
   };
+}
+
+async function grantsUsedBy(tx: Tx, run: RunId): Promise<readonly GrantRecord[]> {
+  const uses = Map.groupBy(await grantUsesOf(tx, run), ({ grant }) => grant);
+  const found = await Promise.all(
+    [...uses].map(async ([id, own]): Promise<readonly GrantRecord[]> => {
+      const [row, votes] = await Promise.all([grantById(tx, id), grantVotes(tx, id)]);
+      if (row === undefined) return [];
+      const decisions = votes.map(({ reviewer, decision, statement, keyId, signature, publicKey }) => {
+        return { reviewer, decision, statement, keyId, signature, publicKey };
+      });
+      const used = own.map(({ n, seq, amount }) => ({ n, seq, amount }));
+      return [{ id, document: row.document as unknown as Json, decisions, uses: used }];
+    }),
+  );
+  return found.flat();
 }
 
 function editOf(edit: Edit): EditRecord {

@@ -7,7 +7,7 @@ import type { RunStatus } from "../../src/core/run.ts";
 import { appendToOutbox } from "../../src/ledger/index.ts";
 import { approvalDecided } from "../../src/server/ledger-events.ts";
 import { cancelRun, wakeRun } from "../../src/temporal/index.ts";
-import { createWorld, until } from "../support/world.ts";
+import { createWorld, payPolicyText, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import { auditOf, problemsOf } from "./running-stack.ts";
 import { evidenceIn } from "./world-evidence.ts";
@@ -114,6 +114,21 @@ forbid (principal, action == Action::"tool/pay", resource) when { context.input.
       const third = await world.request(run);
       await decideInLedger(world, rosa as NonNullable<typeof rosa>, third);
       await world.wake(run, third);
+    },
+  },
+  {
+    what: "a call that a standing grant allowed",
+    options: { turns: [{ calls: [pay(6_000)] }, { calls: [pay(7_000)] }, done] },
+    status: "completed",
+    shows: "grant.used",
+    act: async (world, run) => {
+      await world.reviewer("proposer");
+      const rosa = await world.reviewer("rosa");
+      const request = await world.request(run);
+      const sum = { argument: "amount_cents", max: 7_000 };
+      await rosa.decideGrant(await world.propose(request, payPolicyText, { sum }));
+      await decideInLedger(world, rosa, request);
+      await world.wake(run, request);
     },
   },
   {

@@ -141,3 +141,33 @@ test("an interrupted call is in the inbox, and is resolved from the command line
   );
   expect(await world.closed(id)).toMatchObject({ status: "completed" });
 }, 60_000);
+
+test("a standing grant is proposed by one, approved by another, used, and revoked", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const run = await commands(world);
+  const request = await world.request(await world.start());
+  const propose = (...flags: readonly string[]) =>
+    run("operator", "--json", "approvals", "grant", "propose", request.id, ...flags);
+  await expect(propose("--where", "to", "--uses", "2")).rejects.toMatchObject({ code: "usage" });
+  await expect(propose("--where", "to=a*", "--uses", "2")).rejects.toMatchObject({ code: "invalid_request" });
+  const { grant } = JSON.parse(
+    await propose("--where", "to=ada", "--uses", "2", "--sum", "amount_cents=20000", "--for", "1h"),
+  ) as { grant: { id: string; state: string; rendered: string } };
+  expect(grant.state).toBe("proposed");
+  expect(grant.rendered).toContain("every other argument: anything");
+  await expect(run("operator", "approvals", "grant", "approve", grant.id, "--yes")).rejects.toMatchObject({
+    code: "forbidden",
+  });
+  expect(await run("rita", "approvals", "grant", "approve", grant.id, "--yes")).toContain("it is active");
+  // Those who asked for the run do not count: rita did not.
+  expect(await world.closed(await world.start())).toMatchObject({ status: "completed" });
+  expect(await run("rita", "approvals", "grant", "list")).toContain("1 of 2");
+  await expect(run("zoe", "approvals", "grant", "revoke", grant.id, "--reason", "x")).rejects.toMatchObject({
+    code: "forbidden",
+  });
+  expect(await run("operator", "approvals", "grant", "revoke", grant.id, "--reason", "over")).toContain("after 1 uses");
+  await expect(run("operator", "approvals", "grant", "revoke", grant.id, "--reason", "x")).rejects.toMatchObject({
+    code: "approval_closed",
+  });
+}, 60_000);

@@ -11,6 +11,10 @@ import {
   decideRequest,
   editKind,
   editRequest,
+  decideGrant,
+  grantFacts,
+  grantKind,
+  proposeGrant,
   listRequests,
   outcomesOf,
   publicKeyOf,
@@ -27,6 +31,8 @@ import type {
   ApprovalRequest,
   ApprovalStatement,
   EditStatement,
+  GrantRow,
+  GrantStatement,
   ResolutionStatement,
   UnknownOutcome,
 } from "../../src/approvals/index.ts";
@@ -35,6 +41,7 @@ import type { HistoryFact } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Json, JsonObject, JsonSchema } from "../../src/core/json.ts";
 import type { RunLimits } from "../../src/core/release.ts";
+import type { StandingGrant } from "../../src/core/standing-grant.ts";
 import type { RunInput } from "../../src/core/run.ts";
 import { appendToOutbox } from "../../src/ledger/index.ts";
 import { policySetOf } from "../../src/policy/index.ts";
@@ -54,6 +61,7 @@ import {
   payloadKeysOf,
   putPayloads,
   runById,
+  sha256,
   stepsOf,
 } from "../../src/store/index.ts";
 import type { RunRow } from "../../src/store/index.ts";
@@ -73,6 +81,12 @@ forbid(principal, action == Action::"tool/pay", resource) when { context.input.a
 @id("pay-limit") @reason("payments over 500 are never made")
 forbid(principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 50000 };
 `;
+
+/** The policy that asks the treasury, as a policy set keeps it. */
+export const payPolicyText = (() => {
+  const { document } = policySetOf([{ name: "test.cedar", text: openPolicy }]);
+  return document.policies.find(({ id }) => id === "pay-needs-a-person")?.text ?? "";
+})();
 
 let bundle: Promise<WorkflowBundle> | undefined;
 
@@ -162,6 +176,18 @@ export async function createWorld(options: {
       keyId,
       privateKey,
       statementFor,
+      async decideGrant(grant: GrantRow, decision: "approve" | "deny" = "approve") {
+        const statement = textOfSigned({
+          ...grantFacts(grant),
+          decision,
+          reviewer: id,
+          reason: "",
+          nonce: Buffer.alloc(16, 1).toString("base64url"),
+          issuedAt: new Date().toISOString(),
+        } as GrantStatement);
+        const signed = { statement, signature: signText(grantKind.type, statement, privateKey), keyId };
+        return inTransaction(pool, (tx) => decideGrant(tx, signed, id, new Date()));
+      },
       /** Changes the call in the database only: the run is not told. `action` is what the request is about. */
       async edit(request: ApprovalRequest, action: Action, args: JsonObject, reason = "") {
         const edited = {
@@ -274,6 +300,32 @@ export async function createWorld(options: {
 
     async request(run: RunId, timeoutMs = 20_000): Promise<ApprovalRequest> {
       return until(async () => (await listRequests(pool, { run, state: "pending", limit: 1 }))[0], timeoutMs);
+    },
+
+    /** A standing grant of ada's payments for what this policy asks the treasury, as somebody proposes it. */
+    async propose(
+      request: ApprovalRequest,
+      policyText: string,
+      bounds: Partial<StandingGrant> = {},
+    ): Promise<GrantRow> {
+      const tool = release.document.tools.find(({ name }) => name === request.name);
+      const document: StandingGrant = {
+        v: 1,
+        team: "testers",
+        agent: "tester",
+        tool: request.name,
+        toolDigest: digestOf(tool as unknown as Json),
+        requirements: request.requirements.map(({ policy, group, quorum }) => {
+          return { policy, text: sha256(policyText), group, quorum };
+        }),
+        where: { to: { equals: "ada" } },
+        maxUses: 3,
+        expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
+        request: request.id,
+        proposedBy: "proposer",
+        ...bounds,
+      };
+      return proposeGrant(pool, document, new Date());
     },
 
     /** The call of a run whose outcome somebody is asked about. */

@@ -10,6 +10,7 @@ import { brief, localTime } from "../terminal.ts";
 import { addAskCommands, describeMessages } from "./approvals-ask.ts";
 import { decideMany, requestsLike } from "./approvals-batch.ts";
 import { addEditCommand } from "./approvals-edit.ts";
+import { addGrantCommands } from "./approvals-grant.ts";
 import { addResolveCommand, listOpenOutcomes } from "./approvals-resolve.ts";
 import { positive } from "./run.ts";
 
@@ -53,6 +54,7 @@ export function addApprovalCommands(program: Command): void {
   addEditCommand(approvals);
   addAskCommands(approvals);
   addResolveCommand(approvals);
+  addGrantCommands(approvals);
 }
 
 async function list(cli: Cli, flags: ListFlags): Promise<void> {

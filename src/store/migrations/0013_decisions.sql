@@ -93,3 +93,75 @@ create table approval_message (
 );
 create trigger append_only before update or delete on approval_message for each row execute function refuse_change();
 create trigger append_only_truncate before truncate on approval_message for each statement execute function refuse_change();
+
+-- An approval given in advance: for this exact tool and target, within bounds. What it says never changes; each use is counted under its lock.
+create table standing_grant (
+  id text primary key check (id ~ '^sgr_[0-9A-HJKMNP-TV-Z]{26}$'),
+  team text not null,
+  agent text not null,
+  tool text not null,
+  document jsonb not null,
+  digest text not null check (digest ~ '^[0-9a-f]{64}$'),
+  proposed_by text not null references principal,
+  proposed_at timestamptz not null,
+  expires_at timestamptz not null check (expires_at > proposed_at),
+  max_uses integer not null check (max_uses > 0),
+  max_sum bigint check (max_sum >= 0),
+  state text not null default 'proposed' check (state in ('proposed', 'active', 'denied', 'revoked')),
+  uses integer not null default 0,
+  sum bigint not null default 0,
+  revoked_by text,
+  revoked_at timestamptz,
+  reason text,
+  -- Whatever the code that counts: never past the bounds.
+  constraint bounds check (uses between 0 and max_uses and sum >= 0 and (max_sum is null or sum <= max_sum)),
+  constraint revocation check (num_nonnulls(revoked_by, revoked_at, reason) = case when state = 'revoked' then 3 else 0 end)
+);
+create index standing_grant_for on standing_grant (team, agent, tool) where state = 'active';
+create index standing_grant_list on standing_grant (team, id desc);
+
+create function refuse_grant_change() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'UPDATE'
+     and (new.id, new.team, new.agent, new.tool, new.document, new.digest, new.proposed_by, new.proposed_at, new.expires_at, new.max_uses)
+       = (old.id, old.team, old.agent, old.tool, old.document, old.digest, old.proposed_by, old.proposed_at, old.expires_at, old.max_uses)
+     and new.max_sum is not distinct from old.max_sum
+     and (new.state = old.state or (old.state = 'proposed' and new.state in ('active', 'denied', 'revoked'))
+       or (old.state = 'active' and new.state = 'revoked'))
+     and new.uses >= old.uses and new.sum >= old.sum then
+    return new;
+  end if;
+  raise exception 'standing grant % cannot change so', old.id using errcode = 'restrict_violation';
+end $$;
+create trigger bounded before update or delete on standing_grant for each row execute function refuse_grant_change();
+create trigger append_only_truncate before truncate on standing_grant for each statement execute function refuse_change();
+
+create table standing_grant_decision (
+  id bigint generated always as identity primary key,
+  standing_grant text not null references standing_grant,
+  reviewer text not null references principal,
+  decision text not null check (decision in ('approve', 'deny')),
+  statement text not null,
+  key_id text not null references reviewer_key,
+  signature text not null,
+  at timestamptz not null,
+  unique (standing_grant, reviewer)
+);
+create trigger append_only before update or delete on standing_grant_decision for each row execute function refuse_change();
+create trigger append_only_truncate before truncate on standing_grant_decision for each statement execute function refuse_change();
+
+create table standing_grant_use (
+  standing_grant text not null references standing_grant,
+  n integer not null check (n >= 0),
+  run text not null,
+  seq integer not null,
+  amount bigint not null check (amount >= 0),
+  at timestamptz not null,
+  primary key (standing_grant, n),
+  unique (run, seq)
+);
+create trigger append_only before update or delete on standing_grant_use for each row execute function refuse_change();
+create trigger append_only_truncate before truncate on standing_grant_use for each statement execute function refuse_change();
+
+-- The standing grant that the decision was made by.
+alter table decision add column standing_grant text;
