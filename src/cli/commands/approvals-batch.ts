@@ -87,6 +87,6 @@ export async function requestsLike({ reviewer }: Cli, id: ApprovalId): Promise<r
 
 function isLike(one: ApprovalSummary, other: ApprovalSummary): boolean {
   const asked = ({ requirements }: ApprovalSummary): string =>
-    JSON.stringify(requirements.map(({ policy, group, quorum }) => [policy, group, quorum]).toSorted());
+    JSON.stringify(requirements.map(({ policy, group, quorum }) => `${policy} ${group} ${quorum}`).toSorted());
   return one.name === other.name && asked(one) === asked(other);
 }

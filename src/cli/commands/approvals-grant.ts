@@ -28,10 +28,11 @@ export function addGrantCommands(approvals: Command): void {
   grant
     .command("propose <approval>")
     .description("propose to allow calls like this request's; its approvers decide")
-    .requiredOption(
+    .option(
       "--where <argument=value>",
-      "what an argument has to be: NAME=VALUE, NAME=*@DOMAIN or NAME=PREFIX*; repeat it",
-      (value: string, before: readonly string[] = []) => [...before, value],
+      "what an argument has to be: NAME=VALUE, NAME=*@DOMAIN or NAME=PREFIX*; at least one, repeat it",
+      (value: string, before: readonly string[]) => [...before, value],
+      [],
     )
     .requiredOption("--uses <n>", "how often at most", positive)
     .option("--sum <argument=max>", "what an integer argument may sum up to")
@@ -71,6 +72,7 @@ export function addGrantCommands(approvals: Command): void {
 }
 
 async function propose({ reviewer, terminal }: Cli, request: ApprovalId, flags: ProposeFlags): Promise<void> {
+  if (flags.where.length === 0) throw new CliError("usage", "for which target? give --where ARGUMENT=VALUE");
   const where = Object.fromEntries(flags.where.map((text) => targetOf(text)));
   const { grant } = await reviewer.proposeGrant({
     body: {
