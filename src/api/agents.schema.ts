@@ -3,6 +3,7 @@ import { z } from "zod";
 import { effectClasses } from "../core/action.ts";
 import { destinationNames } from "../core/labels.schema.ts";
 import { confidentialities } from "../core/labels.ts";
+import { renderHintsByName } from "../core/render.schema.ts";
 import { channels, maxToolTimeoutMs, riskTiers } from "../core/release.ts";
 import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
 import { sourceFields } from "../core/retrieval.schema.ts";
@@ -34,6 +35,7 @@ export const toolDefinition: z.ZodType<ToolDefinition, ToolDefinition> = z
     results: z.exactOptional(
       z.strictObject({ origin: z.enum(["trusted", "untrusted"]), confidentiality: z.enum(confidentialities) }),
     ),
+    render: z.exactOptional(renderHintsByName),
     implementation,
   })
   .meta({ id: "ToolDefinition" });

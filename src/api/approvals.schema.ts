@@ -1,7 +1,8 @@
 import { z } from "zod";
 
 import { barReasons } from "../core/decision.ts";
-import { approvalId, digest, json, name, pageSize, principalId, runId, time } from "./common.schema.ts";
+import { approvalContext } from "./approval-context.schema.ts";
+import { approvalId, digest, json, jsonObject, name, pageSize, principalId, runId, time } from "./common.schema.ts";
 import { noticeView } from "./receivers.schema.ts";
 import { approvalStates } from "./vocabulary.ts";
 
@@ -53,6 +54,7 @@ export const approvalSummary = z
     requestedBy: principalId.describe("who started the run"),
     openedAt: time,
     expiresAt: time,
+    unanswered: z.boolean().describe("a reviewer asked something, and nobody has answered yet"),
     decidedBy: z.array(z.object({ reviewer: principalId, decision: z.enum(["approve", "deny"]), at: time })),
   })
   .meta({ id: "ApprovalSummary" });
@@ -84,6 +86,16 @@ const statementTemplate = z.object({
   expiresAt: time,
 });
 
+const approvalMessage = z.object({
+  n: z.int(),
+  kind: z.enum(["question", "answer"]),
+  author: principalId,
+  text: z.string().nullable().describe("what would hide in it is written out; null: it was erased"),
+  at: time,
+});
+export const messageBody = z.strictObject({ text: z.string().trim().min(1).max(4_000) });
+export const messagePage = z.object({ messages: z.array(approvalMessage) });
+
 export const approvalDetail = approvalSummary
   .extend({
     rendered: z.string().describe("the action as text, made by the gate and not by the agent"),
@@ -94,6 +106,15 @@ export const approvalDetail = approvalSummary
       .describe("the newest 200"),
     notices: z.array(noticeView).describe("who was told of it, and how that went; the newest hundred, oldest first"),
     page: z.url().describe("where the request is read and decided on with a passkey"),
+    context: approvalContext,
+    messages: z.array(approvalMessage),
+    call: json.nullable().describe("exactly what would be done, to hash and to edit; null: it cannot be edited"),
+    editedBy: principalId.nullable().describe("who ended this request by changing the call"),
+    successor: approvalId.nullable().describe("the request that the changed call needed"),
+    editOf: approvalId.nullable().describe("the request whose changed call this is about"),
+    editors: z
+      .array(principalId)
+      .describe("whose changes are in the call: they cannot approve it unless its policy says so"),
   })
   .meta({ id: "ApprovalDetail" });
 export type ApprovalDetail = z.output<typeof approvalDetail>;
@@ -107,7 +128,7 @@ const bytes = (max: number) =>
     .string()
     .max(max)
     .regex(/^[A-Za-z0-9_-]+$/, "expected base64url");
-const signedWithKey = z.strictObject({
+export const signedWithKey = z.strictObject({
   ...signed,
   kind: z.literal("ed25519").optional(),
   signature: z
@@ -126,6 +147,15 @@ const signedWithPasskey = z.strictObject({
   userHandle: bytes(200).optional(),
 });
 export const decideBody = z.union([signedWithKey, signedWithPasskey]);
+
+/** An edit is signed with a key file. */
+export const editBody = signedWithKey.extend({ arguments: jsonObject.describe("all of the new arguments") });
+export const editedApproval = z.object({
+  approval: approvalSummary,
+  action: digest.describe("of the call as it was changed"),
+  /** Whether the run has been told; if not, it is within seconds. */
+  woken: z.boolean(),
+});
 
 export const decidedApproval = z.object({
   approval: approvalSummary,

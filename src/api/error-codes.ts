@@ -18,6 +18,7 @@ export const errorCodes = {
   delegation_not_found: { status: 404, retryable: false },
   /** It would give nothing, or to nobody who may decide. */
   delegation_invalid: { status: 422, retryable: false },
+  outcome_not_found: { status: 404, retryable: false },
   policy_not_found: { status: 404, retryable: false },
   bundle_not_found: { status: 404, retryable: false },
   entry_not_found: { status: 404, retryable: false },
@@ -41,6 +42,12 @@ export const errorCodes = {
   policies_invalid: { status: 422, retryable: false },
   /** The team's active policies do not fit the tools of the release. */
   policies_do_not_fit: { status: 422, retryable: false },
+  /** A reviewer's new arguments do not fit the tool. */
+  arguments_invalid: { status: 422, retryable: false },
+  /** Not a tool call, or nothing was changed in it. */
+  not_editable: { status: 422, retryable: false },
+  /** There is no question to answer, or there are too many messages already. */
+  not_asked: { status: 409, retryable: false },
   statement_invalid: { status: 422, retryable: false },
   /** The policy takes approvals signed with a passkey only: see the request's page. */
   passkey_needed: { status: 422, retryable: false },

@@ -8,6 +8,7 @@ export {
   toolDefinition,
 } from "./agents.schema.ts";
 export type { AgentDetail, AgentSummary, RegisteredAgent } from "./agents.schema.ts";
+export type { ApprovalContext } from "./approval-context.schema.ts";
 export { approvalState } from "./approvals.schema.ts";
 export type { ApprovalDetail, ApprovalSummary } from "./approvals.schema.ts";
 export { createClient } from "./client.ts";
@@ -23,4 +24,5 @@ export type { Health } from "./health.schema.ts";
 export type { BacktestEvent, BacktestReportView, PolicyProposalView } from "./policies.schema.ts";
 export { routes } from "./routes.ts";
 export type { CallOf, RequestOf, ResponseOf, Route, RouteName } from "./routes.ts";
+export type { UnknownOutcomeView } from "./unknown-outcomes.schema.ts";
 export type { DecisionView, RunDetail, RunView, StepView, WatchEvent } from "./runs.schema.ts";

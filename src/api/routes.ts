@@ -9,7 +9,17 @@ import {
   evaluationHeaders,
 } from "./access.schema.ts";
 import { agentDetail, agentSummary, registerAgentBody, registeredAgent } from "./agents.schema.ts";
-import { approvalDetail, approvalPage, decideBody, decidedApproval, listApprovalsQuery } from "./approvals.schema.ts";
+import {
+  approvalDetail,
+  approvalPage,
+  decideBody,
+  decidedApproval,
+  editBody,
+  editedApproval,
+  listApprovalsQuery,
+  messageBody,
+  messagePage,
+} from "./approvals.schema.ts";
 import { approvalId, digest, name, runId } from "./common.schema.ts";
 import type { Role } from "./common.schema.ts";
 import {
@@ -68,6 +78,14 @@ import {
   removedReceiver,
   testedReceiver,
 } from "./receivers.schema.ts";
+import {
+  listOutcomesQuery,
+  outcomeDetail,
+  outcomePage,
+  outcomeParams,
+  resolveBody,
+  resolvedOutcome,
+} from "./unknown-outcomes.schema.ts";
 import { bundleView, runRecord } from "./record.schema.ts";
 import { approvalReport, reportQuery } from "./report.schema.ts";
 import {
@@ -246,6 +264,64 @@ export const routes = {
     body: decideBody,
     status: 201,
     response: decidedApproval,
+  },
+  editApproval: {
+    method: "POST",
+    path: "/v1/approvals/:approval/edits",
+    summary: "Change a call's arguments: the new call is decided on anew",
+    access: ["reviewer"],
+    params: z.object({ approval: approvalId }),
+    body: editBody,
+    status: 201,
+    response: editedApproval,
+  },
+  askApproval: {
+    method: "POST",
+    path: "/v1/approvals/:approval/questions",
+    summary: "Ask who started the run, before deciding",
+    access: ["reviewer"],
+    params: z.object({ approval: approvalId }),
+    body: messageBody,
+    status: 201,
+    response: messagePage,
+  },
+  answerApproval: {
+    method: "POST",
+    path: "/v1/approvals/:approval/answers",
+    summary: "Answer what a reviewer asked: who started the run, or an operator",
+    access: everyone,
+    params: z.object({ approval: approvalId }),
+    body: messageBody,
+    status: 201,
+    response: messagePage,
+  },
+  listOutcomes: {
+    method: "GET",
+    path: "/v1/unknown-outcomes",
+    summary: "Calls that may or may not have happened, newest first",
+    access: everyone,
+    query: listOutcomesQuery,
+    status: 200,
+    response: outcomePage,
+  },
+  showOutcome: {
+    method: "GET",
+    path: "/v1/runs/:run/steps/:seq/outcome",
+    summary: "A call whose outcome is unknown, with what a reviewer signs",
+    access: everyone,
+    params: outcomeParams,
+    status: 200,
+    response: outcomeDetail,
+  },
+  resolveOutcome: {
+    method: "POST",
+    path: "/v1/runs/:run/steps/:seq/outcome",
+    summary: "Say with a signed statement whether the call happened",
+    access: ["reviewer"],
+    params: outcomeParams,
+    body: resolveBody,
+    status: 201,
+    response: resolvedOutcome,
   },
 
   delegate: {

@@ -3,6 +3,7 @@ import type { ApprovalId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 import { covers, mandatesOf } from "./delegations.ts";
 import type { Delegation, Mandate } from "./delegations.ts";
+import { editorNames, markEditor } from "./editors.ts";
 import { ApprovalError } from "./errors.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { groupsAfter } from "./routing.ts";
@@ -119,6 +120,8 @@ export async function capacitiesOf(
 export type Table = {
   readonly capacities: readonly StoredCapacity[];
   readonly barred: readonly Barred[];
+  /** Whose change is in the call, accounts and persons. */
+  readonly editors: readonly string[];
   /**
    * The votes that hold of those who approved, each with how it was signed, from the record alone: whoever is barred, then or now, has
    * none, nor has a delegate whose delegation was not in force for this request when they decided.
@@ -129,11 +132,13 @@ export type Table = {
 /** `subject`: the names of whom the run acts for, where they are at hand. */
 export async function tableOf(tx: Tx, request: ApprovalRequest, subject: readonly string[]): Promise<Table> {
   const [rows, now] = [await rowsOf(tx, request.id), await barredFrom(tx, request.run, subject)];
+  const editors = await editorNames(tx, request);
   const barred = [...request.barred, ...now];
   const barredNames = [...barred.map(({ person }) => person), ...subject];
   return {
     capacities: rows.map((row) => capacityOfRow(row, request.openedAt)),
     barred,
+    editors,
     votes: (approved) =>
       rows.flatMap((row): readonly Vote[] => {
         const kind = approved.get(row.reviewer);
@@ -143,7 +148,7 @@ export async function tableOf(tx: Tx, request: ApprovalRequest, subject: readonl
         if (names.some((name) => barredNames.includes(name))) return [];
         if (mandate !== undefined && (mandate.delegate !== row.reviewer || !covers(mandate, request, row.at)))
           return [];
-        return [{ reviewer: row.reviewer, decision: "approve", groups, persons, afterMs, kind }];
+        return [markEditor(editors, { reviewer: row.reviewer, decision: "approve", groups, persons, afterMs, kind })];
       }),
   };
 }

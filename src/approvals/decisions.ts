@@ -1,11 +1,12 @@
 import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons } from "./capacity.ts";
 import type { Capacity } from "./capacity.ts";
+import { markEditor } from "./editors.ts";
 import { ApprovalError } from "./errors.ts";
-import { heldKey } from "./keys.ts";
+import { keyToSignWith } from "./keys.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import { countsFor, groupsAfter } from "./routing.ts";
+import { countsFor, groupsAfter, isEligible } from "./routing.ts";
 import type { Vote } from "./routing.ts";
 import { assertionOf, kindOf, signatureFault } from "./signature.ts";
 import type { SignedStatement } from "./signature.ts";
@@ -52,19 +53,19 @@ export async function decideRequest(
   const table = await tableOf(tx, request, []);
   const capacity = await capacityOf(tx, request, reviewer, table, now);
   const afterMs = now.getTime() - request.openedAt.getTime();
-  if (statement.decision === "approve") assertSignedAsAsked(request, capacity.groups, afterMs, signed);
-  const held = approvalsThatHold(request, before);
-  const votes: readonly Vote[] = [
-    ...table.votes(held),
-    {
-      reviewer,
-      decision: statement.decision,
-      groups: capacity.groups,
-      persons: votePersons(capacity),
-      afterMs,
-      kind: kindOf(signed),
-    },
-  ];
+  const own = markEditor(table.editors, {
+    reviewer,
+    decision: statement.decision,
+    groups: capacity.groups,
+    persons: votePersons(capacity),
+    afterMs,
+    kind: kindOf(signed),
+  });
+  if (statement.decision === "approve") {
+    assertSignedAsAsked(request, capacity.groups, afterMs, signed);
+    assertNotOwnEdit(request, own);
+  }
+  const votes: readonly Vote[] = [...table.votes(approvalsThatHold(request, before)), own];
   const state = nextState(
     request.state,
     { kind: "decided", decision: statement.decision },
@@ -104,23 +105,11 @@ function assertSameThing(statement: ApprovalStatement, request: ApprovalRequest,
 }
 
 async function assertSigned(tx: Tx, signed: SignedStatement, reviewer: string): Promise<void> {
-  const key = await heldKey(tx, signed.keyId);
-  if (key === undefined || key.principal !== reviewer) {
-    throw new ApprovalError("key_unknown", `key is not enrolled for \`${reviewer}\``, {
-      hint: "sign with the key that was enrolled for you",
-    });
-  }
-  if (key.revokedAt !== null) throw new ApprovalError("key_revoked", "key was revoked");
-  if (key.confirmedAt === null) {
-    throw new ApprovalError("key_unconfirmed", "key is proposed, and not confirmed yet", {
-      hint: `another person, who is an admin, confirms it: countersign keys confirm ${key.keyId}`,
-    });
-  }
-  const fault = signatureFault(signed, key);
+  const fault = signatureFault(signed, await keyToSignWith(tx, signed.keyId, reviewer));
   if (fault !== undefined) throw new ApprovalError("signature_invalid", `signature does not count: ${fault}`);
 }
 
-function assertOpen(request: ApprovalRequest, now: Date): void {
+export function assertOpen(request: ApprovalRequest, now: Date): void {
   if (request.state !== "pending") throw notPending(request);
   if (now >= request.expiresAt)
     throw new ApprovalError("request_expired", `request expired at ${request.expiresAt.toISOString()}`);
@@ -147,4 +136,10 @@ function assertSignedAsAsked(
   throw new ApprovalError("passkey_needed", `policy \`${unmet.policy}\` takes approvals signed with a passkey only`, {
     hint: "open the request's page in a browser, and approve it there",
   });
+}
+
+/** Nobody decides twice, so an approval that counts nowhere is refused. */
+function assertNotOwnEdit({ requirements }: ApprovalRequest, own: Vote): void {
+  if (own.edited !== true || requirements.some((requirement) => isEligible(requirement, own))) return;
+  throw new ApprovalError("self_approval", "who changed the call cannot approve it: no policy says that they count");
 }

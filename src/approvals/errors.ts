@@ -24,4 +24,7 @@ export class ApprovalError extends CodedError<
   | "decided_before"
   | "delegation_missing"
   | "delegation_invalid"
+  | "nothing_changed"
+  | "nothing_asked"
+  | "too_many_messages"
 > {}

@@ -4,10 +4,26 @@ export { capacitiesOf } from "./capacity.ts";
 export type { Capacity, StoredCapacity } from "./capacity.ts";
 export { delegate, delegationById, delegationIdPattern, listDelegations, undelegate } from "./delegations.ts";
 export type { Delegation } from "./delegations.ts";
+export { editKind } from "./edit.schema.ts";
+export type { EditStatement } from "./edit.schema.ts";
+export {
+  editBehind,
+  editOf,
+  editRequest,
+  editsOf,
+  heldEdit,
+  linkSuccessor,
+  markEditTold,
+  untoldEdits,
+} from "./edits.ts";
+export type { Edit } from "./edits.ts";
+export { markEditor } from "./editors.ts";
 export { approvalEventsAfter, eventsOf, takeDue } from "./events.ts";
 export type { ApprovalEventRow, TakenEvent } from "./events.ts";
 export { whoMayDecide } from "./eligible.ts";
 export type { Eligibility } from "./eligible.ts";
+export { answerQuestion, askAbout, messagesOf } from "./messages.ts";
+export type { Message } from "./messages.ts";
 export { countsFor, groupsAfter, tally } from "./routing.ts";
 export type { Vote } from "./routing.ts";
 export { barOf, barredFrom, subjectNames } from "./separation.ts";
@@ -27,7 +43,7 @@ export {
   revokeReviewerKey,
 } from "./keys.ts";
 export type { KeyState, Passkey, ReviewerKey } from "./keys.ts";
-export { renderAction } from "./render.ts";
+export { renderAction, renderChange, rendererVersion } from "./render.ts";
 export { alwaysApproved, approvedCalls, policyLoads, reviewerLoads } from "./report.ts";
 export type { CallRecord, PolicyLoad, ReportScope, ReviewerLoad } from "./report.ts";
 export {
@@ -40,9 +56,11 @@ export {
   requestById,
   undelivered,
 } from "./requests.ts";
-export type { ApprovalRequest, NewRequest, RequestFilter } from "./requests.ts";
+export type { ApprovalRequest, NewRequest, RequestFilter, Undelivered } from "./requests.ts";
 export { assertionOf, keyKinds, kindOf, signatureFault } from "./signature.ts";
-export type { KeyKind, SignedStatement, SigningKey } from "./signature.ts";
+export type { KeyKind, SignedStatement, SignedWithKey, SigningKey } from "./signature.ts";
+export { similarDecisions } from "./similar.ts";
+export type { SimilarDecisions } from "./similar.ts";
 export { approvalStates } from "./state.ts";
 export type { ApprovalState } from "./state.ts";
 export { keyIdOf, parseStatement, publicKeyOf, signStatement, statementText, verifyStatement } from "./statement.ts";
@@ -50,3 +68,25 @@ export type { ApprovalStatement } from "./statement.schema.ts";
 export { decisionsOf, statementFacts } from "./stored-decisions.ts";
 export type { StoredDecision } from "./stored-decisions.ts";
 export { challengeOf } from "./webauthn.ts";
+export {
+  askAgain,
+  askForOutcome,
+  cancelOutcomesOf,
+  endOutcome,
+  heldResolution,
+  listOutcomes,
+  lockOutcome,
+  markOutcomeTold,
+  outcomeById,
+  outcomesOf,
+  outcomeStates,
+  resolutionFacts,
+  resolvedResult,
+  resolveOutcome,
+  untoldOutcomes,
+} from "./unknown-outcomes.ts";
+export type { UnknownOutcome } from "./unknown-outcomes.ts";
+export { resolutionKind } from "./resolution.schema.ts";
+export type { ResolutionStatement } from "./resolution.schema.ts";
+export { readSigned, signText, textOfSigned, verifyText } from "./signed-text.ts";
+export { lookalikeNote, visibleText } from "./visible.ts";

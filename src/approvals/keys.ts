@@ -164,6 +164,26 @@ export async function heldKey(tx: Tx, keyId: string): Promise<ReviewerKey | unde
 }
 
 /**
+ * A key that `reviewer` may sign with now: their own, confirmed, and not revoked until the transaction ends. Throws `key_unknown`,
+ * `key_revoked` or `key_unconfirmed`.
+ */
+export async function keyToSignWith(tx: Tx, keyId: string, reviewer: string): Promise<ReviewerKey> {
+  const key = await heldKey(tx, keyId);
+  if (key === undefined || key.principal !== reviewer) {
+    throw new ApprovalError("key_unknown", `key is not enrolled for \`${reviewer}\``, {
+      hint: "sign with the key that was enrolled for you",
+    });
+  }
+  if (key.revokedAt !== null) throw new ApprovalError("key_revoked", "key was revoked");
+  if (key.confirmedAt === null) {
+    throw new ApprovalError("key_unconfirmed", "key is proposed, and not confirmed yet", {
+      hint: `another person, who is an admin, confirms it: countersign keys confirm ${key.keyId}`,
+    });
+  }
+  return key;
+}
+
+/**
  * The same, for whoever will change it: its time is taken after this, so that a revocation is later than every use that it did not stop.
  * Throws `key_missing`.
  */

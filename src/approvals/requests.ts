@@ -29,6 +29,10 @@ export type ApprovalRequest = NewRequest & {
   readonly amount: number | null;
   readonly state: ApprovalState;
   readonly requestedBy: string;
+  /** Who changed the call that it is about; empty: it is as the agent asked. */
+  readonly editors: readonly string[];
+  /** Somebody asked, and nobody has answered yet. */
+  readonly unanswered: boolean;
   readonly decidedAt: Date | null;
   readonly consumedAt: Date | null;
 };
@@ -37,7 +41,10 @@ const columns = `request.id, request.team, request.run, request.seq, request.act
   request.requirements, request.policy_set as "policySet", request.state, request.opened_at as "openedAt",
   request.expires_at as "expiresAt", request.decided_at as "decidedAt", request.consumed_at as "consumedAt",
   request.barred, request.amount,
-  run.requested_by as "requestedBy"`;
+  run.requested_by as "requestedBy",
+  coalesce((select edit.editors from approval_edit edit where edit.successor = request.id), '{}') as editors,
+  coalesce((select said.kind = 'question' from approval_message said where said.request = request.id order by said.n desc limit 1),
+    false) as unanswered`;
 
 /** Opens a request. A step has one live request at most: a second one throws SQLSTATE 23505. */
 export async function openRequest(tx: Tx, request: NewRequest): Promise<ApprovalId> {

@@ -14,6 +14,8 @@ export type Vote = {
   readonly afterMs?: number;
   /** How it was signed; absent: with a key file. */
   readonly kind?: KeyKind | undefined;
+  /** One of those whose vote this is has changed the call: it counts only where the policy says that editors do. */
+  readonly edited?: true;
 };
 
 /** The groups whose members may decide so many milliseconds after the opening. Escalation adds some, and takes none away. */
@@ -45,8 +47,10 @@ export function isMet(requirements: readonly ApprovalRequirement[], votes: reado
   return requirements.length > 0 && requirements.every(({ quorum }, index) => (counts[index] ?? 0) >= quorum);
 }
 
-function isEligible(requirement: ApprovalRequirement, vote: Vote): boolean {
-  const { groups, afterMs = 0 } = vote;
+/** Whether a vote counts for a requirement at all. */
+export function isEligible(requirement: ApprovalRequirement, vote: Vote): boolean {
+  const { groups, afterMs = 0, edited } = vote;
+  if (edited === true && requirement.editorCounts !== true) return false;
   return countsFor(requirement, vote) && groupsAfter(requirement, afterMs).some((group) => groups.includes(group));
 }
 
@@ -67,7 +71,10 @@ function unite(votes: readonly Vote[]): readonly (readonly Vote[])[] {
     };
     groups = [...groups.filter((group) => !same.includes(group)), joined];
   }
-  return groups.map((group) => group.votes);
+  // Who shares a person with an editor's vote is no better than that vote.
+  return groups.map(({ votes: cast }) =>
+    cast.some(({ edited }) => edited === true) ? cast.map((vote) => ({ ...vote, edited: true as const })) : cast,
+  );
 }
 
 /**

@@ -6,6 +6,8 @@ import { assertionOf } from "../approvals/index.ts";
 import { digestOf, sha256 } from "../store/canonical.ts";
 import { signedOf } from "./approvals.ts";
 import { differences, timeDifference } from "./differences.ts";
+import { editedProblems } from "./edits.ts";
+import { renderedProblems } from "./rendered.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
 
@@ -47,12 +49,13 @@ function requestProblems(
   const { seq, action, expiresAt, barred = [] } = request;
   // Entries of before say no more than groups and quorums.
   const terms = "requirements" in requested.facts || barred.length > 0 ? termsOf(request) : {};
-  const rendered = String(requested.facts["rendered"]);
   return [
     ...differences("the request", requested, { seq, action, expiresAt, groups, ...terms }),
-    ...(rendered in record.payloads ? [] : ["what its reviewers were shown is missing"]),
+    ...renderedProblems(record, request, requested),
     ...signedProblems(request, entries),
     ...dueProblems(request, entries),
+    ...editedProblems(record, request, entries),
+    ...messageProblems(record, request, entries),
     ...stateProblems(request, entries),
   ];
 }
@@ -119,15 +122,42 @@ function kindOf({ decision }: Signed): string {
   return decision === "approve" ? "approval.approved" : "approval.denied";
 }
 
+/** Questions and answers, both ways, with their texts. */
+function messageProblems(
+  record: RunRecord,
+  { messages = [], seq }: ApprovalRecord,
+  entries: readonly LedgerEntry[],
+): readonly string[] {
+  const said = entries.filter(({ kind }) => kind === "approval.asked" || kind === "approval.answered");
+  if (said.length !== messages.length)
+    return [`${said.length} messages are in the ledger, ${messages.length} in the record`];
+  return messages.flatMap(({ n, kind, author, content }) => {
+    const wanted = kind === "question" ? "approval.asked" : "approval.answered";
+    const entry = said.find((candidate) => candidate.kind === wanted && candidate.facts["n"] === n);
+    if (entry === undefined) return [`message ${n} is not in the ledger`];
+    const present = content in record.payloads ? [] : [`the text of message ${n} is missing`];
+    return [...differences(`message ${n}`, entry, { seq, author, content }), ...present];
+  });
+}
+
+/** They change nothing of its state. */
+const asides: ReadonlySet<string> = new Set([
+  "approval.asked",
+  "approval.answered",
+  "approval.escalated",
+  "approval.reminded",
+]);
+
 /** The state that the last entry left. */
 function stateProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
-  const last = entries.findLast(({ kind }) => kind !== "approval.escalated" && kind !== "approval.reminded");
+  const last = entries.findLast(({ kind }) => !asides.has(kind));
   const state = stateAfter(last);
   return state === request.state ? [] : [`it is \`${state}\` in the ledger, \`${request.state}\` in the record`];
 }
 
 function stateAfter(entry: LedgerEntry | undefined): string {
   const kind = entry?.kind;
+  if (kind === "approval.edited") return "cancelled";
   if (kind === "approval.consumed" || kind === "approval.expired" || kind === "approval.cancelled")
     return kind.slice("approval.".length);
   return kind === "approval.approved" || kind === "approval.denied" ? String(entry?.facts["state"]) : "pending";

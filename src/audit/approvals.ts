@@ -1,9 +1,11 @@
-import { barOf, kindOf, parseStatement, signatureFault, subjectNames, tally } from "../approvals/index.ts";
+import { barOf, kindOf, markEditor, parseStatement, signatureFault, subjectNames, tally } from "../approvals/index.ts";
 import type { SignedStatement, SigningKey, Vote } from "../approvals/index.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
 import type { Approved } from "../policy/index.ts";
+import { editBehind, editProblems } from "./edits.ts";
 import { check } from "./report.ts";
+import { resolutionProblems } from "./resolutions.ts";
 import type { AuditCheck } from "./report.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
@@ -33,7 +35,12 @@ export function checkApprovals(record: RunRecord): AuditCheck {
       );
   });
   const signatures = record.approvals.reduce((sum, request) => sum + request.decisions.length, 0);
-  return check("approvals", `${signatures} signatures on ${record.approvals.length} requests`, [...problems, ...unmet]);
+  return check("approvals", `${signatures} signatures on ${record.approvals.length} requests`, [
+    ...problems,
+    ...unmet,
+    ...editProblems(record),
+    ...resolutionProblems(record),
+  ]);
 }
 
 /**
@@ -44,21 +51,25 @@ export function checkApprovals(record: RunRecord): AuditCheck {
 export function grantedApprovals(record: RunRecord, request: ApprovalRecord): readonly Approved[] {
   const votes = request.decisions
     .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed) === undefined)
-    .map((signed) => voteOf(request, signed));
+    .map((signed) => voteOf(record, request, signed));
   const counts = tally(request.requirements, votes);
   return request.requirements.map(({ policy, group }, index) => ({ policy, group, approvals: counts[index] ?? 0 }));
 }
 
 /** What a decision counts as, by what was recorded with it. */
-export function voteOf(request: ApprovalRecord, signed: Signed): Vote {
+export function voteOf(record: RunRecord, request: ApprovalRecord, signed: Signed): Vote {
   const { reviewer, decision, capacity } = signed;
+  const behind = editBehind(record, request.id);
+  const names = behind === undefined ? [] : [...behind.editors, ...behind.persons];
   const kind = kindOf(signedOf(signed));
-  if (capacity === undefined)
-    return { reviewer, decision, kind, groups: request.requirements.map(({ group }: ApprovalRequirement) => group) };
+  if (capacity === undefined) {
+    const groups = request.requirements.map(({ group }: ApprovalRequirement) => group);
+    return markEditor(names, { reviewer, decision, kind, groups });
+  }
   const { person, groups, delegation, at } = capacity;
   const afterMs = Date.parse(at) - Date.parse(request.openedAt);
   const persons = [person, ...(delegation === undefined ? [] : [delegation.person])];
-  return { reviewer, decision, kind, groups, persons, afterMs };
+  return markEditor(names, { reviewer, decision, kind, groups, persons, afterMs });
 }
 
 /** What was signed, as it is verified. */
@@ -82,8 +93,9 @@ function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): 
   if (statement.request !== request.id || statement.run !== record.run.id || statement.seq !== request.seq)
     return "it is on another request";
   if (statement.action !== request.action) return "it is on another action";
-  if (!actionsAskedAbout(record, request).includes(request.action))
-    return "the request is on another action than the step";
+  const behind = editBehind(record, request.id);
+  const asked = behind === undefined ? actionsAskedAbout(record, request) : [behind.action];
+  if (!asked.includes(request.action)) return "the request is on another action than the step";
   if (statement.team !== record.run.team || statement.expiresAt !== request.expiresAt) return "it is on other terms";
   if (!record.decisions.some(({ approval, policySet }) => approval === request.id && policySet === statement.policySet))
     return "it is on another policy set than the one that asked";

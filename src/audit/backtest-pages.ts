@@ -34,6 +34,8 @@ export type DecidedStep = {
   /** What people had approved, where the decision went by it. */
   readonly approved: readonly Approved[];
   readonly effective: Digest | null;
+  /** Made on a call that a reviewer had changed. */
+  readonly edit?: string | null;
   readonly shadow: boolean;
   readonly at: Date;
 };
@@ -111,7 +113,7 @@ async function runsAfter(tx: Tx, { team, since }: BacktestScope, after: string):
 
 async function withDecisions(tx: Tx, keys: PayloadKeys, runs: readonly RunRow[]): Promise<readonly DecidedRun[]> {
   const { rows } = await tx.query<DecisionRow>(
-    `select d.run, d.seq, d.n, d.outcome, d.code, d.policies, d.policy_set as "policySet", d.facts, d.approval, d.effective, d.shadow, d.at,
+    `select d.run, d.seq, d.n, d.outcome, d.code, d.policies, d.policy_set as "policySet", d.facts, d.approval, d.effective, d.edit, d.shadow, d.at,
        s.kind, s.name, s.arguments, s.call_index as "callIndex", asking.result as "askedResult"
      from decision d
      join step s on s.run = d.run and s.seq = d.seq

@@ -138,6 +138,7 @@ function resolve(step: DecidedStep, argumentsOf: (step: DecidedStep) => JsonObje
 
 /** The arguments that were decided on, checked against the digest that the step is recorded with; or why there are none. */
 function readArguments(step: DecidedStep, { document }: Release): JsonObject | string {
+  if ((step.edit ?? null) !== null) return "a reviewer had changed the call";
   const call = (step.asked as unknown as ModelResult | undefined)?.toolCalls?.[step.callIndex ?? -1];
   if (call === undefined) return "the call's arguments cannot be read";
   const tool = callablesOf(document).find((one) => one.name === step.name && kindOf(one) === step.kind);

@@ -45,7 +45,7 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
         (problem) => `${signed.reviewer}'s key on \`${request.id}\`: ${problem}`,
       ),
     ),
-    ...usedProblems(request, byKey, run),
+    ...usedProblems(record, request, byKey, run),
   ]);
   const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
   const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
@@ -151,6 +151,7 @@ function happenedBefore({ index, entry }: Placed, decided: LedgerEntry): boolean
 
 /** A grant that was used must have had enough approvals by keys that were not revoked by then. */
 function usedProblems(
+  record: RunRecord,
   request: ApprovalRecord,
   byKey: ReadonlyMap<string, KeyEntries>,
   run: readonly LedgerEntry[],
@@ -163,7 +164,7 @@ function usedProblems(
   );
   const counts = tally(
     request.requirements,
-    holding.map((signed) => voteOf(request, signed)),
+    holding.map((signed) => voteOf(record, request, signed)),
   );
   return request.requirements.flatMap((requirement, index) => {
     const approvals = counts[index] ?? 0;

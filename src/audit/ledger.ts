@@ -14,6 +14,7 @@ import { approvalProblems } from "./approval-entries.ts";
 import { differences, timeDifference } from "./differences.ts";
 import type { ExpectedFacts } from "./differences.ts";
 import { check, notChecked } from "./report.ts";
+import { reconciledProblems } from "./resolutions.ts";
 import { checkSeals } from "./seals.ts";
 import type { AuditCheck } from "./report.ts";
 
@@ -149,6 +150,7 @@ function joinProblems(record: RunRecord, entries: readonly LedgerEntry[]): reado
   );
   problems.push(...stepTimeProblems(record));
   problems.push(...approvalProblems(record, entries));
+  problems.push(...reconciledProblems(record, entries));
   problems.push(...runProblems(record, of("run.started"), of("run.closed")));
   return problems;
 }
@@ -172,6 +174,7 @@ function decisionFacts(record: RunRecord, decision: RunRecord["decisions"][numbe
     effective: decision.effective,
     shadow: decision.shadow ? "true" : null,
     answer: decision.facts.response?.answer ?? null,
+    edit: decision.edit ?? null,
   };
 }
 

@@ -34,6 +34,7 @@ import {
 import type { Approved, CompiledPolicies } from "../policy/index.ts";
 import { canonicalText, digestOf } from "../store/canonical.ts";
 import { answerProblems } from "./answers.ts";
+import { editedAgain } from "./edits.ts";
 import { grantedApprovals } from "./approvals.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
@@ -85,12 +86,15 @@ export function runContextOf(record: RunRecord): RunContext {
 }
 
 function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): readonly string[] {
-  const resolved = resolve(record, run, step);
+  const asked = resolveStep(record, run, step);
   const problems: string[] = [];
-  expect(problems, "kind", recorded, step.kind, resolved.kind);
-  expect(problems, "action", recorded, step.action, resolved.actionDigest);
-  expect(problems, "name", recorded, step.name, resolved.name);
-  expect(problems, "arguments", recorded, step.arguments, resolved.arguments);
+  expect(problems, "kind", recorded, step.kind, asked.kind);
+  expect(problems, "action", recorded, step.action, asked.actionDigest);
+  expect(problems, "name", recorded, step.name, asked.name);
+  expect(problems, "arguments", recorded, step.arguments, asked.arguments);
+  // What a reviewer made of it is another action, decided on in its place.
+  const { edit = null } = recorded;
+  const resolved = edit === null ? asked : editedAgain(record, asked, edit);
   if (recorded.outcome === "deny" && gateDenials.has(recorded.code ?? ""))
     return [...problems, ...unfounded(record, recorded)];
   if (resolved.refusal !== undefined) {
@@ -112,11 +116,13 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
   const known = knownOf(record, resolved, recorded);
   expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(known.flow));
   expect(problems, "answer", recorded, plain(recorded.facts.response), plain(known.response));
+  const asking = policyRequestOf(run, resolved, recorded.facts);
   const approved = approvedFor(record, recorded);
-  const explained = explain(compiled, policyRequestOf(run, resolved, recorded.facts), approved);
+  const explained = explain(compiled, asking, approved);
   const { request } = explained;
   const decision = withBudgets(explained.decision, exhaustedBy(recorded.facts.budget), approved);
-  const effective = decision.outcome === "deny" ? undefined : explained.effective;
+  const made = explained.effective ?? (edit !== null && resolved.kind === "tool" ? resolved.args : undefined);
+  const effective = decision.outcome === "deny" ? undefined : made;
   expect(
     problems,
     "effective arguments",
@@ -223,7 +229,7 @@ function unfounded(record: RunRecord, { n, code, approval }: DecisionRecord): re
 }
 
 /** The step's action, worked out again from the recorded contents alone. */
-function resolve(record: RunRecord, run: RunContext, step: StepRecord): ResolvedStep {
+export function resolveStep(record: RunRecord, run: RunContext, step: StepRecord): ResolvedStep {
   if (step.kind === "model") {
     const messages = transcript(record.release.prompt, record.input.prompt, finishedBefore(record, step.seq));
     // The price decides what was held, which is no part of the decision.

@@ -92,6 +92,7 @@ function httpDefinition(tool: Extract<ManifestTool, { http: unknown }>): ToolDef
     timeoutMs: timeout,
     ...(tool.destinations === undefined ? {} : { destinations: tool.destinations }),
     ...(tool.results === undefined ? {} : { results: tool.results }),
+    ...(tool.render === undefined ? {} : { render: tool.render }),
     implementation: { kind: "http", method: http.method, url: http.url },
   };
 }

@@ -11,6 +11,7 @@ export class CliError extends CodedError<
   | "not_confirmed"
   | "passkey_needed"
   | "key_not_found"
+  | "not_editable"
   | "run_failed"
   | "refuted"
   | "incomplete"
@@ -21,6 +22,7 @@ const refusals: ReadonlySet<string> = new Set([
   "not_confirmed",
   "passkey_needed",
   "key_not_found",
+  "not_editable",
   "run_failed",
   "refuted",
   "incomplete",

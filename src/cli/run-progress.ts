@@ -92,7 +92,8 @@ function stepLines(step: StepView, { colors }: Terminal, spoken: boolean): reado
 
 /** What a finished step left, on one line. */
 function resultLine(step: StepView, spoken: boolean): string | undefined {
-  if (step.state === "unknown") return "outcome unknown: it may or may not have happened";
+  if (step.state === "unknown")
+    return "outcome unknown: it may or may not have happened; somebody who looked says which: countersign approvals list";
   if (step.result === undefined) return step.state === "done" ? undefined : step.state;
   // A model step that was denied left a denial, as a tool step does.
   const result = step.result as unknown as ModelResult | ToolResult;

@@ -2,7 +2,7 @@ import { createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 import type { ApiClient, ApprovalDetail } from "../api/index.ts";
-import { keyIdOf, publicKeyOf, signStatement, statementText } from "../approvals/index.ts";
+import { keyIdOf, publicKeyOf, signStatement, signText, statementText, textOfSigned } from "../approvals/index.ts";
 import { digestOf } from "../store/canonical.ts";
 import { CliError } from "./cli-error.ts";
 
@@ -31,6 +31,19 @@ export async function signDecision(
     body: { statement, signature: signStatement(statement, privateKey), keyId: keyIdOf(publicKeyOf(privateKey)) },
   });
   return { ...answer, reviewer: me.id };
+}
+
+/** The same of a statement of another type: `statement` is the server's template, `said` what is the person's to say. */
+export async function signStatementOf<Template extends { readonly type: string }>(
+  reviewer: ApiClient,
+  statement: Template,
+  said: { readonly [field: string]: string },
+  privateKey: string,
+) {
+  const { id } = await reviewer.whoAmI({});
+  const text = textOfSigned({ ...statement, ...said, reviewer: id, issuedAt: new Date().toISOString() });
+  const signature = signText(statement.type, text, privateKey);
+  return { reviewer: id, body: { statement: text, signature, keyId: keyIdOf(publicKeyOf(privateKey)) } };
 }
 
 /** A reviewer's private key, Ed25519 in PEM. */

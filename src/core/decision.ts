@@ -24,6 +24,8 @@ export type ApprovalRequirement = {
   readonly remindMs?: number;
   /** The top-level argument whose number limits of delegations are held against. */
   readonly amount?: string;
+  /** Whoever changed the call may be one of them. Absent: they may not. */
+  readonly editorCounts?: true;
 };
 
 /** As the ledger has it: `treasury:2`, `treasury|legal:1` where either may, and `:passkey` at its end where only those count. */

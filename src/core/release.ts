@@ -2,6 +2,7 @@ import type { EffectClass } from "./action.ts";
 import type { Digest } from "./ids.ts";
 import type { JsonSchema } from "./json.ts";
 import type { ResultLabels } from "./labels.ts";
+import type { RenderHint } from "./render.ts";
 import type { RetrievalSource } from "./retrieval.ts";
 
 export const riskTiers = ["minimal", "limited", "high"] as const;
@@ -53,6 +54,8 @@ export type ToolDefinition = {
   readonly destinations?: readonly string[];
   /** Whose text the results carry. Absent: anybody's. */
   readonly results?: ResultLabels;
+  /** How arguments are to be read by those who decide on a call. Absent: by their names and formats. */
+  readonly render?: Readonly<Record<string, RenderHint>>;
   readonly implementation: ToolImplementation;
 };
 

@@ -32,6 +32,10 @@ export type RunRecord = {
   readonly steps: readonly StepRecord[];
   readonly decisions: readonly DecisionRecord[];
   readonly approvals: readonly ApprovalRecord[];
+  /** What reviewers changed in calls. Absent in records of before they could. */
+  readonly edits?: readonly EditRecord[];
+  /** What people said of calls that were interrupted. Absent in records of before there were any. */
+  readonly resolutions?: readonly ResolutionRecord[];
   /** Policy set documents by digest. */
   readonly policySets: Readonly<Record<Digest, Json>>;
   readonly payloads: Readonly<Record<Digest, Json>>;
@@ -74,6 +78,8 @@ export type DecisionRecord = {
   readonly effective: Digest | null;
   /** Recorded, and not made. */
   readonly shadow: boolean;
+  /** The request whose edit it was made on. Absent in older records: none. */
+  readonly edit?: ApprovalId | null;
   readonly at: string;
 };
 
@@ -88,6 +94,13 @@ export type ApprovalRecord = {
   /** Who could not decide. Absent in records of before. */
   readonly barred?: readonly Barred[];
   readonly amount?: number | null;
+  /** What was asked about it, and answered. Absent in older records. */
+  readonly messages?: readonly {
+    readonly n: number;
+    readonly kind: "question" | "answer";
+    readonly author: string;
+    readonly content: Digest;
+  }[];
   readonly decisions: readonly {
     readonly reviewer: string;
     /** When, as whom, and for which of the groups that were asked they decided. Absent in records of before. */
@@ -131,6 +144,35 @@ export type CapacityRecord = {
 };
 
 /** Ledger entries, of the run or of keys, with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */
+export type EditRecord = {
+  /** The request that it ended, and the one that the new action needed. */
+  readonly request: ApprovalId;
+  readonly successor: ApprovalId | null;
+  readonly reviewer: string;
+  /** Everybody whose change is in it. */
+  readonly editors: readonly string[];
+  /** The persons behind them, and behind those for whom they changed it. */
+  readonly persons: readonly string[];
+  readonly arguments: Digest;
+  readonly action: Digest;
+  readonly statement: string;
+  readonly keyId: string;
+  readonly signature: string;
+  readonly publicKey: string;
+};
+
+export type ResolutionRecord = {
+  readonly id: ApprovalId;
+  readonly seq: number;
+  readonly reviewer: string;
+  /** The exact bytes that were signed, as text. */
+  readonly statement: string;
+  readonly keyId: string;
+  readonly signature: string;
+  readonly publicKey: string;
+};
+
+/** The run's ledger entries with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */
 export type LedgerExcerpt = {
   /** The signed note, or null where nothing has been signed yet. */
   readonly checkpoint: string | null;

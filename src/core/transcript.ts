@@ -1,4 +1,4 @@
-import type { Json } from "./json.ts";
+import type { Json, JsonObject } from "./json.ts";
 
 /** A tool call as the model asked for it. `arguments` is the model's text: it may not be JSON at all. */
 export type ModelToolCall = { readonly id: string; readonly name: string; readonly arguments: string };
@@ -34,9 +34,12 @@ export function withheldAnswer(why: string): ModelResult {
 
 /** What a tool step leaves in the payload store. */
 export type ToolResult =
-  | { readonly status: "ok"; readonly value: Json }
-  | { readonly status: "error"; readonly message: string }
+  | { readonly status: "ok"; readonly value: Json; readonly changed?: ChangedCall }
+  | { readonly status: "error"; readonly message: string; readonly changed?: ChangedCall }
   | { readonly status: "denied"; readonly code: string; readonly message: string };
+
+/** What a reviewer made of a call before it was made: the agent is told. */
+export type ChangedCall = { readonly arguments: JsonObject; readonly reason: string };
 
 /** A finished step with its contents, in the order of `seq`. */
 export type FinishedStep =
@@ -67,6 +70,17 @@ export function transcript(prompt: string, input: string, steps: readonly Finish
 }
 
 function toolContent(result: ToolResult): string {
+  if (result.status !== "denied" && result.changed !== undefined) {
+    const { arguments: made, reason } = result.changed;
+    const because = reason === "" ? {} : { because: reason };
+    const outcome = result.status === "ok" ? { result: result.value } : { error: result.message };
+    return JSON.stringify({
+      note: "a reviewer changed this call before it was made",
+      made_with: made,
+      ...because,
+      ...outcome,
+    });
+  }
   switch (result.status) {
     case "ok":
       return typeof result.value === "string" ? result.value : JSON.stringify(result.value);

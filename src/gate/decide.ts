@@ -2,13 +2,17 @@ import {
   barredFrom,
   checkGrant,
   consumeGrant,
+  editBehind,
+  editOf,
   expireRequest,
+  linkSuccessor,
   openRequest,
-  renderAction,
+  rendererVersion,
   requestById,
   subjectNames,
 } from "../approvals/index.ts";
-import { amountsText, isBudgetPolicy } from "../core/budget.ts";
+import type { Edit } from "../approvals/index.ts";
+import { isBudgetPolicy } from "../core/budget.ts";
 import { askedOf, barredText } from "../core/decision.ts";
 import type { ApprovalRequirement, Barred, DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
@@ -20,15 +24,17 @@ import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
-import { digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
+import { canonicalText, digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
-import { extendBudgets, givenToRun } from "./budgets.ts";
+import { extendBudgets } from "./budgets.ts";
+import { editedStep, editIn } from "./edited.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter, lockHistory } from "./history.ts";
 import type { HistoryCounter } from "./history.ts";
 import { denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
+import { renderCall } from "./rendered.ts";
 import { runEvent } from "./run-event.ts";
 import type { Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
@@ -71,7 +77,13 @@ type Deciding = DecisionRequest &
   };
 
 type Decided =
-  | { readonly status: "allowed"; readonly effective?: JsonObject; readonly shadow: boolean }
+  | {
+      readonly status: "allowed";
+      readonly effective?: JsonObject;
+      readonly shadow: boolean;
+      /** The call as a reviewer changed it. */
+      readonly step?: ResolvedStep;
+    }
   | { readonly status: "denied"; readonly text: string }
   | { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number }
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string };
@@ -150,12 +162,31 @@ async function conclude(tx: Tx, deciding: Deciding, judged: Judged): Promise<Dec
  * is denied. The grant is checked, the policy is asked again, and the grant is consumed in the transaction that allows.
  */
 async function decideAfterWaiting(tx: Tx, deciding: Deciding): Promise<Decided> {
-  const { run, step, standing, grant: presented, at } = deciding;
+  const { standing, grant: presented } = deciding;
   const waitedFor = standing.state === "waiting" ? standing.lastApproval : null;
   if (waitedFor === null || (presented !== undefined && presented !== waitedFor)) {
     const text = "the step does not wait for the approval that was presented";
     return refuse(tx, deciding, "invalid_grant", text, presented);
   }
+  const behind = await editBehind(tx, waitedFor);
+  if (behind === undefined) return decideRequested(tx, deciding, waitedFor);
+  const edited = await onEdit(tx, deciding, behind);
+  return edited === undefined
+    ? refuse(tx, deciding, "invalid_grant", unheldEdit, waitedFor)
+    : decideRequested(tx, edited, waitedFor);
+}
+
+const unheldEdit = "the change that a reviewer made to the call does not hold";
+
+/** The same for the call as a reviewer changed it; undefined where what they signed does not hold. */
+async function onEdit(tx: Tx, deciding: Deciding, edit: Edit): Promise<Deciding | undefined> {
+  const step = await editedStep(tx, deciding.keys, deciding.step, edit, subjectNames(deciding.run.input));
+  // A candidate is asked about calls as agents make them.
+  return step === undefined ? undefined : { ...deciding, step, beside: () => undefined };
+}
+
+async function decideRequested(tx: Tx, deciding: Deciding, waitedFor: ApprovalId): Promise<Decided> {
+  const { run, step, at } = deciding;
   const grant = await checkGrant(tx, {
     request: waitedFor,
     actionDigest: step.actionDigest,
@@ -180,11 +211,21 @@ async function decideAfterWaiting(tx: Tx, deciding: Deciding): Promise<Decided> 
         await refuse(tx, deciding, "approval_expired", "nobody decided in time", waitedFor),
       );
     case "cancelled":
+      return decideEdited(tx, deciding, waitedFor, grant.reason);
     case "invalid":
       return refuse(tx, deciding, "invalid_grant", grant.reason, waitedFor);
     case "granted":
       return useGrant(tx, deciding, waitedFor, grant.approvals);
   }
+}
+
+/** A request that an edit ended: the new action is decided on as any other, with no approval given. */
+async function decideEdited(tx: Tx, deciding: Deciding, request: ApprovalId, reason: string): Promise<Decided> {
+  const edit = await editOf(tx, request);
+  if (edit === undefined) return refuse(tx, deciding, "invalid_grant", reason, request);
+  const edited = await onEdit(tx, deciding, edit);
+  if (edited === undefined) return refuse(tx, deciding, "invalid_grant", unheldEdit, request);
+  return conclude(tx, edited, await judge(tx, deciding.count, edited, []));
 }
 
 async function useGrant(
@@ -200,7 +241,7 @@ async function useGrant(
     const text = "the policy has changed, and now asks for an approval that was not given";
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
-  const { effective } = judged;
+  const effective = effectiveOf(deciding, judged);
   if (standing.lastEffective !== (effective === undefined ? null : digestOf(effective))) {
     const text = "the policy has changed what would be done since it was shown to the reviewers";
     return refuse(tx, deciding, "invalid_grant", text, approval);
@@ -251,7 +292,8 @@ async function refuse(
 async function write(tx: Tx, deciding: Deciding, judged: Judged, approval: ApprovalId | undefined): Promise<Decided> {
   const record = toRecord(deciding, judged, approval);
   await writeDecision(tx, record);
-  return decided(record);
+  const made = decided(record);
+  return made.status === "allowed" && editIn(deciding.step) !== undefined ? { ...made, step: deciding.step } : made;
 }
 
 function decided({ decision, effective }: DecisionToRecord): Decided {
@@ -263,23 +305,15 @@ function decided({ decision, effective }: DecisionToRecord): Decided {
   };
 }
 
+/** The arguments that the call is made with, where they are not those that the agent gave. */
+function effectiveOf({ step }: Deciding, { decision, effective }: Judged): JsonObject | undefined {
+  if (decision.outcome === "deny" || step.kind === "model" || editIn(step) === undefined) return effective;
+  return effective ?? step.args;
+}
+
 /** Whether the call is to be recorded only. */
 export function isShadow(decision: Decision): boolean {
   return decision.outcome === "allow" && (decision.obligations ?? []).some(({ kind }) => kind === "shadow");
-}
-
-/** What reviewers see: the call as it would be made, and what would be given beyond a budget. */
-function renderedOf({ run, step }: Deciding, { effective, exhausted }: Judged): string {
-  const { action } = step;
-  const call = renderAction(effective === undefined ? action : { ...action, arguments: effective });
-  if (exhausted.length === 0) return call;
-  const lines = exhausted.flatMap((one) => [
-    `  ${one.reason.text}`,
-    one.name === "run"
-      ? `  approved, the run's limit grows by ${amountsText(givenToRun(run, one))}`
-      : "  approved, it grows by what this step may take beyond it",
-  ]);
-  return [call, "beyond a budget:", ...lines].join("\n");
 }
 
 async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
@@ -287,7 +321,7 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
   if (judged.decision.outcome !== "require_approval")
     throw new TypeError("only a decision that asks for people opens a request");
   const { requirements } = judged.decision;
-  const sealed = sealPayload(deciding.keys, renderedOf(deciding, judged));
+  const sealed = sealPayload(deciding.keys, renderCall(run, step, judged));
   const expiresAt = new Date(at.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
   const barred = await barredFrom(tx, run.id, subjectNames(run.input));
   await writeSealed(tx, [sealed]);
@@ -305,9 +339,11 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
     barred,
     amount: amountOf(requirements, judged.effective ?? (step.kind === "tool" ? step.args : {})),
   });
+  const edit = editIn(step);
+  if (edit !== undefined) await linkSuccessor(tx, edit.request, id);
   const record = toRecord(deciding, judged, id);
   await writeDecision(tx, record);
-  await appendToOutbox(tx, [requestedEvent(record, id, sealed.digest, expiresAt, barred)]);
+  await appendToOutbox(tx, [requestedEvent(record, id, step.actionDigest, sealed.digest, expiresAt, barred)]);
   return { status: "waiting", request: id, expiresAt: expiresAt.getTime() };
 }
 
@@ -321,6 +357,7 @@ function amountOf(requirements: readonly ApprovalRequirement[], args: JsonObject
 function requestedEvent(
   record: DecisionToRecord,
   id: ApprovalId,
+  action: Digest,
   rendered: Digest,
   expiresAt: Date,
   barred: readonly Barred[],
@@ -330,8 +367,9 @@ function requestedEvent(
   return runEvent(run, "approval.requested", `approval/${id}/requested`, now, {
     approval: id,
     seq: step.seq,
-    action: step.actionDigest,
+    action,
     rendered,
+    renderer: rendererVersion,
     groups: requirements.map(askedOf),
     requirements: digestOf(requirements as unknown as Json),
     barred: barred.map(barredText),
@@ -341,10 +379,12 @@ function requestedEvent(
 
 function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | undefined): DecisionToRecord {
   const { run, step, standing, activity, keys, at } = deciding;
-  const { decision, facts, policySet, request, effective } = judged;
+  const { decision, facts, policySet, request } = judged;
+  const effective = effectiveOf(deciding, judged);
+  const edit = editIn(step);
   return {
     run,
-    step,
+    step: edit?.original ?? step,
     standing,
     activity,
     decision,
@@ -354,14 +394,18 @@ function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | und
     approval,
     effective: effective === undefined ? undefined : sealPayload(keys, effective),
     shadow: isShadow(decision),
-    result: denialPayload(keys, decision),
+    edit: edit?.request,
+    result: denialPayload(keys, decision, step),
     now: at,
   };
 }
 
-function denialPayload(keys: PayloadKeys, decision: Decision): SealedPayload | undefined {
+function denialPayload(keys: PayloadKeys, decision: Decision, step: ResolvedStep): SealedPayload | undefined {
   if (decision.outcome !== "deny") return undefined;
-  const result: ToolResult = { status: "denied", code: decision.code, message: denialText(decision) };
+  const changed = step.kind === "tool" && editIn(step) !== undefined;
+  const text = denialText(decision);
+  const message = changed ? `a reviewer changed the call to ${canonicalText(step.args)}: ${text}` : text;
+  const result: ToolResult = { status: "denied", code: decision.code, message };
   return sealPayload(keys, result as unknown as Json);
 }
 

@@ -1,4 +1,6 @@
-import type { ApprovalId, Digest } from "../core/ids.ts";
+import { askForOutcome } from "../approvals/index.ts";
+import type { Waiting } from "../core/contract.ts";
+import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { costOf } from "../core/money.ts";
 import type { TokenUsage } from "../core/money.ts";
@@ -7,6 +9,7 @@ import type { ModelResult, ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
 import type { GateOptions } from "./decide.ts";
+import { editIn } from "./edited.ts";
 import { issue } from "./governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { beginAgain, idempotencyKeyOf, outcomeEvent, writeOutcome } from "./record.ts";
@@ -14,6 +17,7 @@ import type { OutcomeToRecord, Standing } from "./record.ts";
 import type { ResolvedModelStep, ResolvedStep, ResolvedToolStep } from "./resolve.ts";
 import type { createResponses } from "./responses.ts";
 import type { StepContext } from "./steps.ts";
+import { settleUnknown } from "./unknown.ts";
 
 /** How often an effect is begun before its failure is final. Attempts in which the gate itself failed do not count. */
 const maxEffectAttempts = 5;
@@ -32,8 +36,8 @@ type EffectRequest = {
 type Performed =
   | { readonly status: "recorded"; readonly result?: { readonly digest: Digest; readonly value: Json } }
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string }
-  /** The model has answered, and people decide on it. */
-  | { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number }
+  /** People decide on what the model answered, or say what became of a call. */
+  | Waiting
   | { readonly status: "superseded" }
   | { readonly status: "again"; readonly code: string; readonly message: string; readonly afterMs?: number };
 
@@ -105,7 +109,10 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
 
   async function unknown(request: EffectRequest, message: string): Promise<Performed> {
     const recorded = await record(request, "unknown", undefined, undefined);
-    return recorded.status === "recorded" ? { status: "halted", code: "outcome_unknown", message } : recorded;
+    if (recorded.status !== "recorded") return recorded;
+    // A person is asked with the record of it, so that none is left without; the run waits for them.
+    const waiting = await settleUnknown(options, request.run, request.step.seq);
+    return waiting?.status === "waiting" ? waiting : { status: "halted", code: "outcome_unknown", message };
   }
 
   /** A tool's failure is told to the model; a model's ends the run. */
@@ -121,7 +128,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     result: ModelResult | ToolResult | undefined,
     usage: TokenUsage | undefined,
   ): Promise<Performed> {
-    const value = result as unknown as Json | undefined;
+    const value = told(step, result) as unknown as Json | undefined;
     const sealed = value === undefined ? undefined : sealPayload(options.keys, value);
     const outcome: OutcomeToRecord = {
       run,
@@ -135,7 +142,11 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     const [ended] = await inOneTrip<[boolean, ...unknown[]]>(options.pool, (tx) => {
       const stored = sealed === undefined ? [] : [writeSealed(tx, [sealed])];
       // The same event twice is one entry, so an attempt that comes late adds nothing.
-      return [writeOutcome(tx, outcome), appendToOutbox(tx, [outcomeEvent(outcome)]), ...stored];
+      const written = [writeOutcome(tx, outcome), appendToOutbox(tx, [outcomeEvent(outcome)]), ...stored] as const;
+      // Sent after it: it asks about what was just written.
+      return outcome.state === "unknown"
+        ? [...written, askForOutcome(tx, run.id, step.seq, outcome.now)]
+        : [...written];
     });
     if (!ended) return { status: "superseded" };
     return sealed === undefined
@@ -144,6 +155,13 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
   }
 
   return { perform };
+}
+
+/** A call that a reviewer changed says so with its result. */
+function told(step: ResolvedStep, result: ModelResult | ToolResult | undefined): ModelResult | ToolResult | undefined {
+  const edit = editIn(step);
+  if (edit === undefined || step.kind === "model" || result === undefined || !("status" in result)) return result;
+  return result.status === "denied" ? result : { ...result, changed: { arguments: step.args, reason: edit.reason } };
 }
 
 /** What a call that was only recorded answers. */

@@ -87,7 +87,7 @@ function afterResult(flow: Flow, tools: readonly Callable[], callId: string, res
       flow,
     );
   const texts = result.status === "ok" ? textsIn(result.value) : [result.message];
-  const echoes = call === undefined || mayEcho(flow.asked?.flow ?? flow, call);
+  const echoes = call === undefined || mayEcho(flow.asked?.flow ?? flow, asMade(call, result));
   return afterTexts(flow, texts, echoes ? { ...labels, origin: "untrusted" } : labels, call?.name ?? "unknown");
 }
 
@@ -116,6 +116,11 @@ function afterTexts(flow: Flow, texts: readonly string[], labels: ResultLabels, 
     },
     characters: flow.characters + 3 * texts.reduce((sum, text) => sum + text.length, 0),
   };
+}
+
+/** A reviewer may have changed it before it was made. */
+function asMade(call: AskedCall, { changed }: Exclude<ToolResult, { status: "denied" }>): AskedCall {
+  return changed === undefined ? call : { ...call, args: { asked: call.args, made: changed.arguments } };
 }
 
 /**

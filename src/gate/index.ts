@@ -1,4 +1,6 @@
 export type { GateOptions } from "./decide.ts";
+export { withEdit } from "./edited.ts";
+export type { EditedStep } from "./edited.ts";
 export { GateError } from "./errors.ts";
 export { createGate, isGate, settleGate } from "./gate.ts";
 export { assertGoverned } from "./governed-call.ts";
@@ -13,6 +15,7 @@ export { answerFacts } from "./response-facts.ts";
 export { exhaustedBy, policyRequestOf, withBudgets } from "./judge.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";
+export { renderCall } from "./rendered.ts";
 export { createRunCache } from "./run-cache.ts";
 export type { RunCache } from "./run-cache.ts";
 export { countRunHistory } from "./run-history.ts";

@@ -1,4 +1,4 @@
-import { cancelRequestsOf } from "../approvals/index.ts";
+import { cancelOutcomesOf, cancelRequestsOf } from "../approvals/index.ts";
 import type { CloseRunInput, CloseRunResult, OpenRunResult } from "../core/contract.ts";
 import { codeOf } from "../core/errors.ts";
 import type { Digest, RunId } from "../core/ids.ts";
@@ -109,6 +109,7 @@ async function endRun(
   const [unended, cancelled] = await Promise.all([
     endOpenSteps(tx, run.id, now),
     cancelRequestsOf(tx, run.id),
+    cancelOutcomesOf(tx, run.id),
     ...(answer === undefined ? [] : [writeSealed(tx, [answer])]),
   ]);
   const unanswered = await answersOf(tx, run.id, now);

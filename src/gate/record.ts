@@ -47,6 +47,8 @@ export type Standing = {
   readonly lastPolicySet: Digest | null;
   /** The answer that the last decision was on; null where it was on the call. */
   readonly lastAnswer: Digest | null;
+  /** The request whose edit the last decision was made on. */
+  readonly lastEdit: ApprovalId | null;
   /** Of who asked for the run, now. */
   readonly requesterRoles: readonly string[];
   readonly requesterGroups: readonly string[];
@@ -133,7 +135,7 @@ async function standingRows(
        step.state, step.action, step.result, step.kind,
        coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
        last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
-       last.policy_set as "lastPolicySet", last.answer as "lastAnswer",
+       last.policy_set as "lastPolicySet", last.answer as "lastAnswer", last.edit as "lastEdit",
        coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
        (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
        ${freezeSql("asked.team", "asked.agent", "asked.tool")} as freeze, ${budgetsSql("asked.team", "asked.agent", "asked.at")} as budgets
@@ -143,7 +145,7 @@ async function standingRows(
      left join lateral (select state, action, result, kind from step where step.run = asked.run and step.seq = asked.seq limit 1) step
        on true
      left join lateral (select roles, groups from principal where id = run.requested_by limit 1) requester on true
-     left join lateral (select n, activity, approval, effective, shadow, policy_set, facts #>> '{response,answer}' as answer
+     left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, facts #>> '{response,answer}' as answer
                         from decision
                         where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true`,
     [
@@ -264,6 +266,7 @@ export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
     ...(d.approval === undefined ? {} : { approval: d.approval }),
     ...(d.effective === undefined ? {} : { effective: d.effective.digest }),
     ...(d.shadow ? { shadow: "true" } : {}),
+    ...(d.edit === undefined ? {} : { edit: d.edit }),
   });
   if (decision.outcome !== "allow") return [decided];
   const intent = runEvent(run, "step.intent", `${step.seq}/intent`, now, {

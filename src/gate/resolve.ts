@@ -45,6 +45,8 @@ export type ResolvedToolStep = Resolved & {
   readonly args: JsonObject;
   /** Allowed to be recorded, and not to be made. */
   readonly shadow?: boolean;
+  /** The same call with other arguments: another action. Absent where the call is refused whatever they are. */
+  readonly withArguments?: (args: JsonObject) => ResolvedToolStep;
 };
 
 export function resolveModelStep(
@@ -115,8 +117,31 @@ export function resolveToolStep(
     const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
     return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, kind, call) };
   }
-  const known = flowFacts(flow, { tool, args: parsed.value });
-  return { ...common, args: parsed.value, flow: known, ...bound(run, input.seq, kind, tool.name, parsed.value) };
+  return calling(run, input.seq, { ...common, tool }, flow, parsed.value);
+}
+
+function calling(
+  run: RunContext,
+  seq: number,
+  common: Pick<ResolvedToolStep, "kind" | "askedBy" | "callIndex" | "callId" | "hold"> & {
+    readonly tool: Callable;
+  },
+  flow: Flow,
+  args: JsonObject,
+): ResolvedToolStep {
+  const { tool, kind } = common;
+  return {
+    ...common,
+    args,
+    flow: flowFacts(flow, { tool, args }),
+    ...bound(run, seq, kind, tool.name, args),
+    withArguments(changed) {
+      const parsed = parseArguments(JSON.stringify(changed), tool.parameters);
+      if (parsed.ok) return calling(run, seq, common, flow, parsed.value);
+      const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
+      return { ...common, args: {}, flow: flowFacts(flow), refusal, ...bound(run, seq, kind, tool.name, changed) };
+    },
+  };
 }
 
 function bound(run: RunContext, seq: number, kind: "model" | CallKind, name: string, args: JsonObject) {

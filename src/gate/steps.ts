@@ -17,9 +17,11 @@ import { callablesOf, kindOf } from "../core/retrieval.ts";
 import type { Callable, CallKind } from "../core/retrieval.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
+import { editOf, subjectNames } from "../approvals/index.ts";
 import { createConversations } from "./conversation.ts";
 import type { createDecider, GateOptions } from "./decide.ts";
 import type { createEffects } from "./effects.ts";
+import { editedStep } from "./edited.ts";
 import { GateError } from "./errors.ts";
 import { isFrozen } from "./freeze.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
@@ -29,6 +31,7 @@ import { resolveModelStep, resolveToolStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { createResponses, Responded } from "./responses.ts";
 import type { EndedStep } from "./run-cache.ts";
+import { settleUnknown } from "./unknown.ts";
 
 export type StepContext = {
   /** Names the Temporal activity, the same for all its attempts. */
@@ -89,12 +92,18 @@ export function createSteps(
   }
 
   /** The reference for what is finished, from the record. */
-  async function finished(run: RunContext, standing: Standing): Promise<StepResult> {
-    if (standing.state === "unknown") return outcomeUnknown;
+  async function finished(run: RunContext, seq: number, standing: Standing): Promise<StepResult> {
+    if (standing.state === "unknown") return (await asked(run, seq)) ?? outcomeUnknown;
     if (standing.kind !== "model") return { status: "done" };
     if (standing.state !== "done") return halted(standing.state === "denied" ? "model_denied" : "model_unavailable");
     if (standing.result === null) throw new GateError("transcript_incomplete", "a finished model step has no result");
     return modelReference(run, (await cache.payload(standing.result)) as unknown as ModelResult);
+  }
+
+  /** People were asked what became of it. */
+  async function asked(run: RunContext, seq: number): Promise<StepResult | undefined> {
+    const settled = await settleUnknown(options, run, seq);
+    return settled?.status === "reconciled" ? { status: "done" } : settled;
   }
 
   function modelReference(run: RunContext, result: ModelResult): ModelStepResult {
@@ -171,12 +180,12 @@ export function createSteps(
     }
     if (decided === undefined) {
       return standing.state === "intended"
-        ? act(run, await asDecided(resolved, standing), context, perform, true, standing)
-        : finished(run, standing);
+        ? act(run, await asDecided(resolved, standing, subjectNames(run.input)), context, perform, true, standing)
+        : finished(run, resolved.seq, standing);
     }
     switch (decided.status) {
       case "allowed":
-        return act(run, changedTo(resolved, decided), context, perform, false, standing);
+        return act(run, changedTo(decided.step ?? resolved, decided), context, perform, false, standing);
       case "waiting":
         return { status: "waiting", request: decided.request, expiresAt: decided.expiresAt } satisfies Waiting;
       case "denied":
@@ -187,9 +196,15 @@ export function createSteps(
   }
 
   /** An interrupted step as it was allowed: what obligations made of it is in the record. */
-  async function asDecided(step: ResolvedStep, { lastEffective, lastShadow }: Standing): Promise<ResolvedStep> {
+  async function asDecided(
+    step: ResolvedStep,
+    { lastEffective, lastShadow, lastEdit }: Standing,
+    subject: readonly string[],
+  ): Promise<ResolvedStep> {
     const effective = lastEffective === null ? undefined : ((await cache.payload(lastEffective)) as JsonObject);
-    return changedTo(step, { shadow: lastShadow, ...(effective === undefined ? {} : { effective }) });
+    const edit = lastEdit === null ? undefined : await editOf(options.pool, lastEdit);
+    const edited = edit === undefined ? undefined : await editedStep(options.pool, options.keys, step, edit, subject);
+    return changedTo(edited ?? step, { shadow: lastShadow, ...(effective === undefined ? {} : { effective }) });
   }
 
   /** Decides on a step that is new or waits; of one that was decided before, only where it stands. */

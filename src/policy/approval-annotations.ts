@@ -13,6 +13,7 @@ export const approvalNames = [
   "remind_after",
   "amount",
   "signed",
+  "editor",
 ] as const;
 export type ApprovalAnnotationName = (typeof approvalNames)[number];
 type Annotations = { readonly decision?: string | null } & {
@@ -34,7 +35,7 @@ const words = new Set(["and", "or", "of"]);
 
 /** Everything wrong with what a policy says of the approvals that it asks for. Whether it may ask for any is not looked at here. */
 export function approvalFaults(given: Annotations): string[] {
-  const { decision, group, quorum, approvers, distinct, amount, signed } = given;
+  const { decision, group, quorum, approvers, distinct, amount, signed, editor } = given;
   const asks = decision === "require_approval";
   return [
     ...refuseIf(
@@ -50,6 +51,7 @@ export function approvalFaults(given: Annotations): string[] {
     ...(typeof approvers === "string" ? approversFaults(approvers) : []),
     ...refuseIf(!fits(distinct, /^true$/), '@distinct: expected "true", or to be left out'),
     ...refuseIf(!fits(signed, /^passkey$/), '@signed: expected "passkey"'),
+    ...refuseIf(!fits(editor, /^counts$/), '@editor: expected "counts", or no @editor at all'),
     ...refuseIf(!fits(amount, argumentPattern), "@amount: expected the plain name of one argument"),
     ...timeFaults(given),
   ];
@@ -71,6 +73,7 @@ export function requirementsOf(policy: string, given: Annotations): readonly App
     ...(remindMs === undefined ? {} : { remindMs }),
     ...(given.signed === "passkey" ? ({ signed: "passkey" } as const) : {}),
     ...(typeof given.amount === "string" ? { amount: given.amount } : {}),
+    ...(given.editor === "counts" ? ({ editorCounts: true } as const) : {}),
   };
   return wanted.map(({ quorum, groups: [group, ...orGroups] }) => ({
     policy,

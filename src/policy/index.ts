@@ -19,6 +19,7 @@ export { lintPolicies, lintRules } from "./lint.ts";
 export type { LintRule, PolicyWarning } from "./lint.ts";
 export { parsePolicySet, policySetOf } from "./policy-set.ts";
 export type { PolicySetDocument, PolicySources } from "./policy-set.ts";
+export { reasonsOf } from "./reasons.ts";
 export { actionNamed, requestJson, requestOf } from "./request.ts";
 export type { Asked, CedarRequest, PolicyRequest } from "./request.ts";
 export {

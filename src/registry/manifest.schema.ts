@@ -5,6 +5,7 @@ import { namePattern, toolNamePattern } from "../core/ids.ts";
 import { destinationNames, resultLabels } from "../core/labels.schema.ts";
 import { microUsdPerUsd } from "../core/money.ts";
 import { maxToolTimeoutMs, riskTiers } from "../core/release.ts";
+import { renderHintsByName } from "../core/render.schema.ts";
 import { sourceFields } from "../core/retrieval.schema.ts";
 import type { JsonSchema } from "../core/json.ts";
 import { jsonSchemaProblem } from "./json-schema.ts";
@@ -74,6 +75,8 @@ const httpTool = z.strictObject({
   destinations: destinationNames.optional(),
   /** Whose text the results carry. Default: anybody's. */
   results: resultLabels.optional(),
+  /** How arguments are to be read by those who decide. Default: by their names and formats. */
+  render: renderHintsByName.optional(),
   http: z.strictObject({ method: z.enum(["GET", "POST", "PUT", "DELETE"]), url: httpUrl }),
 });
 

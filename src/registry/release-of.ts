@@ -67,6 +67,9 @@ export function releaseOfDocument(document: ReleaseDocument): Release {
     if (unknown !== undefined) {
       throw new RegistryError("release_invalid", `tool \`${tool.name}\`: destinations name no argument \`${unknown}\``);
     }
+    const unread = unknownDestination(Object.keys(tool.render ?? {}), tool.parameters);
+    if (unread !== undefined)
+      throw new RegistryError("release_invalid", `tool \`${tool.name}\`: render names no argument \`${unread}\``);
   }
   if (document.output !== undefined) assertJsonSchema("output", document.output);
   return { digest: digestOfDocument(document), document };

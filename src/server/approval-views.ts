@@ -1,9 +1,10 @@
 import type { ApprovalDetail, ApprovalSummary } from "../api/index.ts";
-import { assertionOf, capacitiesOf, decisionsOf, listRequests } from "../approvals/index.ts";
+import { assertionOf, capacitiesOf, decisionsOf, listRequests, messagesOf } from "../approvals/index.ts";
 import type {
   ApprovalEventRow,
   ApprovalRequest,
   Eligibility,
+  Message,
   StoredCapacity,
   StoredDecision,
 } from "../approvals/index.ts";
@@ -32,6 +33,7 @@ export function viewOfApproval(
     requestedBy,
     openedAt: request.openedAt.toISOString(),
     expiresAt: request.expiresAt.toISOString(),
+    unanswered: request.unanswered,
     decidedBy: decisions.map(({ reviewer, decision, at }) => ({ reviewer, decision, at: at.toISOString() })),
   };
 }
@@ -60,17 +62,24 @@ export async function approvalRecords(
 ): Promise<{ readonly records: readonly ApprovalRecord[]; readonly rendered: readonly Digest[] }> {
   const requests = await requestsOfRun(tx, run.id);
   const records = await Promise.all(
-    requests.map(async (request) =>
-      recordOf(request, await decisionsOf(tx, request.id), await capacitiesOf(tx, request)),
-    ),
+    requests.map(async (request) => {
+      const [decisions, capacities, messages] = await Promise.all([
+        decisionsOf(tx, request.id),
+        capacitiesOf(tx, request),
+        messagesOf(tx, request.id),
+      ]);
+      return recordOf(request, decisions, capacities, messages);
+    }),
   );
-  return { records, rendered: requests.map((request) => request.rendered) };
+  const said = records.flatMap(({ messages = [] }) => messages.map(({ content }) => content));
+  return { records, rendered: [...requests.map((request) => request.rendered), ...said] };
 }
 
 function recordOf(
   request: ApprovalRequest,
   decisions: readonly StoredDecision[],
   capacities: readonly StoredCapacity[],
+  messages: readonly Message[],
 ): ApprovalRecord {
   const { id, seq, action, state, requirements, barred, amount } = request;
   return {
@@ -83,6 +92,7 @@ function recordOf(
     expiresAt: request.expiresAt.toISOString(),
     barred,
     amount,
+    messages: messages.map(({ n, kind, author, content }) => ({ n, kind, author, content })),
     decisions: decisions.map((signed) => ({
       ...signedRecord(signed),
       ...recordOfCapacity(capacities.find(({ reviewer }) => reviewer === signed.reviewer)),

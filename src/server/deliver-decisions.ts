@@ -1,6 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { markSignalled, undelivered } from "../approvals/index.ts";
+import {
+  markEditTold,
+  markOutcomeTold,
+  markSignalled,
+  undelivered,
+  untoldEdits,
+  untoldOutcomes,
+} from "../approvals/index.ts";
+import type { Undelivered } from "../approvals/index.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, RunId } from "../core/ids.ts";
 import type { Services } from "./dependencies.ts";
@@ -13,11 +21,25 @@ const atOnce = 50;
  * signal: `deliverDecisions` sends it again.
  */
 export async function wake(services: Services, run: RunId, request: ApprovalId): Promise<boolean> {
+  return tell(services, run, request, () => markSignalled(services.pool, request, services.now()));
+}
+
+/** The same of what somebody said of an unknown outcome. */
+export async function tellOutcome(services: Services, run: RunId, outcome: ApprovalId): Promise<boolean> {
+  return tell(services, run, outcome, () => markOutcomeTold(services.pool, outcome, services.now()));
+}
+
+/** The same of a call that a reviewer has changed. */
+export async function tellEdit(services: Services, run: RunId, request: ApprovalId): Promise<boolean> {
+  return tell(services, run, request, () => markEditTold(services.pool, request, services.now()));
+}
+
+async function tell(services: Services, run: RunId, request: ApprovalId, mark: () => Promise<void>): Promise<boolean> {
   try {
     await services.runs.wake(run, request).catch((error: unknown) => {
       if (codeOf(error) !== "run_not_found") throw error;
     });
-    await markSignalled(services.pool, request, services.now());
+    await mark();
     return true;
   } catch (error) {
     services.logger.warn({ err: error, run, request }, "a run could not be told of a decision; it is told again");
@@ -29,14 +51,20 @@ export async function wake(services: Services, run: RunId, request: ApprovalId):
 export async function deliverDecisions(services: Services): Promise<void> {
   while (!services.stopping.aborted) {
     try {
-      for (const { id, run } of await undelivered(services.pool, atOnce)) {
-        if (services.stopping.aborted) break;
-        // Where Temporal is away, the others can wait; a run that it refuses to signal must not hold them up.
-        if (!(await wake(services, run, id)) && !(await services.runs.isReachable())) break;
-      }
+      await deliver(services, await undelivered(services.pool, atOnce), wake);
+      await deliver(services, await untoldOutcomes(services.pool, atOnce), tellOutcome);
+      await deliver(services, await untoldEdits(services.pool, atOnce), tellEdit);
     } catch (error) {
       services.logger.warn({ err: error }, "undelivered decisions could not be read");
     }
     await sleep(betweenMs, undefined, { signal: services.stopping }).catch(() => undefined);
+  }
+}
+
+async function deliver(services: Services, waiting: readonly Undelivered[], tellRun: typeof wake): Promise<void> {
+  for (const { id, run } of waiting) {
+    if (services.stopping.aborted) return;
+    // Where Temporal is away, the others can wait; a run that it refuses to signal must not hold them up.
+    if (!(await tellRun(services, run, id)) && !(await services.runs.isReachable())) return;
   }
 }

@@ -19,6 +19,8 @@ import { streamRunEvents } from "./event-stream.ts";
 import type { Context, DocumentRoute, Handlers } from "./handler.ts";
 import { accessHandlers } from "./handlers/access.ts";
 import { agentHandlers } from "./handlers/agents.ts";
+import { editHandlers } from "./handlers/approval-edits.ts";
+import { messageHandlers } from "./handlers/approval-messages.ts";
 import { approvalHandlers } from "./handlers/approvals.ts";
 import { delegationHandlers } from "./handlers/delegations.ts";
 import { healthHandlers } from "./handlers/health.ts";
@@ -31,6 +33,7 @@ import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
 import { receiverHandlers } from "./handlers/receivers.ts";
 import { recordHandlers } from "./handlers/records.ts";
 import { reportHandlers } from "./handlers/report.ts";
+import { outcomeHandlers } from "./handlers/unknown-outcomes.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
 import { addLogResources } from "./log-resources.ts";
@@ -48,6 +51,9 @@ const handlers: Handlers<DocumentRoute> = {
   ...approvalHandlers,
   ...delegationHandlers,
   ...keyHandlers,
+  ...editHandlers,
+  ...messageHandlers,
+  ...outcomeHandlers,
   ...policyHandlers,
   ...budgetHandlers,
   ...freezeHandlers,

@@ -1,8 +1,10 @@
 /** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
 import { assertionOf } from "../approvals/index.ts";
 import type {
+  ApprovalRequest,
   DecidedRequest,
   Delegation,
+  Message,
   Passkey,
   ReviewerKey,
   SignedStatement,
@@ -271,6 +273,51 @@ export function freezeChanged(
       ...(target.agent === undefined ? {} : { agent: target.agent }),
       ...(target.tool === undefined ? {} : { tool: target.tool }),
       by,
+    },
+  };
+}
+
+export function approvalEdited(
+  request: ApprovalRequest,
+  edited: { readonly arguments: Digest; readonly action: Digest; readonly persons: readonly string[] },
+  signed: SignedStatement,
+  reviewer: string,
+  now: Date,
+): LedgerEvent {
+  return {
+    log: request.team,
+    kind: "approval.edited",
+    dedupKey: `${request.run}/approval/${request.id}/edited`,
+    run: request.run,
+    at: now.toISOString(),
+    facts: {
+      approval: request.id,
+      seq: request.seq,
+      action: request.action,
+      edited: edited.action,
+      arguments: edited.arguments,
+      reviewer,
+      persons: edited.persons,
+      keyId: signed.keyId,
+      statement: sha256(signed.statement),
+      signature: signed.signature,
+    },
+  };
+}
+
+export function approvalMessage(request: ApprovalRequest, message: Message): LedgerEvent {
+  return {
+    log: request.team,
+    kind: message.kind === "question" ? "approval.asked" : "approval.answered",
+    dedupKey: `${request.run}/approval/${request.id}/message/${message.n}`,
+    run: request.run,
+    at: message.at.toISOString(),
+    facts: {
+      approval: request.id,
+      seq: request.seq,
+      n: message.n,
+      author: message.author,
+      content: message.content,
     },
   };
 }

@@ -4,8 +4,17 @@ import { ApiError } from "../api/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
-import type { ApprovalRecord, DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { hasEnded } from "../audit/index.ts";
+import { editsOf, outcomesOf } from "../approvals/index.ts";
+import type { Edit, UnknownOutcome } from "../approvals/index.ts";
+import type {
+  ApprovalRecord,
+  DecisionRecord,
+  EditRecord,
+  ResolutionRecord,
+  RunRecord,
+  StepRecord,
+} from "../core/run-record.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, executionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
@@ -57,16 +66,25 @@ type Stored = {
 async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunRow): Promise<Stored> {
   const run = await runById(tx, id);
   if (run === undefined) throw new ApiError("run_not_found", `no run \`${id}\``);
-  const [release, steps, decisions, approvals, excerpt, input] = await Promise.all([
+  const [release, steps, decisions, approvals, excerpt, input, outcomes, edits] = await Promise.all([
     releaseByDigest(tx, run.release),
     stepsOf(tx, id),
     decisionsOf(tx, id),
     approvalRecords(tx, run),
     ledgerExcerpt(tx, run, ledger.signerOf(team).verifierKey),
     getPayload(tx, keys, run.input),
+    outcomesOf(tx, id),
+    editsOf(tx, id),
   ]);
   const answers = decisions.map(({ facts }) => facts.response?.answer ?? null);
-  const contents = [run.input, run.result, ...steps.map((step) => step.result), ...answers, ...approvals.rendered];
+  const contents = [
+    run.input,
+    run.result,
+    ...steps.map((step) => step.result),
+    ...answers,
+    ...approvals.rendered,
+    ...edits.map((edit) => edit.arguments),
+  ];
   const digests = contents.filter((digest): digest is Digest => digest !== null);
   const stored = {
     v: 1 as const,
@@ -76,6 +94,8 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     steps: steps.map(recordOfStep),
     decisions: decisions.map(recordOfDecision),
     approvals: approvals.records,
+    edits: edits.map(editOf),
+    resolutions: outcomes.flatMap(resolutionOf),
     policySets: await policySetsOf(tx, decisions),
     payloads: Object.fromEntries(await getPayloads(tx, keys, digests)),
     ledger: excerpt,
@@ -141,6 +161,30 @@ function recordOfStep(step: StepRow): StepRecord {
     decidedAt: step.decidedAt.toISOString(),
     finishedAt: step.finishedAt?.toISOString() ?? null,
   };
+}
+
+function editOf(edit: Edit): EditRecord {
+  const { request, successor, reviewer, editors, persons, action, statement, keyId, signature, key } = edit;
+  return {
+    request,
+    successor,
+    reviewer,
+    editors,
+    persons,
+    arguments: edit.arguments,
+    action,
+    statement,
+    keyId,
+    signature,
+    publicKey: key.publicKey,
+  };
+}
+
+/** Only what the gate has taken over is a part of the run. */
+function resolutionOf({ id, seq, state, resolution }: UnknownOutcome): readonly ResolutionRecord[] {
+  if (resolution === null || state !== "reconciled") return [];
+  const { reviewer, statement, keyId, signature, key } = resolution;
+  return [{ id, seq, reviewer, statement, keyId, signature, publicKey: key.publicKey }];
 }
 
 function recordOfDecision({ at, ...decision }: DecisionRow): DecisionRecord {

@@ -96,7 +96,7 @@ class RunWatcher {
       for (const view of views) this.#sendStep(view, decisions);
     }
     if (changed.length > 0 || this.#isWaiting()) await this.#lookAtApprovals(run);
-    while (this.#steps.get(this.#settled)?.finishedAt instanceof Date) this.#settled += 1;
+    while (isSettled(this.#steps.get(this.#settled))) this.#settled += 1;
   }
 
   #sendStep(view: StepView, decisions: readonly DecisionRow[]): void {
@@ -119,6 +119,11 @@ class RunWatcher {
       this.#send({ type: "approval", approval });
     }
   }
+}
+
+/** Nothing of it changes any more: of an unknown outcome somebody may yet say what it was. */
+function isSettled(row: StepRow | undefined): boolean {
+  return row?.finishedAt instanceof Date && row.state !== "unknown";
 }
 
 function hasChanged(before: StepRow | undefined, now: StepRow): boolean {

@@ -152,6 +152,8 @@ export type DecisionRow = {
   readonly approval: ApprovalId | null;
   readonly effective: Digest | null;
   readonly shadow: boolean;
+  /** The request whose edit it was made on. */
+  readonly edit: ApprovalId | null;
   readonly at: Date;
 };
 
@@ -159,7 +161,7 @@ export type DecisionRow = {
 export async function decisionsOf(tx: Tx, run: RunId): Promise<readonly DecisionRow[]> {
   const { rows } = await tx.query<DecisionRow>(
     `select seq, n, activity, outcome, code, policies, policy_set as "policySet", facts, request, approval, effective,
-       shadow, at
+       shadow, edit, at
      from decision where run = $1 order by seq, n`,
     [run],
   );

@@ -7,6 +7,7 @@ import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
 import { defaultResultLabels } from "../core/labels.ts";
 import type { ResultLabels } from "../core/labels.ts";
 import type { IdempotencySupport } from "../core/release.ts";
+import type { RenderHint } from "../core/render.ts";
 import type { Callable } from "../core/retrieval.ts";
 import type { RunInput } from "../core/run.ts";
 import { clip } from "./clip.ts";
@@ -77,6 +78,8 @@ type ToolOptions<Input extends z.ZodObject> = {
   readonly destinations?: readonly (keyof z.input<Input> & string)[];
   /** Whose text the results carry. Default: anybody's, `{ origin: "untrusted", confidentiality: "internal" }`. */
   readonly results?: Partial<ResultLabels>;
+  /** How arguments are to be read by those who decide on a call. Default: by their names and formats. */
+  readonly render?: Readonly<Partial<Record<keyof z.input<Input> & string, RenderHint>>>;
   execute(args: z.output<Input>, context: ToolContext): Promise<Json> | Json;
   lookup?(context: ToolContext): Promise<Json | undefined>;
 };
@@ -101,6 +104,7 @@ export function defineTool<Input extends z.ZodObject>(options: ToolOptions<Input
       timeoutMs: options.timeoutMs ?? defaultToolTimeoutMs,
       ...(options.destinations === undefined ? {} : { destinations: options.destinations }),
       ...(options.results === undefined ? {} : { results: { ...defaultResultLabels, ...options.results } }),
+      ...(options.render === undefined ? {} : { render: options.render as Readonly<Record<string, RenderHint>> }),
     },
     async execute(args, context) {
       const parsed = input.safeParse(args);

@@ -4,6 +4,7 @@ import { effectClasses } from "../core/action.ts";
 import { toolNamePattern } from "../core/ids.ts";
 import { destinationNames, resultLabels, unknownDestination } from "../core/labels.schema.ts";
 import { maxToolTimeoutMs } from "../core/release.ts";
+import { renderHintsByName } from "../core/render.schema.ts";
 import { sourceFacts } from "../core/retrieval.schema.ts";
 
 /** What every tool says of itself, whatever it is made of: the same bounds as the API's. */
@@ -26,9 +27,13 @@ export const toolFacts = z
     destinations: destinationNames.optional(),
     results: resultLabels.optional(),
     source: sourceFacts.optional(),
+    render: renderHintsByName.optional(),
   })
-  .superRefine(({ destinations, parameters }, context) => {
+  .superRefine(({ destinations, render, parameters }, context) => {
     const unknown = unknownDestination(destinations, parameters);
     if (unknown !== undefined)
       context.addIssue({ code: "custom", path: ["destinations"], message: `there is no argument \`${unknown}\`` });
+    const unread = unknownDestination(Object.keys(render ?? {}), parameters);
+    if (unread !== undefined)
+      context.addIssue({ code: "custom", path: ["render"], message: `there is no argument \`${unread}\`` });
   });

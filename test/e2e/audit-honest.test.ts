@@ -1,8 +1,12 @@
 import { expect, test } from "vitest";
 
+import { decisionsOf as approvalDecisionsOf } from "../../src/approvals/index.ts";
+import type { ApprovalRequest, StoredDecision } from "../../src/approvals/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { RunStatus } from "../../src/core/run.ts";
-import { cancelRun } from "../../src/temporal/index.ts";
+import { appendToOutbox } from "../../src/ledger/index.ts";
+import { approvalDecided } from "../../src/server/ledger-events.ts";
+import { cancelRun, wakeRun } from "../../src/temporal/index.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import { auditOf, problemsOf } from "./running-stack.ts";
@@ -17,6 +21,18 @@ type Case = {
   readonly shows: string;
   readonly act?: (world: World, run: RunId) => Promise<unknown>;
 };
+
+/** As the server does it: the decision, and its entry in the ledger. */
+async function decideInLedger(
+  world: World,
+  reviewer: Awaited<ReturnType<World["reviewer"]>>,
+  request: ApprovalRequest,
+) {
+  const decided = await reviewer.decide(request, "approve");
+  const [signed] = await approvalDecisionsOf(world.pool, request.id);
+  const event = approvalDecided(decided, signed as StoredDecision, reviewer.id, new Date());
+  await appendToOutbox(world.pool, [event]);
+}
 
 /** How far the gate's clock is ahead. */
 let ahead = 0;
@@ -92,8 +108,46 @@ forbid (principal, action in Action::"retrieval", resource) when { context.input
   {
     what: "an outcome that nobody knows",
     options: { turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } }] }, done] },
-    status: "failed",
+    status: "cancelled",
     shows: "step.unknown",
+    act: async (world, run) => {
+      await world.unknown(run);
+      await cancelRun(world.client, run);
+    },
+  },
+  {
+    what: "a call that a reviewer changed twice, and others approved",
+    options: { turns: [{ calls: [pay(6_000)] }, done] },
+    status: "completed",
+    shows: "approval.edited",
+    act: async (world, run) => {
+      const [rita, rick, rosa] = await Promise.all(["rita", "rick", "rosa"].map((id) => world.reviewer(id)));
+      const first = await world.request(run);
+      const asked = world.actionOf(first, { to: "ada", amount_cents: 6_000 });
+      await rita?.edit(first, asked, { to: "ada", amount_cents: 5_500 }, "less");
+      await world.wake(run, first);
+      const second = await world.request(run);
+      await rick?.edit(
+        second,
+        { ...asked, arguments: { to: "ada", amount_cents: 5_500 } },
+        { to: "bob", amount_cents: 5_400 },
+      );
+      await world.wake(run, second);
+      const third = await world.request(run);
+      await decideInLedger(world, rosa as NonNullable<typeof rosa>, third);
+      await world.wake(run, third);
+    },
+  },
+  {
+    what: "an interrupted call of which somebody said that it happened",
+    options: { turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } }] }, done] },
+    status: "completed",
+    shows: "step.reconciled",
+    act: async (world, run) => {
+      const outcome = await world.unknown(run);
+      await (await world.reviewer("rita")).resolve(outcome, "happened", "I heard it");
+      await wakeRun(world.client, run, outcome.id);
+    },
   },
   {
     what: "no steps left",

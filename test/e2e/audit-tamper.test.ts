@@ -144,6 +144,11 @@ const tamperings: readonly (readonly [string, string, Tamper])[] = [
     ({ record }) => delete record.payloads[found(record.run.result ?? undefined)],
   ],
   [
+    "what the reviewers were shown, by a gate that showed something else",
+    "join",
+    ({ record }) => editLeaf(record, "approval.requested", (facts) => (facts["rendered"] = put(record, "all is well"))),
+  ],
+  [
     "what the reviewer was shown left out",
     "approvals",
     ({ record }) => {

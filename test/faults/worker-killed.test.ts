@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, onTestFinished, test } from "vitest";
+import { wakeRun } from "../../src/temporal/index.ts";
 import { spawnWorker } from "../support/worker-process.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
@@ -64,7 +65,7 @@ test("a worker killed in the middle of a retrieval: the source is asked again, a
   expect(rows).toEqual([{ kind: "retrieval", state: "done", attempts: 2 }]);
 });
 
-test("a worker killed in a call that can promise nothing: it is not repeated, and the run says so", async () => {
+test("a worker killed in a call that can promise nothing: it is not repeated, and the run goes on when somebody has looked", async () => {
   const world = await createWorld({
     turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", slow_ms: 60_000 } }] }, { text: "done" }],
   });
@@ -74,7 +75,10 @@ test("a worker killed in a call that can promise nothing: it is not repeated, an
   first.kill("SIGKILL");
   await first.ended;
   await worker(world);
-  expect(await world.closed(run, 90_000)).toMatchObject({ status: "failed", failure: { code: "outcome_unknown" } });
+  const outcome = await world.unknown(run, 60_000);
+  await (await world.reviewer("rita")).resolve(outcome, "happened", "it is on the wall");
+  await wakeRun(world.client, run, outcome.id);
+  expect(await world.closed(run, 60_000)).toMatchObject({ status: "completed", heldMicroUsd: 0 });
   expect(await lines(world, "shout")).toHaveLength(1);
 });
 

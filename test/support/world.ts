@@ -9,16 +9,31 @@ import { onTestFinished } from "vitest";
 import {
   addReviewerKey,
   decideRequest,
+  editKind,
+  editRequest,
   listRequests,
+  outcomesOf,
   publicKeyOf,
+  resolutionFacts,
+  resolutionKind,
+  resolveOutcome,
   signStatement,
+  signText,
   statementFacts,
   statementText,
+  textOfSigned,
 } from "../../src/approvals/index.ts";
-import type { ApprovalRequest, ApprovalStatement } from "../../src/approvals/index.ts";
+import type {
+  ApprovalRequest,
+  ApprovalStatement,
+  EditStatement,
+  ResolutionStatement,
+  UnknownOutcome,
+} from "../../src/approvals/index.ts";
+import type { Action } from "../../src/core/action.ts";
 import type { HistoryFact } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import type { Json, JsonSchema } from "../../src/core/json.ts";
+import type { Json, JsonObject, JsonSchema } from "../../src/core/json.ts";
 import type { RunLimits } from "../../src/core/release.ts";
 import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import type { RunInput } from "../../src/core/run.ts";
@@ -34,8 +49,17 @@ import {
 import type { ScriptInput } from "../../src/providers/index.ts";
 import { activatePolicySet, putPrincipal, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
 import { keyAdded } from "../../src/server/index.ts";
-import { createRun, payloadKeysOf, putPayloads, runById, stepsOf } from "../../src/store/index.ts";
+import {
+  createRun,
+  digestOf,
+  inTransaction,
+  payloadKeysOf,
+  putPayloads,
+  runById,
+  stepsOf,
+} from "../../src/store/index.ts";
 import type { RunRow } from "../../src/store/index.ts";
+import { approvalEdited } from "../../src/server/ledger-events.ts";
 import { bundleWorkflows, connectTemporal, startAgentRun, startWorker, wakeRun } from "../../src/temporal/index.ts";
 import type { AgentWorker, AgentWorkerOptions, WorkflowBundle } from "../../src/temporal/index.ts";
 import { loadToolModule } from "../../src/tools/index.ts";
@@ -148,6 +172,45 @@ export async function createWorld(options: {
       keyId,
       privateKey,
       statementFor,
+      /** Changes the call in the database only: the run is not told. `action` is what the request is about. */
+      async edit(request: ApprovalRequest, action: Action, args: JsonObject, reason = "") {
+        const edited = {
+          arguments: digestOf(args),
+          action: digestOf({ ...action, arguments: args } as unknown as Json),
+        };
+        const statement = textOfSigned({
+          ...statementFacts(request),
+          type: editKind.type,
+          arguments: edited.arguments,
+          edited: edited.action,
+          reviewer: id,
+          reason,
+          nonce: Buffer.alloc(16, 1).toString("base64url"),
+          issuedAt: new Date().toISOString(),
+        } as EditStatement);
+        const signed = { statement, signature: signText(editKind.type, statement, privateKey), keyId };
+        return inTransaction(pool, async (tx) => {
+          await putPayloads(tx, keys, [args]);
+          const outcome = await editRequest(tx, signed, edited, id, new Date());
+          await appendToOutbox(tx, [
+            approvalEdited(outcome.request, { ...edited, persons: outcome.persons }, signed, id, new Date()),
+          ]);
+          return outcome;
+        });
+      },
+      /** Says in the database only what became of a call: the run is not told. */
+      async resolve(outcome: UnknownOutcome, said: ResolutionStatement["outcome"], reason: string) {
+        const statement = textOfSigned({
+          ...resolutionFacts(outcome),
+          outcome: said,
+          reviewer: id,
+          reason,
+          nonce: Buffer.alloc(16, 1).toString("base64url"),
+          issuedAt: new Date().toISOString(),
+        } as ResolutionStatement);
+        const signed = { statement, signature: signText(resolutionKind.type, statement, privateKey), keyId };
+        return inTransaction(pool, (tx) => resolveOutcome(tx, signed, id, new Date()));
+      },
       /** Decides in the database only: the run is not told. */
       async decide(request: ApprovalRequest, decision: "approve" | "deny", reason = "") {
         const statement = statementText(statementFor(request, decision, reason));
@@ -225,6 +288,11 @@ export async function createWorld(options: {
       return until(async () => (await listRequests(pool, { run, state: "pending", limit: 1 }))[0], timeoutMs);
     },
 
+    /** The call of a run whose outcome somebody is asked about. */
+    async unknown(run: RunId, timeoutMs = 20_000): Promise<UnknownOutcome> {
+      return until(async () => (await outcomesOf(pool, run))[0], timeoutMs);
+    },
+
     /** What a worker in a process of its own needs to be started. */
     processOptions: async () => ({
       ...testTemporal(),
@@ -232,6 +300,19 @@ export async function createWorld(options: {
       databaseUrl: database.url,
       modelUrl: model.url,
       toolRoots: [fixtures],
+    }),
+
+    /** What a request for a call of a tool is about, as the agent asked. */
+    actionOf: (request: ApprovalRequest, args: JsonObject): Action => ({
+      v: 1,
+      team: "testers",
+      agent: "tester",
+      release: release.digest,
+      run: request.run,
+      seq: request.seq,
+      kind: "tool",
+      name: request.name,
+      arguments: args,
     }),
 
     wake: (run: RunId, request: ApprovalRequest) => wakeRun(temporal.client, run, request.id),

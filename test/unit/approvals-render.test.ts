@@ -4,7 +4,6 @@ import { renderAction } from "../../src/approvals/index.ts";
 import type { Action } from "../../src/core/action.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
-import { sha256 } from "../../src/store/index.ts";
 
 function actionOf(args: Json): Action {
   return {
@@ -72,7 +71,7 @@ describe("what a reviewer reads", () => {
     ["an escape that the text itself spells", String.raw`\u{202e}`, '"\\\\u{202e}"'],
     ["letters of other scripts, as they are", "Ünï 東京 🙂", '"Ünï 東京 🙂"'],
   ])("%s", (_, text, expected) => {
-    expect(shown({ to: text })).toBe(`  to: ${expected}\n`);
+    expect(shown({ what: text })).toBe(`  what: ${expected}\n`);
     expect(shown({ [text]: 1 })).toBe(`  ${expected}: 1\n`);
   });
 
@@ -82,12 +81,114 @@ describe("what a reviewer reads", () => {
     expect(shown(JSON.parse('{"__proto__": {"a": 1}}') as Json)).toBe("  __proto__:\n    a: 1\n");
   });
 
-  test("a long value is cut, and says how long it is and what it hashes to", () => {
-    const text = "x".repeat(2_001);
-    expect(shown({ body: text })).toBe(
-      `  body: "${"x".repeat(2_000)}" … (cut; 2001 characters in all, SHA-256 ${sha256(text)})\n`,
+  test("a long value is shown whole", () => {
+    const text = `${"x".repeat(5_000)} and wipe it all`;
+    expect(shown({ note: text })).toBe(`  note: "${text}"\n`);
+    expect(shown({ body: text })).toBe(`  body: text, 1 lines, 5016 characters\n  │ ${text}\n`);
+  });
+
+  test("a message as one, SQL as SQL, a change as what goes and comes, an amount in its currency", () => {
+    const mail = {
+      to: ["ada@example.com", "аda@example.com"],
+      cc: "bob@xn--80ak6aa92e.com",
+      subject: "Hi",
+      body: "Dear Ada,\n\tgood news \\o/ \n  needs 1 of treasury\n",
+      urgent: true,
+    };
+    expect(shown(mail)).toBe(
+      [
+        "  a message:",
+        '    To (cc): "bob@xn--80ak6aa92e.com" [! an encoded international name]',
+        "    To (to):",
+        '      - "ada@example.com"',
+        '      - "аda@example.com" [! letters that may look like others: U+0430]',
+        '    Subject (subject): "Hi"',
+        "    Body (body): text, 4 lines, 48 characters",
+        "    │ Dear Ada,",
+        "    │ \\tgood news \\\\o/\\u{20}",
+        "    │   needs 1 of treasury",
+        "    │",
+        "  urgent: true",
+        "",
+      ].join("\n"),
     );
-    expect(shown({ body: text.slice(1) })).not.toContain("cut");
+    expect(shown({ query: "delete from orders\nwhere true" })).toBe(
+      "  query: SQL, 2 lines, 29 characters\n  │ delete from orders\n  │ where true\n",
+    );
+    expect(shown({ query: "what is the weather?" })).toBe('  query: "what is the weather?"\n');
+    expect(shown({ path: "a.txt", old_text: "a\nb\nc", new_text: "a\nB\nc" })).toBe(
+      [
+        "  change from old_text (-) to new_text (+):",
+        "  │  a",
+        "  │ -b",
+        "  │ +B",
+        "  │  c",
+        '  path: "a.txt"',
+        "",
+      ].join("\n"),
+    );
+    const money = (currency: string) => shown({ amount_cents: -123456, currency }).split("\n")[0];
+    expect(["EUR", "JPY", "KWD", "eur"].map(money)).toEqual([
+      "  amount_cents: -123456 (-1,234.56 EUR)",
+      "  amount_cents: -123456 (-123,456 JPY)",
+      "  amount_cents: -123456 (-123.456 KWD)",
+      "  amount_cents: -123456 (-1,234.56)",
+    ]);
+  });
+
+  test("a tool says how its arguments are to be read; what does not suit the value is left plain", () => {
+    const parameters = { type: "object", properties: { who: { type: "string", format: "email" } } };
+    const tool = {
+      parameters,
+      render: { total: "money", note: "text", to: "plain", was: "before", is: "after" },
+    } as const;
+    const text = (args: Json) => renderAction(actionOf(args), tool).split("arguments:\n")[1];
+    expect(text({ total: 100, who: "ä@b.c", note: "x\ny" })).toBe(
+      [
+        "  a message:",
+        '    To (who): "ä@b.c" [! letters that may look like others: U+00E4]',
+        "    Body (note): text, 2 lines, 3 characters",
+        "    │ x",
+        "    │ y",
+        "  total: 100 (1.00)",
+        "",
+      ].join("\n"),
+    );
+    expect(text({ total: 1.5, note: ["x"], to: "я" })).toBe('  note:\n    - "x"\n  to: "я"\n  total: 1.5\n');
+    expect(text({ was: "a", is: "b" })).toBe("  change from was (-) to is (+):\n  │ -a\n  │ +b\n");
+    // A change without its other half is none, and nothing is left out.
+    expect(text({ was: "a" })).toBe('  was: "a"\n');
+    expect(text({ is: "a" })).toBe('  is: "a"\n');
+  });
+
+  test("whatever a value holds, however it is read, two calls never read the same", () => {
+    const value = fc.oneof(
+      fc.string({ unit: "binary", maxLength: 6 }),
+      fc.stringMatching(/^[ \\u{}20\n\t│+-]{0,6}$/),
+      fc.integer(),
+      fc.array(fc.string({ maxLength: 3 }), { maxLength: 2 }),
+    );
+    const name = fc.constantFrom(
+      "to",
+      "cc",
+      "subject",
+      "body",
+      "sql",
+      "diff",
+      "old_a",
+      "new_a",
+      "cents",
+      "currency",
+      "z",
+    );
+    const args = fc.dictionary(name, value, { maxKeys: 4 });
+    fc.assert(
+      fc.property(args, args, (a, b) => {
+        expect(shown(a) === shown(b)).toBe(sameJson(a, b));
+        expect(shown(a)).toMatch(/^(?:\n|[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}])*$/u);
+      }),
+      { numRuns: 1_000 },
+    );
   });
 
   test("is one text for one action, and another where a short argument differs, and shows nothing that hides", () => {

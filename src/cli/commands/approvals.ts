@@ -6,17 +6,21 @@ import { codeOf } from "../../core/errors.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
+import { describeApproval, describeContext, neededText } from "../approval-text.ts";
 import { CliError } from "../cli-error.ts";
-import { brief, localTime, safe } from "../terminal.ts";
+import { brief, localTime } from "../terminal.ts";
+import { addAskCommands, describeMessages } from "./approvals-ask.ts";
+import { decideMany, requestsLike } from "./approvals-batch.ts";
+import { addEditCommand } from "./approvals-edit.ts";
+import { addResolveCommand, listOpenOutcomes } from "./approvals-resolve.ts";
 import { addDelegationCommands } from "./delegations.ts";
-import { noticeLines } from "../notice-lines.ts";
 import { addReportCommand } from "./approvals-report.ts";
 import { positive } from "./run.ts";
 
 const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed", "outcome_unknown"] as const;
 type State = (typeof states)[number];
 
-type DecideFlags = { readonly key?: string; readonly reason: string; readonly yes?: true };
+type DecideFlags = { readonly like?: ApprovalId; readonly key?: string; readonly reason: string; readonly yes?: true };
 type ListFlags = {
   readonly team?: string;
   readonly state: State | "all";
@@ -41,17 +45,24 @@ export function addApprovalCommands(program: Command): void {
   addReportCommand(approvals);
   for (const decision of ["approve", "deny"] as const) {
     approvals
-      .command(`${decision} <approval>`)
-      .description(decision === "approve" ? "agree, signed with your key" : "refuse, signed with your key")
+      .command(`${decision} [approvals...]`)
+      .description(`${decision === "approve" ? "agree" : "refuse"}, signed with your key; each of several on its own`)
+      .option("--like <approval>", "it, and what waits for the same people by the same policies, for the same tool")
       .option("--key <file>", "your Ed25519 key, PEM (COUNTERSIGN_KEY_FILE)")
       .option("--reason <text>", decision === "approve" ? "why" : "why; it is told to the agent", "")
       .option("--yes", "do not ask")
-      .action((id: ApprovalId, flags: DecideFlags, command: Command) => decide(cliOf(command), id, decision, flags));
+      .action((ids: ApprovalId[], flags: DecideFlags, command: Command) =>
+        decideAll(cliOf(command), ids, decision, flags),
+      );
   }
+  addEditCommand(approvals);
+  addAskCommands(approvals);
+  addResolveCommand(approvals);
   addDelegationCommands(approvals);
 }
 
-async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void> {
+async function list(cli: Cli, flags: ListFlags): Promise<void> {
+  const { reviewer, terminal } = cli;
   const { state, ...rest } = flags;
   const page = await reviewer.listApprovals({ query: { ...rest, ...(state === "all" ? {} : { state }) } });
   if (page.approvals.length === 0) {
@@ -67,7 +78,7 @@ async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void
         approval.id,
         approval.team,
         brief(approval.name, 40),
-        approval.state,
+        approval.unanswered ? `${approval.state}, asked` : approval.state,
         approval.requirements.map(neededText).join(", "),
         localTime(approval.expiresAt),
         approval.requestedBy,
@@ -76,51 +87,26 @@ async function list({ reviewer, terminal }: Cli, flags: ListFlags): Promise<void
     if (page.next !== null) terminal.say(`more: countersign approvals list --cursor ${page.next}`);
     terminal.say("read one: countersign approvals show ID");
   }
-  terminal.result(page);
+  // They are part of the inbox, and few.
+  const outcomes = state === "pending" && rest.cursor === undefined ? await listOpenOutcomes(cli, rest.team) : [];
+  terminal.result({ ...page, outcomes });
 }
 
 async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> {
   const detail = await reviewer.showApproval({ params: { approval: id } });
-  describe(terminal.say, detail);
+  describeApproval(terminal.say, detail);
+  describeContext(terminal.say, detail.context);
+  describeMessages(terminal.say, detail.messages);
   if (detail.state === "pending") {
     if (detail.requirements.some(({ signed }) => signed !== undefined))
       terminal.say(`approve with your passkey: ${detail.page}`);
     else terminal.say(`decide: countersign approvals approve ${id}`);
     terminal.say(`    or: countersign approvals deny ${id} --reason "…"`);
+    terminal.say(`    or: countersign approvals ask ${id} "…"`);
+    if (detail.call !== null && !detail.requirements.some(({ signed }) => signed !== undefined))
+      terminal.say(`    or: countersign approvals edit ${id} --set NAME=VALUE`);
   }
   terminal.result(detail);
-}
-
-function describe(say: (line: string) => void, detail: ApprovalDetail): void {
-  say(`${detail.id}  ${detail.state}, opened ${localTime(detail.openedAt)}, expires ${localTime(detail.expiresAt)}`);
-  for (const line of safe(detail.rendered).trimEnd().split("\n")) say(`  ${line}`);
-  for (const one of detail.requirements) say(`needs ${neededText(one)} (policy ${one.policy})`);
-  for (const one of detail.decidedBy)
-    say(`${one.decision === "approve" ? "approved" : "denied"} by ${one.reviewer} at ${localTime(one.at)}`);
-  if (detail.state === "pending") describeRouting(say, detail);
-  for (const { kind, at } of detail.events.filter((event) => event.kind === "reminded" || event.kind === "escalated"))
-    say(`${kind} at ${localTime(at)}`);
-  for (const line of noticeLines(detail.notices)) say(line);
-}
-
-function describeRouting(say: (line: string) => void, { routing, requirements }: ApprovalDetail): void {
-  const { people, more, barred } = routing;
-  for (const { policy, quorum, approvals, groups, later } of routing.requirements) {
-    say(`policy ${policy}: ${approvals} of ${quorum} so far; members of ${groups.join(" or ")} decide`);
-    if (later !== null) say(`  members of ${later.groups.join(" or ")} too, from ${localTime(later.from)}`);
-  }
-  if (requirements.some(({ distinct }) => distinct)) say("each person counts for one of these only");
-  const shown = people.map(({ id, insteadOf }) => (insteadOf === null ? id : `${id} (for ${insteadOf})`));
-  say(`may decide now: ${shown.length === 0 ? "nobody" : shown.join(", ")}${more ? ", and more" : ""}`);
-  const never = [...new Set(barred.map(({ person }) => person))].map((person) => {
-    const why = barred.filter((one) => one.person === person).map(({ because }) => because);
-    return `${person} (${why.join(", ")})`;
-  });
-  if (never.length > 0) say(`may not: ${never.join(", ")}`);
-}
-
-function neededText({ quorum, group, orGroups = [], signed }: ApprovalDetail["requirements"][number]): string {
-  return `${quorum} of ${[group, ...orGroups].join(" or ")}${signed === undefined ? "" : `, signed with a ${signed}`}`;
 }
 
 /** Whose group a requirement is of, the server knows; where all of them ask for a passkey, no key file can do. */
@@ -133,11 +119,26 @@ function passkeyNeeded(page: string): CliError {
   return new CliError("passkey_needed", text, { hint: `approve it in a browser: ${page}` });
 }
 
+async function decideAll(
+  cli: Cli,
+  given: readonly ApprovalId[],
+  decision: "approve" | "deny",
+  flags: DecideFlags,
+): Promise<void> {
+  const alike = flags.like === undefined ? [] : await requestsLike(cli, flags.like);
+  const ids = [...new Set([...given, ...alike])];
+  const [only, ...more] = ids;
+  if (only === undefined) throw new CliError("usage", "which? give one or more ids, or --like ID");
+  return more.length === 0 && flags.like === undefined
+    ? decide(cli, only, decision, flags)
+    : decideMany(cli, ids, decision, flags);
+}
+
 async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", flags: DecideFlags): Promise<void> {
   const { reviewer, terminal } = cli;
   const { readPrivateKey, signDecision } = await import("../sign-decision.ts");
   const detail = await reviewer.showApproval({ params: { approval: id } });
-  describe(terminal.json ? terminal.note : terminal.say, detail);
+  describeApproval(terminal.json ? terminal.note : terminal.say, detail);
   if (decision === "approve") assertKeyWillDo(detail);
   const privateKey = readPrivateKey(flags.key ?? cli.connection.keyFile);
   if (flags.yes !== true && !(await terminal.confirm(decision === "approve" ? "Approve this?" : "Deny this?"))) {

@@ -5,6 +5,8 @@ import {
   countPasskeyUse,
   decideRequest,
   decisionsOf,
+  editBehind,
+  editOf,
   eventsOf,
   listRequests,
   requestById,
@@ -15,15 +17,19 @@ import {
 import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
+import type { Json } from "../../core/json.ts";
 import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { noticesOf } from "../../notify/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
+import { contextOf } from "../approval-context.ts";
 import { viewOfApproval, viewOfEligibility, viewOfEvents, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
 import { approvalDecided, approvalDue, peopleLog } from "../ledger-events.ts";
 import { viewOfNotice } from "../receiver-views.ts";
+import { callOf } from "../recorded-call.ts";
+import { messageViews } from "./approval-messages.ts";
 
 const eventsShown = 200;
 
@@ -45,12 +51,17 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async showApproval({ params: { approval } }, { services }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    const [decisions, rendered, eligible, events, notices] = await Promise.all([
+    const [decisions, rendered, eligible, events, notices, context, call, edit, behind, messages] = await Promise.all([
       decisionsOf(pool, request.id),
       getPayload(pool, keys, request.rendered),
       whoMayDecide(pool, request, services.now()),
       eventsOf(pool, request.id, eventsShown),
       noticesOf(pool, request.id),
+      contextOf(pool, keys, request),
+      callOf(pool, keys, request),
+      editOf(pool, request.id),
+      editBehind(pool, request.id),
+      messageViews(pool, keys, request.id),
     ]);
     return {
       ...viewOfApproval(request, decisions, services.now()),
@@ -60,6 +71,13 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       events: viewOfEvents(events),
       notices: notices.map(viewOfNotice),
       page: `${services.site().origin}/approve/${request.id}`,
+      context,
+      messages,
+      call: call?.tool === undefined ? null : (call.action as unknown as Json),
+      editedBy: edit?.reviewer ?? null,
+      successor: edit?.successor ?? null,
+      editOf: behind?.request ?? null,
+      editors: [...request.editors],
     };
   },
 
@@ -90,7 +108,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   },
 };
 
-async function existingRequest(tx: Tx, id: ApprovalId): Promise<ApprovalRequest> {
+export async function existingRequest(tx: Tx, id: ApprovalId): Promise<ApprovalRequest> {
   const request = await requestById(tx, id);
   if (request === undefined) {
     throw new ApiError("approval_not_found", `no approval request \`${id}\``, {

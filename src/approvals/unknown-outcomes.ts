@@ -1,0 +1,238 @@
+import { ulid } from "ulid";
+
+import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import type { ToolResult } from "../core/transcript.ts";
+import type { Tx } from "../store/index.ts";
+import { ApprovalError } from "./errors.ts";
+import { resolutionKind } from "./resolution.schema.ts";
+import type { ResolutionStatement } from "./resolution.schema.ts";
+import { barOf, barredFrom } from "./separation.ts";
+import type { SignedStatement } from "./signature.ts";
+import { assertSignedBy, isSignedBy, parseSigned, readSigned, storedKeyColumns } from "./signed-text.ts";
+import type { StoredKey } from "./signed-text.ts";
+
+export const outcomeStates = ["open", "resolved", "reconciled", "expired", "cancelled"] as const;
+
+/** A call that may or may not have happened, and what somebody said of it. */
+export type UnknownOutcome = {
+  readonly id: ApprovalId;
+  readonly team: string;
+  readonly run: RunId;
+  readonly seq: number;
+  readonly action: Digest;
+  readonly name: string;
+  /** Whose members may say what happened. Empty: any reviewer. */
+  readonly groups: readonly string[];
+  readonly state: (typeof outcomeStates)[number];
+  readonly requestedBy: string;
+  readonly openedAt: Date;
+  readonly expiresAt: Date;
+  readonly resolution: Resolution | null;
+};
+
+export type Resolution = StoredKey & {
+  readonly reviewer: string;
+  readonly statement: string;
+  readonly keyId: string;
+  readonly signature: string;
+  readonly at: Date;
+};
+
+/** How long a run waits for somebody to look; then it fails, as it would have at once. In milliseconds. */
+export const outcomeWaitMs = 30 * 86_400_000;
+
+const columns = `u.id, u.team, u.run, u.seq, u.action, u.name, u.groups, u.state, run.requested_by as "requestedBy", u.opened_at as "openedAt",
+  u.expires_at as "expiresAt", u.reviewer, u.statement, u.signature, u.key_id as "keyId", u.resolved_at as "at",
+  ${storedKeyColumns}`;
+const tables = "unknown_outcome u join run on run.id = u.run left join reviewer_key k on k.key_id = u.key_id";
+
+type Row = Omit<UnknownOutcome, "resolution"> & (Resolution | { readonly [Name in keyof Resolution]: null });
+
+function ofRow(row: Row): UnknownOutcome {
+  const { reviewer, statement, signature, keyId, at, key, keyOwner, keyConfirmedAt, ...outcome } = row;
+  if (reviewer === null || statement === null) return { ...outcome, resolution: null };
+  const resolution = { reviewer, statement, signature, keyId, at, key, keyOwner, keyConfirmedAt };
+  return { ...outcome, resolution };
+}
+
+/**
+ * Asks people what became of a step that has just been recorded as `unknown`: those whose approval the call had, else any reviewer.
+ * One statement; a second call for the step adds nothing.
+ */
+export async function askForOutcome(tx: Tx, run: RunId, seq: number, now: Date): Promise<void> {
+  await tx.query(
+    `insert into unknown_outcome (id, team, run, seq, action, name, groups, opened_at, expires_at)
+     select $3, run.team, step.run, step.seq, step.action, step.name, array(
+         select distinct named from approval_request asked, jsonb_array_elements(asked.requirements) requirement,
+           jsonb_array_elements_text(jsonb_build_array(requirement -> 'group') || coalesce(requirement -> 'orGroups', '[]')) named
+         where asked.run = step.run and asked.seq = step.seq and asked.state = 'consumed' order by 1), $4, $5
+     from step join run on run.id = step.run
+     where step.run = $1 and step.seq = $2 and step.state = 'unknown' and run.status = 'running'
+     on conflict do nothing`,
+    [run, seq, `apr_${ulid(now.getTime())}`, now, new Date(now.getTime() + outcomeWaitMs)],
+  );
+}
+
+export async function outcomeById(tx: Tx, id: ApprovalId): Promise<UnknownOutcome | undefined> {
+  const { rows } = await tx.query<Row>(`select ${columns} from ${tables} where u.id = $1`, [id]);
+  return rows[0] === undefined ? undefined : ofRow(rows[0]);
+}
+
+/** Of one step, with its row locked until the transaction ends. */
+export async function lockOutcome(tx: Tx, run: RunId, seq: number): Promise<UnknownOutcome | undefined> {
+  const { rows } = await tx.query<Row>(
+    `select ${columns} from ${tables} where u.run = $1 and u.seq = $2 for update of u`,
+    [run, seq],
+  );
+  return rows[0] === undefined ? undefined : ofRow(rows[0]);
+}
+
+export async function outcomesOf(tx: Tx, run: RunId): Promise<readonly UnknownOutcome[]> {
+  const { rows } = await tx.query<Row>(`select ${columns} from ${tables} where u.run = $1 order by u.seq`, [run]);
+  return rows.map(ofRow);
+}
+
+/** Newest first. */
+export async function listOutcomes(
+  tx: Tx,
+  filter: {
+    readonly team?: string | undefined;
+    readonly state?: UnknownOutcome["state"] | undefined;
+    readonly before?: ApprovalId | undefined;
+    readonly limit: number;
+  },
+): Promise<readonly UnknownOutcome[]> {
+  const { rows } = await tx.query<Row>(
+    `select ${columns} from ${tables} where ($1::text is null or u.team = $1) and ($2::text is null or u.state = $2)
+       and ($3::text is null or u.id < $3) order by u.id desc limit $4`,
+    [filter.team ?? null, filter.state ?? null, filter.before ?? null, filter.limit],
+  );
+  return rows.map(ofRow);
+}
+
+/** What a statement takes from the outcome that it is about. */
+export function resolutionFacts(outcome: UnknownOutcome) {
+  const { id, team, run, seq, action } = outcome;
+  return { v: 1, type: resolutionKind.type, unknown: id, team, run, seq, action } as const;
+}
+
+/**
+ * Takes what somebody says of an unknown outcome. `reviewer` is who the caller authenticated. The gate checks it again before the run
+ * goes on. Throws ApprovalError.
+ */
+export async function resolveOutcome(
+  tx: Tx,
+  signed: SignedStatement,
+  reviewer: string,
+  now: Date,
+): Promise<UnknownOutcome> {
+  const statement = parseSigned(resolutionKind, signed.statement);
+  const outcome = await lockOutcome(tx, statement.run, statement.seq);
+  if (outcome === undefined) throw new ApprovalError("request_missing", "there is no such unknown outcome");
+  const field = mismatch(statement, outcome, reviewer);
+  if (field !== undefined)
+    throw new ApprovalError("statement_mismatch", `statement's \`${field}\` is not the unknown outcome's`);
+  await assertSignedBy(tx, resolutionKind.type, signed, reviewer);
+  if (outcome.state !== "open")
+    throw new ApprovalError("request_not_pending", `the outcome is ${outcome.state} already`);
+  if (now >= outcome.expiresAt)
+    throw new ApprovalError("request_expired", `nobody said it until ${outcome.expiresAt.toISOString()}`);
+  const { rows } = await tx.query<{ person: string; groups: string[] }>(
+    "select coalesce(person, id) as person, groups from principal where id = $1",
+    [reviewer],
+  );
+  if (barOf(await barredFrom(tx, outcome.run, []), [reviewer, ...rows.map(({ person }) => person)]) !== undefined)
+    throw new ApprovalError(
+      "self_approval",
+      "who asked for the run, or registered its release, cannot say what became of its calls",
+    );
+  if (outcome.groups.length > 0 && !outcome.groups.some((group) => rows[0]?.groups.includes(group))) {
+    const wanted = outcome.groups.map((group) => `\`${group}\``).join(" or ");
+    throw new ApprovalError("not_in_group", `it takes a member of ${wanted}, whose approval the call had`);
+  }
+  await tx.query(
+    `update unknown_outcome set state = 'resolved', reviewer = $2, statement = $3, key_id = $4, signature = $5, resolved_at = $6
+     where id = $1`,
+    [outcome.id, reviewer, signed.statement, signed.keyId, signed.signature, now],
+  );
+  return { ...outcome, state: "resolved" };
+}
+
+function mismatch(statement: ResolutionStatement, outcome: UnknownOutcome, reviewer: string): string | undefined {
+  const expected: Partial<ResolutionStatement> = { ...resolutionFacts(outcome), reviewer };
+  return Object.entries(expected).find(([name, value]) => statement[name as keyof ResolutionStatement] !== value)?.[0];
+}
+
+/**
+ * What was said, from what was signed, or undefined where it does not hold: rows can be written past this code. The key has to have counted
+ * when it signed, and must not be revoked now; who is barred from deciding on the run's calls cannot say it. `subject`: the names of
+ * whom the run acts for.
+ */
+export async function heldResolution(
+  tx: Tx,
+  outcome: UnknownOutcome,
+  subject: readonly string[],
+): Promise<ResolutionStatement | undefined> {
+  const { resolution } = outcome;
+  if (resolution === null) return undefined;
+  const { reviewer, at } = resolution;
+  if (
+    at < outcome.openedAt ||
+    at >= outcome.expiresAt ||
+    !(await isSignedBy(tx, resolutionKind.type, resolution, reviewer))
+  )
+    return undefined;
+  const { rows } = await tx.query<{ person: string }>(
+    "select coalesce(person, id) as person from principal where id = $1",
+    [reviewer],
+  );
+  const names = [reviewer, ...rows.map(({ person }) => person)];
+  if (barOf(await barredFrom(tx, outcome.run, subject), names) !== undefined) return undefined;
+  if (subject.some((name) => names.includes(name))) return undefined;
+  const statement = readSigned(resolutionKind, resolution.statement);
+  return statement !== undefined && mismatch(statement, outcome, reviewer) === undefined ? statement : undefined;
+}
+
+/** What the agent is told: a function of the statement, so that an auditor finds the same. */
+export function resolvedResult({ outcome, reason }: ResolutionStatement): ToolResult {
+  const looked = "the call was interrupted, and a person looked";
+  return outcome === "happened"
+    ? { status: "ok", value: { reconciled: `${looked}: it took effect; its own result is lost`, reason } }
+    : { status: "error", message: `${looked}: it did not take effect: ${reason}` };
+}
+
+/** The gate has taken over what was said, or nobody said anything in time. */
+export async function endOutcome(tx: Tx, id: ApprovalId, state: "reconciled" | "expired"): Promise<void> {
+  await tx.query("update unknown_outcome set state = $2 where id = $1", [id, state]);
+}
+
+/** What was said does not hold: it is asked again. */
+export async function askAgain(tx: Tx, id: ApprovalId): Promise<void> {
+  await tx.query(
+    `update unknown_outcome set state = 'open', reviewer = null, statement = null, key_id = null, signature = null, resolved_at = null,
+       signalled_at = null
+     where id = $1 and state = 'resolved'`,
+    [id],
+  );
+}
+
+/** Asks no more: the run has ended. One statement. */
+export async function cancelOutcomesOf(tx: Tx, run: RunId): Promise<void> {
+  await tx.query("update unknown_outcome set state = 'cancelled' where run = $1 and state = 'open'", [run]);
+}
+
+/** Resolved outcomes whose runs may not know it yet, oldest first. */
+export async function untoldOutcomes(
+  tx: Tx,
+  limit: number,
+): Promise<readonly { readonly id: ApprovalId; readonly run: RunId }[]> {
+  const { rows } = await tx.query<{ id: ApprovalId; run: RunId }>(
+    "select id, run from unknown_outcome where signalled_at is null and state = 'resolved' order by resolved_at limit $1",
+    [limit],
+  );
+  return rows;
+}
+
+export async function markOutcomeTold(tx: Tx, id: ApprovalId, now: Date): Promise<void> {
+  await tx.query("update unknown_outcome set signalled_at = $2 where id = $1 and signalled_at is null", [id, now]);
+}

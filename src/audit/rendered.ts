@@ -1,0 +1,51 @@
+import { rendererVersion } from "../approvals/index.ts";
+import type { LedgerEntry } from "../core/ledger-event.ts";
+import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
+import { exhaustedBy, policyRequestOf, renderCall } from "../gate/index.ts";
+import { compilePolicies, explain, parsePolicySet } from "../policy/index.ts";
+import { digestOf } from "../store/canonical.ts";
+import { editedAgain } from "./edits.ts";
+import { resolveStep, runContextOf } from "./redecide.ts";
+
+/**
+ * Whether what reviewers were shown is the action that they decided on: the text is made again from the recorded contents. Texts of an
+ * older renderer, which cut long values, are only there.
+ */
+export function renderedProblems(
+  record: RunRecord,
+  request: ApprovalRecord,
+  requested: LedgerEntry,
+): readonly string[] {
+  const shown = String(requested.facts["rendered"]);
+  if (!Object.hasOwn(record.payloads, shown)) return ["what its reviewers were shown is missing"];
+  const { renderer } = requested.facts;
+  if (renderer === undefined) return [];
+  if (renderer !== rendererVersion)
+    return [`what its reviewers were shown was made by renderer ${String(renderer)}, unknown here`];
+  try {
+    const again = digestOf(renderedAgain(record, request));
+    return again === shown ? [] : ["what its reviewers were shown is not the action"];
+  } catch (error) {
+    return [
+      `what its reviewers were shown cannot be made again: ${error instanceof Error ? error.message : "unknown"}`,
+    ];
+  }
+}
+
+function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
+  const decision = record.decisions.find(
+    ({ approval, outcome }) => approval === request.id && outcome === "require_approval",
+  );
+  const step = record.steps.find(({ seq }) => seq === request.seq);
+  if (decision === undefined || step === undefined) throw new Error("no decision asked for it");
+  const run = runContextOf(record);
+  const asked = resolveStep(record, run, step);
+  const { edit = null } = decision;
+  const resolved = edit === null ? asked : editedAgain(record, asked, edit);
+  const exhausted = exhaustedBy(decision.facts.budget);
+  if (decision.effective === null || (resolved.kind === "tool" && decision.effective === digestOf(resolved.args)))
+    return renderCall(run, resolved, { exhausted });
+  const compiled = compilePolicies(parsePolicySet(record.policySets[decision.policySet]), record.release.tools);
+  const { effective } = explain(compiled, policyRequestOf(run, resolved, decision.facts), []);
+  return renderCall(run, resolved, { effective, exhausted });
+}

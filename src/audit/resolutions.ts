@@ -1,0 +1,65 @@
+import { keyIdOf, readSigned, resolutionKind, resolvedResult, subjectNames, verifyText } from "../approvals/index.ts";
+import type { Json } from "../core/json.ts";
+import type { LedgerEntry } from "../core/ledger-event.ts";
+import type { ResolutionRecord, RunRecord } from "../core/run-record.ts";
+import { digestOf, sha256 } from "../store/canonical.ts";
+import { differences } from "./differences.ts";
+
+/** What people said of interrupted calls: the signature, that it is on this very call, and that the step ended as they said. */
+export function resolutionProblems(record: RunRecord): readonly string[] {
+  return (record.resolutions ?? []).flatMap((resolution) => {
+    const problem = problemOf(record, resolution);
+    return problem === undefined ? [] : [`step ${resolution.seq}: what ${resolution.reviewer} said of it: ${problem}`];
+  });
+}
+
+function problemOf(record: RunRecord, resolution: ResolutionRecord): string | undefined {
+  const { seq, reviewer, keyId, publicKey, signature } = resolution;
+  if (keyIdOf(publicKey) !== keyId) return "the key is not the one that it names";
+  if (!verifyText(resolutionKind.type, resolution.statement, signature, publicKey))
+    return "the signature does not verify";
+  const statement = readSigned(resolutionKind, resolution.statement);
+  if (statement === undefined) return "the statement is malformed";
+  const step = record.steps.find((candidate) => candidate.seq === seq);
+  if (statement.run !== record.run.id || statement.seq !== seq || statement.unknown !== resolution.id)
+    return "it is on another call";
+  if (statement.team !== record.run.team || statement.action !== step?.action) return "it is on another action";
+  if (statement.reviewer !== reviewer) return "the statement says something else";
+  if (reviewer === record.run.requestedBy) return "it is by who asked for the run";
+  if (subjectNames(record.input).includes(reviewer)) return "it is by whom the run acts for";
+  if (step.state !== (statement.outcome === "happened" ? "done" : "failed")) return `the step is \`${step.state}\``;
+  return step.result === digestOf(resolvedResult(statement) as unknown as Json)
+    ? undefined
+    : "the agent was told something else";
+}
+
+/** The same against the ledger, both ways: a step is reconciled once, after it was unknown, by the very statement that is recorded. */
+export function reconciledProblems(record: RunRecord, entries: readonly LedgerEntry[]): readonly string[] {
+  const unknown = new Set(entries.filter(({ kind }) => kind === "step.unknown").map(({ facts }) => facts["seq"]));
+  const reconciled = entries.filter(({ kind }) => kind === "step.reconciled");
+  const bySeq = new Map(reconciled.map((entry) => [entry.facts["seq"], entry]));
+  const said = new Set((record.resolutions ?? []).map(({ seq }) => seq));
+  return [
+    ...(bySeq.size === reconciled.length ? [] : ["a step was reconciled more than once"]),
+    ...reconciled.flatMap(({ facts }) => {
+      const step = `step ${String(facts["seq"])}`;
+      return [
+        ...(unknown.has(facts["seq"] ?? "") ? [] : [`${step}: reconciled, but its outcome was known`]),
+        ...(said.has(Number(facts["seq"])) ? [] : [`${step}: reconciled, but nobody said so in the record`]),
+      ];
+    }),
+    ...(record.resolutions ?? []).flatMap(({ id, seq, reviewer, keyId, signature, statement }) => {
+      const entry = bySeq.get(seq);
+      if (entry === undefined) return [`step ${seq}: what ${reviewer} said is not in the ledger`];
+      const { outcome = null } = readSigned(resolutionKind, statement) ?? {};
+      return differences(`step ${seq}: what ${reviewer} said`, entry, {
+        unknown: id,
+        reviewer,
+        keyId,
+        signature,
+        statement: sha256(statement),
+        outcome,
+      });
+    }),
+  ];
+}

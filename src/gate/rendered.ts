@@ -1,0 +1,46 @@
+import { renderAction, renderChange, visibleText } from "../approvals/index.ts";
+import type { Action } from "../core/action.ts";
+import { amountsText } from "../core/budget.ts";
+import type { Exhausted } from "../core/budget.ts";
+import type { JsonObject } from "../core/json.ts";
+import { givenToRun } from "./budgets.ts";
+import { editIn } from "./edited.ts";
+import type { RunContext } from "./governed-call.ts";
+import type { ResolvedStep } from "./resolve.ts";
+
+/**
+ * What reviewers see: the call as it would be made, what policies have changed in it, and what would be given beyond a budget. A function
+ * of what is recorded, so that an auditor makes the same text again.
+ */
+export function renderCall(
+  run: RunContext,
+  step: ResolvedStep,
+  { effective, exhausted }: { readonly effective?: JsonObject | undefined; readonly exhausted: readonly Exhausted[] },
+): string {
+  const { action } = step;
+  const tool = step.kind === "tool" ? step.tool : undefined;
+  const made: Action = effective === undefined ? action : { ...action, arguments: effective };
+  const sections = [renderAction(made, tool)];
+  const edit = editIn(step);
+  if (edit !== undefined) {
+    const lines = renderChange(edit.original.action.arguments, action.arguments, tool);
+    const who = `changed by ${visibleText(JSON.stringify(edit.reviewer))}, who was asked in ${edit.request}:`;
+    const why = edit.reason === "" ? [] : [`  because ${visibleText(JSON.stringify(edit.reason))}`];
+    sections.push([who, ...why, ...lines.map((line) => `  ${line}`), ""].join("\n"));
+  }
+  if (effective !== undefined) {
+    const lines = renderChange(action.arguments, effective, tool);
+    sections.push(["changed by policy:", ...lines.map((line) => `  ${line}`), ""].join("\n"));
+  }
+  if (exhausted.length > 0) sections.push(["beyond a budget:", ...exhausted.flatMap(beyond(run))].join("\n"));
+  return sections.join("\n");
+}
+
+function beyond(run: RunContext): (one: Exhausted) => readonly string[] {
+  return (one) => [
+    `  ${one.reason.text}`,
+    one.name === "run"
+      ? `  approved, the run's limit grows by ${amountsText(givenToRun(run, one))}`
+      : "  approved, it grows by what this step may take beyond it",
+  ];
+}

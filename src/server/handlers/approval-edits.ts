@@ -1,0 +1,60 @@
+import { ApiError } from "../../api/index.ts";
+import { decisionsOf, editRequest, requestById, takeDue } from "../../approvals/index.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import { appendToOutbox } from "../../ledger/index.ts";
+import { digestOf, inTransaction, putPayloads } from "../../store/index.ts";
+import { fits } from "../../tools/index.ts";
+import { viewOfApproval } from "../approval-views.ts";
+import { tellEdit } from "../deliver-decisions.ts";
+import type { Handlers } from "../handler.ts";
+import { approvalDue, approvalEdited } from "../ledger-events.ts";
+import { callOf } from "../recorded-call.ts";
+import type { RecordedCall } from "../recorded-call.ts";
+import { existingRequest } from "./approvals.ts";
+
+export const editHandlers: Handlers<"editApproval"> = {
+  async editApproval({ params: { approval }, body }, { services, caller }) {
+    const { pool, keys } = services;
+    const { id: reviewer } = caller();
+    const { arguments: args, ...signed } = body;
+    const request = await existingRequest(pool, approval);
+    const call = await callOf(pool, keys, request);
+    if (call === undefined) {
+      throw new ApiError(
+        "not_editable",
+        "this cannot be edited: it is no tool call, or its contents are not here any more",
+        {
+          hint: "deny it, with a reason that says what would do",
+        },
+      );
+    }
+    assertFits(call, args);
+    const action = digestOf({ ...call.action, arguments: args } as unknown as Json);
+    const now = services.now();
+    await inTransaction(pool, async (tx) => {
+      const due = await takeDue(tx, now, { request: approval });
+      await appendToOutbox(
+        tx,
+        due.map((event) => approvalDue(event, now)),
+      );
+      const edited = { arguments: digestOf(args), action };
+      await putPayloads(tx, keys, [args]);
+      const { request: asked, persons } = await editRequest(tx, signed, edited, reviewer, now);
+      if (asked.id !== approval) throw new ApiError("statement_invalid", "the statement is about another request");
+      await appendToOutbox(tx, [approvalEdited(asked, { ...edited, persons }, signed, reviewer, now)]);
+    });
+    const woken = await tellEdit(services, request.run, approval);
+    const after = (await requestById(pool, approval)) ?? request;
+    return { approval: viewOfApproval(after, await decisionsOf(pool, approval), services.now()), action, woken };
+  },
+};
+
+function assertFits({ tool }: RecordedCall, args: JsonObject): void {
+  if (tool === undefined) throw new ApiError("not_editable", "the release has no such tool");
+  const parsed = fits(args, tool.parameters);
+  if (!parsed.ok) {
+    throw new ApiError("arguments_invalid", `the arguments do not fit the tool: ${parsed.problem}`, {
+      hint: "its JSON Schema is in the release: countersign agent show",
+    });
+  }
+}

@@ -1,0 +1,143 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pino } from "pino";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { buildProgram } from "../../src/cli/program.ts";
+import type { RunId } from "../../src/core/ids.ts";
+import { hashToken, putPrincipal } from "../../src/registry/index.ts";
+import { createServer } from "../../src/server/index.ts";
+import { stepsOf } from "../../src/store/index.ts";
+import { createWorld } from "../support/world.ts";
+import type { World } from "../support/world.ts";
+
+/** The commands as rita would use them, against a real server. */
+async function commands(world: World) {
+  const rita = await world.reviewer("rita");
+  const people = { rita: ["reviewer"], operator: ["operator"], zoe: ["auditor"] };
+  for (const [id, roles] of Object.entries(people))
+    await putPrincipal(
+      world.pool,
+      { id, displayName: id, roles: roles as never, groups: id === "rita" ? ["treasury"] : [] },
+      hashToken(`${id}-token-of-the-test`),
+    );
+  const server = createServer({
+    pool: world.pool,
+    databaseUrl: world.databaseUrl,
+    keys: world.keys,
+    temporal: world.client,
+    taskQueue: world.taskQueue,
+    ledger: { originOf: (log) => log, signerOf: () => ({ verifierKey: "" }) },
+    logger: pino({ level: "silent" }),
+  });
+  const http = await server.http();
+  const url = await http.listen({ port: 0, host: "127.0.0.1" });
+  const keyFile = join(world.folder, "rita.pem");
+  await writeFile(keyFile, rita.privateKey);
+  onTestFinished(async () => {
+    vi.restoreAllMocks();
+    process.exitCode = 0;
+    await server.stop();
+  });
+  return async (who: keyof typeof people, ...argv: readonly string[]) => {
+    const written: string[] = [];
+    vi.spyOn(process.stdout, "write").mockImplementation((text) => written.push(String(text)) > 0);
+    vi.spyOn(process.stderr, "write").mockImplementation(() => true);
+    vi.stubEnv("COUNTERSIGN_KEY_FILE", keyFile);
+    const program = buildProgram();
+    try {
+      await program.parseAsync(["node", "countersign", "--url", url, "--token", `${who}-token-of-the-test`, ...argv]);
+    } finally {
+      vi.restoreAllMocks();
+      vi.unstubAllEnvs();
+    }
+    return written.join("");
+  };
+}
+
+const turns = [{ calls: [{ tool: "pay", arguments: { to: "ada", amount_cents: 6_000 } }] }, { text: "done" }];
+const payState = async (world: World, run: RunId) =>
+  (await stepsOf(world.pool, run)).find(({ name }) => name === "pay")?.state;
+
+test("many are decided at once, each on its own: what is not decided says so, and the others are", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const run = await commands(world);
+  const runs = [await world.start(), await world.start(), await world.start()] as const;
+  const [first, second, third] = [
+    await world.request(runs[0]),
+    await world.request(runs[1]),
+    await world.request(runs[2]),
+  ];
+  await expect(run("rita", "approvals", "approve")).rejects.toMatchObject({ code: "usage" });
+  // Nobody is there to say yes.
+  await expect(run("rita", "approvals", "approve", first.id, second.id)).rejects.toMatchObject({
+    code: "not_confirmed",
+  });
+  await run("rita", "approvals", "deny", third.id, "--reason", "no", "--yes");
+  const text = await run("rita", "--json", "approvals", "approve", first.id, third.id, "--like", second.id, "--yes");
+  expect(process.exitCode).toBe(1);
+  const { outcomes } = JSON.parse(text) as { outcomes: { id: string; decided: boolean }[] };
+  expect(Object.fromEntries(outcomes.map(({ id, decided }) => [id, decided]))).toEqual({
+    [first.id]: true,
+    [second.id]: true,
+    [third.id]: false,
+  });
+  for (const one of runs) expect(await world.closed(one)).toMatchObject({ status: "completed" });
+  expect(await Promise.all(runs.map((one) => payState(world, one)))).toEqual(["done", "done", "denied"]);
+  const { rows } = await world.pool.query(
+    "select count(distinct signature) as signatures from approval_decision where request = any($1)",
+    [[first.id, second.id, third.id]],
+  );
+  expect(rows).toEqual([{ signatures: 3 }]);
+}, 60_000);
+
+test("a reviewer asks back, is answered, sees both, and then changes the call", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const run = await commands(world);
+  const id = await world.start();
+  const request = await world.request(id);
+  await expect(run("operator", "approvals", "answer", request.id, "yes")).rejects.toMatchObject({ code: "not_asked" });
+  await expect(run("operator", "approvals", "ask", request.id, "why?")).rejects.toMatchObject({ code: "forbidden" });
+  await run("rita", "approvals", "ask", request.id, "is \u202ethis owed?");
+  expect(await run("rita", "approvals", "list")).toContain("pending, asked");
+  await expect(run("zoe", "approvals", "answer", request.id, "yes")).rejects.toMatchObject({ code: "not_eligible" });
+  await run("operator", "approvals", "answer", request.id, "half of it");
+  const shown = await run("rita", "approvals", "show", request.id);
+  expect(shown).toContain("│ is \\u{202e}this owed?");
+  expect(shown).toContain("operator answered");
+  expect(shown).toContain("amount_cents: 6000 (60.00)");
+  expect(shown).toContain("the model made it");
+  await expect(
+    run("rita", "approvals", "edit", request.id, "--set", "amount_cents=lots", "--yes"),
+  ).rejects.toMatchObject({ code: "arguments_invalid" });
+  await expect(run("rita", "approvals", "edit", request.id, "--yes")).rejects.toMatchObject({ code: "usage" });
+  await run("rita", "approvals", "edit", request.id, "--set", "amount_cents=3000", "--reason", "half", "--yes");
+  expect(await world.closed(id)).toMatchObject({ status: "completed" });
+  expect(await payState(world, id)).toBe("done");
+  expect(await run("rita", "approvals", "show", request.id)).toContain("ended by rita, who changed the call");
+  await expect(run("rita", "approvals", "ask", request.id, "and now?")).rejects.toMatchObject({
+    code: "approval_closed",
+  });
+}, 60_000);
+
+test("an interrupted call is in the inbox, and is resolved from the command line", async () => {
+  const world = await createWorld({
+    turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } as never }] }, { text: "done" }],
+  });
+  await world.work();
+  const run = await commands(world);
+  const id = await world.start();
+  await world.unknown(id);
+  expect(await run("rita", "approvals", "list")).toContain(id);
+  await expect(run("rita", "approvals", "resolve", id, "1", "--reason", "x", "--yes")).rejects.toMatchObject({
+    code: "usage",
+  });
+  await expect(
+    run("rita", "approvals", "resolve", id, "0", "--happened", "--reason", "x", "--yes"),
+  ).rejects.toMatchObject({ code: "outcome_not_found" });
+  expect(await run("rita", "approvals", "resolve", id, "1", "--happened", "--reason", "heard it", "--yes")).toContain(
+    "it took effect",
+  );
+  expect(await world.closed(id)).toMatchObject({ status: "completed" });
+}, 60_000);

@@ -1,0 +1,164 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { requestById, revokeReviewerKey } from "../../src/approvals/index.ts";
+import type { RunId } from "../../src/core/ids.ts";
+import type { JsonObject } from "../../src/core/json.ts";
+import { getPayload, stepsOf } from "../../src/store/index.ts";
+import { createWorld, openPolicy } from "../support/world.ts";
+import type { World } from "../support/world.ts";
+
+const args = (to: string, cents: number): JsonObject => ({ to, amount_cents: cents });
+const turns = [{ calls: [{ tool: "pay", arguments: { to: "ada", amount_cents: 6_000 } }] }, { text: "done" }];
+
+async function paid(world: World): Promise<readonly string[]> {
+  const text = await readFile(world.effects, "utf8").catch(() => "");
+  return text.split("\n").filter((line) => line.startsWith("pay "));
+}
+
+async function told(world: World, run: RunId): Promise<unknown> {
+  const step = (await stepsOf(world.pool, run)).find(({ seq }) => seq === 1);
+  return step?.result === null || step === undefined ? undefined : getPayload(world.pool, world.keys, step.result);
+}
+
+const asked = async (world: World) => {
+  const run = await world.start();
+  const request = await world.request(run);
+  return { run, request, action: world.actionOf(request, args("ada", 6_000)) };
+};
+
+test("what runs is what was edited, decided on anew: allowed at once where the policy asks nobody about it", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const { run, request, action } = await asked(world);
+  const rita = await world.reviewer("rita");
+  await rita.edit(request, action, args("ada", 4_000), "half of it");
+  await expect(rita.decide(request, "approve")).rejects.toMatchObject({ code: "request_not_pending" });
+  await world.wake(run, request);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await paid(world)).toEqual([`pay ada 4000 ${run}.1`]);
+  expect(await told(world, run)).toEqual({
+    status: "ok",
+    value: { paid: 4_000 },
+    changed: { arguments: { to: "ada", amount_cents: 4_000 }, reason: "half of it" },
+  });
+});
+
+test("an edit to what the policy denies is denied, and the agent is told what was tried", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const { run, request, action } = await asked(world);
+  await (await world.reviewer("rita")).edit(request, action, args("ada", 60_000));
+  await world.wake(run, request);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await paid(world)).toEqual([]);
+  expect(await told(world, run)).toMatchObject({ status: "denied", code: "forbidden" });
+  expect(JSON.stringify(await told(world, run))).toContain("60000");
+});
+
+test("who changed a call approves it by no way, through others' edits too; others can, and what they sign is the new action", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const [rita, rick, rosa] = [await world.reviewer("rita"), await world.reviewer("rick"), await world.reviewer("rosa")];
+  const { run, request, action } = await asked(world);
+  await rita.edit(request, action, args("rita", 5_500));
+  await world.wake(run, request);
+  const second = await world.request(run);
+  expect(second.action).not.toBe(request.action);
+  expect(second.editors).toEqual(["rita"]);
+  expect(await getPayload(world.pool, world.keys, second.rendered)).toContain('changed by "rita"');
+  await expect(rita.decide(second, "approve")).rejects.toMatchObject({ code: "self_approval" });
+  // Past the code that refuses it: the gate does not count it either.
+  await insertApproval(world, rita, second);
+  await rick.edit(second, { ...action, arguments: args("rita", 5_500) }, args("rita", 5_400));
+  await world.wake(run, second);
+  const third = await world.request(run);
+  expect(third.editors).toEqual(["rita", "rick"]);
+  for (const editor of [rita, rick])
+    await expect(editor.decide(third, "approve")).rejects.toMatchObject({ code: "self_approval" });
+  await insertApproval(world, rita, third);
+  await world.pool.query("update approval_request set state = 'approved', decided_at = now() where id = $1", [
+    third.id,
+  ]);
+  await world.wake(run, third);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await told(world, run)).toMatchObject({ status: "denied", code: "invalid_grant" });
+  expect(await paid(world)).toEqual([]);
+
+  const again = await asked(world);
+  await rita.edit(again.request, again.action, args("bob", 5_500));
+  await world.wake(again.run, again.request);
+  const next = await world.request(again.run);
+  await rosa.decide(next, "approve");
+  await world.wake(again.run, next);
+  expect(await world.closed(again.run)).toMatchObject({ status: "completed" });
+  expect(await paid(world)).toEqual([`pay bob 5500 ${again.run}.1`]);
+  expect(await requestById(world.pool, next.id)).toMatchObject({ state: "consumed" });
+}, 60_000);
+
+/** As somebody with the database would. */
+async function insertApproval(
+  world: World,
+  reviewer: Awaited<ReturnType<World["reviewer"]>>,
+  request: Awaited<ReturnType<World["request"]>>,
+): Promise<void> {
+  const { signStatement, statementText } = await import("../../src/approvals/index.ts");
+  const statement = statementText(reviewer.statementFor(request, "approve"));
+  await world.pool.query(
+    "insert into approval_decision (request, reviewer, decision, statement, key_id, signature, at) values ($1, $2, 'approve', $3, $4, $5, now())",
+    [request.id, reviewer.id, statement, reviewer.keyId, signStatement(statement, reviewer.privateKey)],
+  );
+}
+
+test("a policy may let whoever changed a call be one of its approvers", async () => {
+  const policy = openPolicy.replace('@quorum("1")', '@quorum("1") @editor("counts")');
+  const world = await createWorld({ turns, policy });
+  await world.work();
+  const { run, request, action } = await asked(world);
+  const rita = await world.reviewer("rita");
+  await rita.edit(request, action, args("bob", 5_500));
+  await world.wake(run, request);
+  const second = await world.request(run);
+  await rita.decide(second, "approve");
+  await world.wake(run, second);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await paid(world)).toHaveLength(1);
+});
+
+test("an edit that does not hold when the run goes on makes nothing happen", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const [operator, outsider, rita] = [
+    await world.reviewer("operator"),
+    await world.reviewer("outsider", ["others"]),
+    await world.reviewer("rita"),
+  ];
+  const { run, request, action } = await asked(world);
+  const small = args("ada", 100);
+  await expect(operator.edit(request, action, small)).rejects.toMatchObject({ code: "self_approval" });
+  await expect(outsider.edit(request, action, small)).rejects.toMatchObject({ code: "not_in_group" });
+  await expect(rita.edit(request, action, action.arguments as JsonObject)).rejects.toMatchObject({
+    code: "nothing_changed",
+  });
+  await rita.edit(request, action, small);
+  await revokeReviewerKey(world.pool, rita.keyId, new Date());
+  await world.wake(run, request);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await told(world, run)).toMatchObject({ status: "denied", code: "invalid_grant" });
+
+  // An action that the signed arguments do not make, and arguments that do not fit the tool.
+  const rick = await world.reviewer("rick");
+  for (const [changed, wrong] of [
+    [small, { ...action, seq: 0 }],
+    [{ to: 7, amount_cents: "all" }, undefined],
+  ] as const) {
+    const other = await asked(world);
+    await rick.edit(other.request, wrong ?? other.action, changed as JsonObject);
+    await world.wake(other.run, other.request);
+    expect(await world.closed(other.run)).toMatchObject({ status: "completed" });
+    expect(await told(world, other.run)).toMatchObject({
+      status: "denied",
+      code: wrong === undefined ? "invalid_arguments" : "invalid_grant",
+    });
+  }
+  expect(await paid(world)).toEqual([]);
+}, 60_000);

@@ -1,0 +1,98 @@
+import { expect, test } from "vitest";
+import { revokeReviewerKey } from "../../src/approvals/index.ts";
+import type { RunId } from "../../src/core/ids.ts";
+import { wakeRun } from "../../src/temporal/index.ts";
+import { getPayload, stepsOf } from "../../src/store/index.ts";
+import type { PayloadKeys } from "../../src/store/index.ts";
+import { createWorld, until } from "../support/world.ts";
+import type { World } from "../support/world.ts";
+
+const shout = { tool: "shout", arguments: { text: "hey", break: true } };
+const turns = [{ calls: [shout] }, { text: "done" }];
+
+async function told(world: World, run: RunId): Promise<unknown> {
+  const step = (await stepsOf(world.pool, run)).find(({ name }) => name === "shout");
+  return step?.result === null || step === undefined
+    ? undefined
+    : getPayload(world.pool, world.keys as PayloadKeys, step.result);
+}
+
+const effectOf = async (world: World, run: RunId) =>
+  (await world.pool.query<{ state: string }>("select state from effect where run = $1 and seq = 1", [run])).rows[0]
+    ?.state;
+
+test("a run waits for somebody to look, and goes on with what they say", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const rita = await world.reviewer("rita");
+  for (const [said, state, status] of [
+    ["happened", "done", "ok"],
+    ["did_not_happen", "failed", "error"],
+  ] as const) {
+    const run = await world.start();
+    const outcome = await world.unknown(run);
+    // Woken without a word from anybody, it waits on: a signal carries no authority.
+    await wakeRun(world.client, run, outcome.id);
+    expect(await rita.resolve(outcome, said, "I looked at the wall")).toMatchObject({ state: "resolved" });
+    await wakeRun(world.client, run, outcome.id);
+    expect(await world.closed(run)).toMatchObject({ status: "completed" });
+    expect(await world.states(run)).toContain(`shout:${state}`);
+    expect(await told(world, run)).toMatchObject({ status });
+    expect(JSON.stringify(await told(world, run))).toContain("I looked at the wall");
+    expect(await effectOf(world, run)).toBe("reconciled");
+    expect(await world.unknown(run)).toMatchObject({ state: "reconciled" });
+    await expect(rita.resolve(await world.unknown(run), said, "again")).rejects.toMatchObject({
+      code: "request_not_pending",
+    });
+  }
+}, 60_000);
+
+test("only a reviewer whose approval the call could have had says it, and never who asked for the run", async () => {
+  const world = await createWorld({
+    turns,
+    policy: `@id("all") permit(principal, action, resource);
+@id("loud") @decision("require_approval") @group("neighbours") @expires("1h") forbid(principal, action == Action::"tool/shout", resource);`,
+  });
+  await world.work();
+  const nora = await world.reviewer("nora", ["neighbours"]);
+  const run = await world.start();
+  const request = await world.request(run);
+  await nora.decide(request, "approve");
+  await world.wake(run, request);
+  const outcome = await world.unknown(run);
+  expect(outcome.groups).toEqual(["neighbours"]);
+  const rita = await world.reviewer("rita");
+  await expect(rita.resolve(outcome, "happened", "x")).rejects.toMatchObject({ code: "not_in_group" });
+  const operator = await world.reviewer("operator", ["neighbours"]);
+  await expect(operator.resolve(outcome, "happened", "x")).rejects.toMatchObject({ code: "self_approval" });
+  await expect(nora.resolve({ ...outcome, seq: 9 }, "happened", "x")).rejects.toMatchObject({
+    code: "request_missing",
+  });
+  await expect(nora.resolve({ ...outcome, action: "f".repeat(64) as never }, "happened", "x")).rejects.toMatchObject({
+    code: "statement_mismatch",
+  });
+  await expect(nora.resolve(outcome, "happened", "  ")).rejects.toMatchObject({ code: "statement_malformed" });
+  // What was said by a key that was revoked since does not count: it is asked again, and the run waits on.
+  await nora.resolve(outcome, "happened", "heard it");
+  await revokeReviewerKey(world.pool, nora.keyId, new Date());
+  await wakeRun(world.client, run, outcome.id);
+  await until(async () => ((await world.unknown(run)).state === "open" ? true : undefined));
+  expect(await effectOf(world, run)).toBe("unknown");
+  const ned = await world.reviewer("ned", ["neighbours"]);
+  await ned.resolve(outcome, "did_not_happen", "heard nothing");
+  await wakeRun(world.client, run, outcome.id);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await effectOf(world, run)).toBe("reconciled");
+}, 60_000);
+
+test("nobody looked in time: the run fails, and says so", async () => {
+  const world = await createWorld({ turns });
+  let ahead = 0;
+  await world.work({ now: () => new Date(Date.now() + ahead) });
+  const run = await world.start();
+  const outcome = await world.unknown(run);
+  ahead = 31 * 86_400_000;
+  await wakeRun(world.client, run, outcome.id);
+  expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "outcome_unknown" } });
+  expect(await world.unknown(run)).toMatchObject({ state: "expired" });
+});
