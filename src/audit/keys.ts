@@ -1,6 +1,6 @@
 import { tally } from "../approvals/index.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
-import type { ApprovalRecord, LedgerExcerpt, RunRecord } from "../core/run-record.ts";
+import type { ApprovalRecord, EditRecord, LedgerExcerpt, RunRecord } from "../core/run-record.ts";
 import {
   formatVerifierKey,
   leafHash,
@@ -16,7 +16,8 @@ import { differences } from "./differences.ts";
 import { check, notChecked } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
 
-type Signed = ApprovalRecord["decisions"][number];
+/** A decision, a change of a call, or what somebody said of an interrupted one. */
+type Signed = Pick<ApprovalRecord["decisions"][number], "reviewer" | "keyId" | "publicKey" | "passkey">;
 type Placed = { readonly index: number; readonly entry: LedgerEntry };
 
 /** What the log of people says of one key. */
@@ -30,7 +31,9 @@ const peopleLog = "people";
  * of a ledger are signed with one key, each under its own name.
  */
 export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
-  const signers = new Set(record.approvals.flatMap(({ decisions }) => decisions.map(({ keyId }) => keyId)));
+  const { edits = [], resolutions = [] } = record;
+  const signed = [...record.approvals.flatMap(({ decisions }) => decisions), ...edits, ...resolutions];
+  const signers = new Set(signed.map(({ keyId }) => keyId));
   if (signers.size === 0) return check("keys", "nobody signed anything", []);
   const { keys } = record;
   if (keys === undefined) return notChecked("keys", "the record does not say how the keys that signed were enrolled");
@@ -47,9 +50,22 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
     ),
     ...usedProblems(record, request, byKey, run),
   ]);
+  const beside = [
+    ...edits.map((edit) => ({ edit, what: `change of \`${edit.request}\``, entry: editedEntry(run, edit) })),
+    ...resolutions.map((said) => ({
+      edit: said,
+      what: `word on step ${said.seq}`,
+      entry: run.find(({ kind, facts }) => kind === "step.reconciled" && facts["seq"] === said.seq),
+    })),
+  ].flatMap(({ edit, what, entry }) =>
+    signedProblems(edit, byKey.get(edit.keyId) as KeyEntries, entry).map(
+      (problem) => `${edit.reviewer}'s key on the ${what}: ${problem}`,
+    ),
+  );
+  const unheld = edits.flatMap((edit) => unheldProblems(edit, byKey.get(edit.keyId) as KeyEntries, run));
   const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
   const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
-  return check("keys", detail, [...problems, ...found]);
+  return check("keys", detail, [...problems, ...found, ...beside, ...unheld]);
 }
 
 function peopleKeyOf(verifierKey: string): string {
@@ -105,7 +121,31 @@ function runEntries(record: RunRecord): readonly LedgerEntry[] {
   });
 }
 
-function decidedEntry(run: readonly LedgerEntry[], { id }: ApprovalRecord, signed: Signed): LedgerEntry | undefined {
+function editedEntry(run: readonly LedgerEntry[], { request }: EditRecord): LedgerEntry | undefined {
+  return run.find(({ kind, facts }) => kind === "approval.edited" && facts["approval"] === request);
+}
+
+/** A change that a step went on with must have been signed with a key that was not revoked by then. */
+function unheldProblems(
+  { request, reviewer }: EditRecord,
+  { revoked }: KeyEntries,
+  run: readonly LedgerEntry[],
+): readonly string[] {
+  const gone = run.some(
+    ({ kind, facts, at }) =>
+      kind === "step.decided" &&
+      facts["edit"] === request &&
+      facts["outcome"] !== "deny" &&
+      revoked.some(({ entry }) => entry.at < at),
+  );
+  return gone ? [`${reviewer}'s change of \`${request}\` was gone by when its key was revoked`] : [];
+}
+
+function decidedEntry(
+  run: readonly LedgerEntry[],
+  { id }: ApprovalRecord,
+  signed: ApprovalRecord["decisions"][number],
+): LedgerEntry | undefined {
   const kind = signed.decision === "approve" ? "approval.approved" : "approval.denied";
   return run.find(
     (entry) => entry.kind === kind && entry.facts["approval"] === id && entry.facts["reviewer"] === signed.reviewer,

@@ -76,6 +76,7 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     outcomesOf(tx, id),
     editsOf(tx, id),
   ]);
+  const said = outcomes.flatMap(resolutionOf);
   const answers = decisions.map(({ facts }) => facts.response?.answer ?? null);
   const contents = [
     run.input,
@@ -95,18 +96,25 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
     decisions: decisions.map(recordOfDecision),
     approvals: approvals.records,
     edits: edits.map(editOf),
-    resolutions: outcomes.flatMap(resolutionOf),
+    resolutions: said,
     policySets: await policySetsOf(tx, decisions),
     payloads: Object.fromEntries(await getPayloads(tx, keys, digests)),
     ledger: excerpt,
-    keys: await keysExcerpt(tx, signersOf(approvals.records), ledger.signerOf(peopleLog).verifierKey),
+    keys: await keysExcerpt(
+      tx,
+      signersOf(approvals.records, [...edits, ...said]),
+      ledger.signerOf(peopleLog).verifierKey,
+    ),
   };
   return { row: run, stored };
 }
 
 /** The keys that signed, once each. */
-function signersOf(approvals: readonly ApprovalRecord[]): readonly string[] {
-  return [...new Set(approvals.flatMap(({ decisions }) => decisions.map(({ keyId }) => keyId)))];
+function signersOf(
+  approvals: readonly ApprovalRecord[],
+  others: readonly { readonly keyId: string }[],
+): readonly string[] {
+  return [...new Set([...approvals.flatMap(({ decisions }) => decisions), ...others].map(({ keyId }) => keyId))];
 }
 
 function headOf(run: RunRow): RunRecord["run"] {

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { requestById, revokeReviewerKey } from "../../src/approvals/index.ts";
+import { delegate, requestById, revokeReviewerKey } from "../../src/approvals/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { JsonObject } from "../../src/core/json.ts";
-import { getPayload, stepsOf } from "../../src/store/index.ts";
+import { getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
 import { createWorld, openPolicy } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -162,3 +162,90 @@ test("an edit that does not hold when the run goes on makes nothing happen", asy
   }
   expect(await paid(world)).toEqual([]);
 }, 60_000);
+
+test("who changed a call does not approve it by a second account, by a delegate, or for somebody else", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const rita = await world.reviewer("rita");
+  const [rita2, dora, rosa] = [
+    await world.reviewer("rita2", ["treasury"], "rita"),
+    await world.reviewer("dora", []),
+    await world.reviewer("rosa"),
+  ];
+  const stands = async (delegator: string, to: string): Promise<unknown> => {
+    const now = new Date();
+    const until = new Date(now.getTime() + 3_600_000);
+    return inTransaction(world.pool, (tx) =>
+      delegate(
+        tx,
+        { delegator, delegate: to, team: null, tool: null, maxAmount: null, reason: "", from: now, until },
+        delegator,
+        now,
+      ),
+    );
+  };
+  await stands("rita", "dora");
+  const { run, request, action } = await asked(world);
+  await rita.edit(request, action, args("rita", 5_500));
+  await world.wake(run, request);
+  const second = await world.request(run);
+  for (const other of [rita2, dora])
+    await expect(other.decide(second, "approve")).rejects.toMatchObject({ code: "self_approval" });
+  // Past the code that refuses it: the gate does not count it either.
+  await insertApproval(world, rita2, second);
+  await world.pool.query("update approval_request set state = 'approved', decided_at = now() where id = $1", [
+    second.id,
+  ]);
+  await world.wake(run, second);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await told(world, run)).toMatchObject({ status: "denied", code: "invalid_grant" });
+
+  // Who changed it for somebody else: neither of them.
+  await stands("rosa", "dora");
+  await world.pool.query("update principal set groups = '{}' where id = 'rita'");
+  const next = await asked(world);
+  await dora.edit(next.request, next.action, args("dora", 5_500));
+  await world.wake(next.run, next.request);
+  const third = await world.request(next.run);
+  for (const other of [dora, rosa])
+    await expect(other.decide(third, "approve")).rejects.toMatchObject({ code: "self_approval" });
+  expect(await paid(world)).toEqual([]);
+}, 60_000);
+
+test("where a passkey is asked for, a change with a key file is refused, and so is one with a key that nobody confirmed", async () => {
+  const policy = openPolicy.replace('@quorum("1")', '@quorum("1") @signed("passkey")');
+  const world = await createWorld({ turns, policy });
+  await world.work();
+  const rita = await world.reviewer("rita");
+  const strict = await asked(world);
+  await expect(rita.edit(strict.request, strict.action, args("ada", 100))).rejects.toMatchObject({
+    code: "passkey_needed",
+  });
+  await world.activate(openPolicy);
+  const { request, action } = await asked(world);
+  await world.pool.query("alter table reviewer_key disable trigger user");
+  await world.pool.query("update reviewer_key set confirmed_at = null, confirmed_by = null");
+  await expect(rita.edit(request, action, args("ada", 100))).rejects.toMatchObject({ code: "key_unconfirmed" });
+}, 60_000);
+
+test.each([
+  ["its key was never confirmed", "reviewer_key", "confirmed_at = null, confirmed_by = null"],
+  ["its key was confirmed after it", "reviewer_key", "confirmed_at = now() + interval '1 hour'"],
+  [
+    "its request asks for a passkey",
+    "approval_request",
+    `requirements = jsonb_set(requirements, '{0,signed}', '"passkey"')`,
+  ],
+  ["whoever made it is who asked for the run", "principal", "person = 'operator'"],
+])("a change of a call does not hold when %s", async (_, table, change) => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const { run, request, action } = await asked(world);
+  await (await world.reviewer("rita")).edit(request, action, args("ada", 100));
+  await world.pool.query(`alter table ${table} disable trigger user`);
+  await world.pool.query(`update ${table} set ${change}${table === "principal" ? " where id = 'rita'" : ""}`);
+  await world.wake(run, request);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await told(world, run)).toMatchObject({ status: "denied", code: "invalid_grant" });
+  expect(await paid(world)).toEqual([]);
+});

@@ -78,7 +78,22 @@ test("only a reviewer whose approval the call could have had says it, and never 
   await wakeRun(world.client, run, outcome.id);
   await until(async () => ((await world.unknown(run)).state === "open" ? true : undefined));
   expect(await effectOf(world, run)).toBe("unknown");
+  // Nor by somebody who is found to be who asked for the run, by another account.
+  const olga = await world.reviewer("olga", ["neighbours"], "operator");
+  await expect(olga.resolve(outcome, "happened", "x")).rejects.toMatchObject({ code: "self_approval" });
+  const nadia = await world.reviewer("nadia", ["neighbours"]);
+  await nadia.resolve(outcome, "happened", "heard it");
+  await world.pool.query("update principal set person = 'operator' where id = 'nadia'");
+  await wakeRun(world.client, run, outcome.id);
+  await until(async () => ((await world.unknown(run)).state === "open" ? true : undefined));
+  expect(await effectOf(world, run)).toBe("unknown");
   const ned = await world.reviewer("ned", ["neighbours"]);
+  await world.pool.query("alter table reviewer_key disable trigger user");
+  await world.pool.query("update reviewer_key set confirmed_at = null, confirmed_by = null where principal = 'ned'");
+  await expect(ned.resolve(outcome, "happened", "x")).rejects.toMatchObject({ code: "key_unconfirmed" });
+  await world.pool.query(
+    "update reviewer_key set confirmed_at = added_at, confirmed_by = added_by where principal = 'ned'",
+  );
   await ned.resolve(outcome, "did_not_happen", "heard nothing");
   await wakeRun(world.client, run, outcome.id);
   expect(await world.closed(run)).toMatchObject({ status: "completed" });

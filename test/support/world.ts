@@ -149,9 +149,15 @@ export async function createWorld(options: {
     bundle: await (bundle ??= bundleWorkflows()),
   });
 
-  async function reviewer(id: string, groups: readonly string[] = ["treasury"]) {
+  async function reviewer(id: string, groups: readonly string[] = ["treasury"], person?: string) {
     const privateKey = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" }).toString();
-    await putPrincipal(pool, { id, displayName: id, roles: ["reviewer"], groups });
+    await putPrincipal(pool, {
+      id,
+      displayName: id,
+      roles: ["reviewer"],
+      groups,
+      ...(person === undefined ? {} : { person }),
+    });
     const { keyId, key } = await addReviewerKey(pool, {
       principal: id,
       publicKey: publicKeyOf(privateKey),

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { groupsAfter, tally } from "../../src/approvals/index.ts";
+import { groupsAfter, markEditor, tally } from "../../src/approvals/index.ts";
 import type { Vote } from "../../src/approvals/index.ts";
 import { dueAfter, isMet, nextDueAfter } from "../../src/approvals/routing.ts";
+import { nextState } from "../../src/approvals/state.ts";
 import type { ApprovalRequirement } from "../../src/core/decision.ts";
 import { readPolicy } from "../../src/policy/policy.ts";
 
@@ -196,5 +197,37 @@ describe("annotations", () => {
         `@${name} does not belong to @decision("shadow")`,
       );
     }
+  });
+});
+
+describe("whoever changed the call", () => {
+  const own = (more: Partial<Vote>): Vote => ({ reviewer: "rita", decision: "approve", groups: ["treasury"], ...more });
+  const asks = (more: Partial<ApprovalRequirement> = {}): ApprovalRequirement => ({
+    policy: "p",
+    group: "treasury",
+    quorum: 1,
+    expiresMs: 1,
+    ...more,
+  });
+
+  test.each([
+    ["by the same account", own({}), 0],
+    ["by another account of the same person", own({ reviewer: "rita2", persons: ["rita"] }), 0],
+    ["by a delegate", own({ reviewer: "dora", persons: ["dora", "rita"] }), 0],
+    ["as somebody's delegate", own({ reviewer: "rita2", persons: ["rita", "rosa"] }), 0],
+    ["not, if it is somebody else", own({ reviewer: "rosa", persons: ["rosa"] }), 1],
+  ])("counts only where the policy says so: %s", (_, vote, counted) => {
+    const marked = markEditor(["rita"], vote);
+    expect(tally([asks()], [marked])).toEqual([counted]);
+    expect(tally([asks(), asks({ policy: "q", editorCounts: true })], [marked])).toEqual([counted, 1]);
+  });
+
+  test("takes the vote of whom they share a person with along, and a denial is a denial", () => {
+    const shared = [
+      markEditor(["rita"], own({ reviewer: "dora", persons: ["dora", "rita"] })),
+      markEditor(["rita"], own({ reviewer: "dora2", persons: ["dora"] })),
+    ];
+    expect(tally([asks()], shared)).toEqual([0]);
+    expect(nextState("pending", { kind: "decided", decision: "deny" }, [asks()], [])).toBe("denied");
   });
 });
