@@ -7,8 +7,9 @@ import { ApprovalError } from "./errors.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { groupsAfter } from "./routing.ts";
 import type { Vote } from "./routing.ts";
+import { barOf } from "./barred.ts";
 import type { KeyKind } from "./signature.ts";
-import { barOf, barredFrom, barText } from "./separation.ts";
+import { barredFrom, barText } from "./separation.ts";
 
 /** In which capacity somebody decides: as themselves, or for somebody else. */
 export type Capacity = {

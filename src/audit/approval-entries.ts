@@ -2,7 +2,7 @@ import { askedOf, barredText } from "../core/decision.ts";
 import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
-import { assertionOf } from "../approvals/index.ts";
+import { assertionOf } from "../approvals/offline.ts";
 import { digestOf, sha256 } from "../store/canonical.ts";
 import { signedOf } from "./approvals.ts";
 import { differences, timeDifference } from "./differences.ts";
@@ -14,7 +14,11 @@ type Signed = ApprovalRecord["decisions"][number];
  * signature that were taken then, and the state that they lead to. A signature that verifies proves nothing of whose key it is: the
  * ledger's entry does.
  */
-export function approvalProblems(record: RunRecord, entries: readonly LedgerEntry[]): readonly string[] {
+export function approvalProblems(
+  record: RunRecord,
+  entries: readonly LedgerEntry[],
+  contents = true,
+): readonly string[] {
   const known = new Set<string>(record.approvals.map((request) => request.id));
   const strange = entries.filter((entry) => isOfApproval(entry) && !known.has(String(entry.facts["approval"])));
   return [
@@ -26,6 +30,7 @@ export function approvalProblems(record: RunRecord, entries: readonly LedgerEntr
         record,
         request,
         entries.filter((entry) => isOfApproval(entry) && entry.facts["approval"] === request.id),
+        contents,
       ).map((problem) => `approval \`${request.id}\`: ${problem}`),
     ),
   ];
@@ -39,6 +44,7 @@ function requestProblems(
   record: RunRecord,
   request: ApprovalRecord,
   entries: readonly LedgerEntry[],
+  contents: boolean,
 ): readonly string[] {
   const [requested, ...others] = entries.filter(({ kind }) => kind === "approval.requested");
   if (requested === undefined || others.length > 0)
@@ -50,7 +56,7 @@ function requestProblems(
   const rendered = String(requested.facts["rendered"]);
   return [
     ...differences("the request", requested, { seq, action, expiresAt, groups, ...terms }),
-    ...(rendered in record.payloads ? [] : ["what its reviewers were shown is missing"]),
+    ...(!contents || rendered in record.payloads ? [] : ["what its reviewers were shown is missing"]),
     ...signedProblems(request, entries),
     ...dueProblems(request, entries),
     ...stateProblems(request, entries),

@@ -37,6 +37,7 @@ export const ledgerKinds = [
   "history.sealed",
   "receiver.added",
   "receiver.removed",
+  "audit.read",
 ] as const;
 export type LedgerKind = (typeof ledgerKinds)[number];
 

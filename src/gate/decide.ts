@@ -22,6 +22,7 @@ import { appendToOutbox } from "../ledger/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
+import { isShadow } from "./asked.ts";
 import { extendBudgets, givenToRun } from "./budgets.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
@@ -261,11 +262,6 @@ function decided({ decision, effective }: DecisionToRecord): Decided {
     shadow: isShadow(decision),
     ...(effective === undefined ? {} : { effective: effective.value as JsonObject }),
   };
-}
-
-/** Whether the call is to be recorded only. */
-export function isShadow(decision: Decision): boolean {
-  return decision.outcome === "allow" && (decision.obligations ?? []).some(({ kind }) => kind === "shadow");
 }
 
 /** What reviewers see: the call as it would be made, and what would be given beyond a budget. */
