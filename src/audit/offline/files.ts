@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 import type { z } from "zod";
@@ -246,7 +246,7 @@ function openFile(root: string, path: string): number | Problem {
 
 function isFolder(root: string): boolean {
   try {
-    return lstatSync(join(root, ".")).isDirectory();
+    return statSync(root).isDirectory();
   } catch {
     return false;
   }

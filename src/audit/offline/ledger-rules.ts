@@ -4,7 +4,7 @@ import type { Hash } from "../../ledger/proof/index.ts";
 import type { CheckName, Findings } from "./findings.ts";
 
 /** How far the clocks of an operator's machines may be apart, in milliseconds. */
-const clockToleranceMs = 5_000;
+const clockToleranceMs = 1_000;
 
 type Run = {
   seq: number;

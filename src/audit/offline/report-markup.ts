@@ -1,7 +1,7 @@
 /** HTML that is safe by construction: whatever a template is given is escaped, unless it is markup itself. */
 export type Markup = { readonly raw: string };
 
-export function html(parts: TemplateStringsArray, ...values: readonly (string | Markup)[]): Markup {
+export function markup(parts: TemplateStringsArray, ...values: readonly (string | Markup)[]): Markup {
   const text = parts.flatMap((part, place) => {
     const value = values[place];
     return value === undefined ? [part] : [part, typeof value === "string" ? escapeText(value) : value.raw];
@@ -17,8 +17,8 @@ export function rows(cells: readonly (readonly (string | Markup)[])[]): Markup {
   return join(
     cells.map(
       (row) =>
-        html`<tr>
-          ${join(row.map((cell) => html`<td>${cell}</td>`))}
+        markup`<tr>
+          ${join(row.map((cell) => markup`<td>${cell}</td>`))}
         </tr>`,
     ),
   );

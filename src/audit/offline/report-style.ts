@@ -30,6 +30,7 @@ th{color:var(--soft);font-weight:600;font-size:.8rem;white-space:nowrap}
 .badge.deny{color:var(--bad)}
 .badge.require_approval{color:var(--wait)}
 .failure{color:var(--bad)}
+.key{color:var(--soft);font-size:.85rem;margin:.2rem 0}
 .approval{border:1px solid var(--line);border-radius:8px;padding:1rem 1.2rem;margin:.7rem 0}
 details{margin:.9rem 0}
 summary{cursor:pointer;font-weight:600}

@@ -89,10 +89,10 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
   const runs = readRuns(files, logs, findings, options.onProgress);
   for (const run of runs) checkRun(files, run, enrolments, options.trust, findings, tally);
   checkCode(files, findings);
-  checkReport(files, logs, runs, findings);
+  const reported = checkReport(files, logs, runs, findings);
   files.checkRest();
   requireAll(options, manifest, logs, tally, findings);
-  return conclude(manifest, logs, runs, options, findings, tally);
+  return conclude(manifest, logs, runs, options, findings, { ...tally, reported });
 }
 
 /** Logs and runs as a bundle has them, for whoever renders it. */
@@ -185,7 +185,8 @@ function checkRun(
       take(checkDecisions(record));
       tally.decisions += record.decisions.length;
     }
-    if (section.statement !== undefined) {
+    // Without a key that is trusted, nobody can say who signed it; the log's own check says so.
+    if (section.statement !== undefined && trust.keysOf(section.log).length > 0) {
       const envelope = files.parsed(section.statement, envelopeSchema);
       if (envelope === undefined) return;
       tally.statements += 1;
@@ -229,17 +230,17 @@ function checkCode(files: BundleFiles, findings: Findings): void {
   }
 }
 
-/** The page that people read shows what the bundle holds: it is made again. */
+/** The page that people read shows what the bundle holds: it is made again. False where it was not: another version made it. */
 function checkReport(
   files: BundleFiles,
   logs: readonly LogFound[],
   runs: readonly LoadedRun[],
   findings: Findings,
-): void {
+): boolean {
   const { manifest } = files;
-  if (manifest.report === undefined) return;
+  if (manifest.report === undefined) return false;
   const page = files.text(manifest.report);
-  if (page === undefined || !isOfThisVersion(page)) return;
+  if (page === undefined || !isOfThisVersion(page)) return false;
   let again: string | undefined;
   try {
     again = reportPage(manifest, logs, runs);
@@ -247,10 +248,11 @@ function checkReport(
     // A page of what cannot be shown is not what the bundle holds either.
   }
   if (again !== page) findings.add("report", "report_differs", manifest.report);
+  return true;
 }
 
 function isOfThisVersion(page: string): boolean {
-  const generator = /<meta name="generator" content="countersign report ([^"]*)">/.exec(page)?.[1];
+  const generator = /<meta name="generator" content="countersign report ([^"]*)"/.exec(page)?.[1];
   // A page that says nothing of its version is none of ours.
   return generator === undefined || generator === reportVersion;
 }
@@ -283,7 +285,7 @@ function conclude(
   runs: readonly LoadedRun[],
   { trust, pinned = [] }: VerifyOptions,
   findings: Findings,
-  tally: Tally,
+  tally: Tally & { readonly reported: boolean },
 ): OfflineReport {
   const contents = manifest.contents === "included";
   const entries = logs.reduce((sum, log) => sum + log.entries, 0);
@@ -315,8 +317,8 @@ function conclude(
     findings.check("statements", `${tally.statements} signed, and as the entries say`, tally.statements > 0),
     findings.check(
       "report",
-      manifest.report === undefined ? "none" : "shows what the bundle holds",
-      manifest.report !== undefined,
+      tally.reported ? "shows what the bundle holds" : "none, or made by another version",
+      tally.reported,
     ),
   ];
   return {
@@ -346,6 +348,9 @@ function conclude(
         ? []
         : ["that reviewers were members of the groups that had to agree: the trust file does not say"]),
       ...(tally.signatures === 0 ? [] : ["what reviewers' screens showed"]),
+      ...(tally.reported || manifest.report === undefined
+        ? []
+        : ["that the page shows what the bundle holds: another version made it"]),
       "calls that went around both Temporal and the ledger",
       ...(Object.keys(manifest.extra).length === 0
         ? []
