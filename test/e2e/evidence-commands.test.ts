@@ -105,9 +105,7 @@ test("the page runs nothing, loads nothing, and shows what others wrote as text"
   const page = readFileSync(join(directory, "report.html"), "utf8");
   const style = /<style>([^]*?)<\/style>/.exec(page)?.[1] ?? "";
   const hash = createHash("sha256").update(style).digest("base64");
-  expect(page).toContain(
-    `content="default-src &#39;none&#39;; style-src &#39;sha256-${hash}&#39;; base-uri`,
-  );
+  expect(page).toContain(`content="default-src &#39;none&#39;; style-src &#39;sha256-${hash}&#39;; base-uri`);
   const tags = new Set([...page.matchAll(/<\/?([a-z0-9]+)/gi)].map((match) => match[1]));
   for (const tag of ["script", "img", "b", "a", "iframe", "link", "form"]) expect(tags).not.toContain(tag);
   expect(page).toContain("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; \\u{202e}evil");

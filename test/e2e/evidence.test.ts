@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -76,3 +77,33 @@ test("who holds the log's key and has no witness and no pin against them is not 
   expect(report.verdict).toBe("verified");
   expect(report.notProven.join()).toContain("no checkpoint was pinned");
 });
+
+/** Another reader, in another language, written from the format's document. */
+function independent(directory: string, log: string): { readonly status: number | null; readonly stdout: string } {
+  const [key = ""] = world.trust.logs[log]?.verifierKeys ?? [];
+  return spawnSync("python3", ["test/independent/verify_log.py", directory, log, key], { encoding: "utf8" });
+}
+
+test.skipIf(spawnSync("python3", ["--version"]).status !== 0)(
+  "a second reader in Python agrees on log, proofs and signature",
+  () => {
+    for (const base of ["withheld", "whole", "everything"] as const) {
+      const { status, stdout } = independent(world.bundles[base], "shop");
+      expect({ base, status, stdout }).toMatchObject({ base, status: 0 });
+    }
+    expect(independent(world.bundles.whole, "people").status).toBe(0);
+    const draft = draftOf("withheld");
+    draft.editLeaf(
+      "shop",
+      ({ kind }) => kind === "run.closed",
+      (entry) => (entry.facts.steps = 1),
+    );
+    expect(independent(saved(draft), "shop")).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("inclusion"),
+    });
+    const resigned = draftOf("whole");
+    resigned.sign("shop", createSigner("localhost/ledger/shop", Buffer.alloc(32, 66)));
+    expect(independent(saved(resigned), "shop").status).toBe(1);
+  },
+);

@@ -96,6 +96,12 @@ export const approvalAttacks: readonly Attack[] = [
     tamper: (d, w) => d.edit(d.record(w.runs.approved), (r) => (first(r).requirements[0].quorum = 0)),
   },
   {
+    attack: "more reviewers asked for than agreed",
+    base: "withheld",
+    code: "quorum_not_met",
+    tamper: (d, w) => d.edit(d.record(w.runs.approved), (r) => (first(r).requirements[0].quorum = 2)),
+  },
+  {
     attack: "the group that had to agree changed",
     base: "withheld",
     code: "record_differs",

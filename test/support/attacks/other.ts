@@ -69,10 +69,16 @@ export const otherAttacks: readonly Attack[] = [
       }),
   },
   {
+    attack: "a time changed in a history",
+    base: "withheld",
+    code: "seal_differs",
+    tamper: (d, w) =>
+      d.edit(history(d, w.runs.approved), ({ events }: History) => (events[3].eventTime = "2001-01-01T00:00:00Z")),
+  },
+  {
     attack: "a history cut off before its end",
     base: "withheld",
     code: "history_cut",
-    verdict: "incomplete",
     tamper: (d, w) => d.edit(history(d, w.runs.approved), ({ events }: History) => events.splice(-2)),
   },
   {
