@@ -22,9 +22,10 @@ code,pre{font:.86em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation M
 code{overflow-wrap:anywhere}
 pre{background:var(--shade);border:1px solid var(--line);border-radius:8px;padding:.8rem 1rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
-th,td{text-align:left;vertical-align:top;padding:.45rem .6rem;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
+th,td{text-align:left;vertical-align:top;padding:.45rem .6rem;border-bottom:1px solid var(--line);overflow-wrap:break-word}
+td code{overflow-wrap:break-word}
 th{color:var(--soft);font-weight:600;font-size:.8rem;white-space:nowrap}
-.facts-text{font-size:.78em;color:var(--soft)}
+td .facts-text{font-size:.78em;color:var(--soft);overflow-wrap:anywhere}
 .badge{display:inline-block;padding:.05rem .55rem;border-radius:999px;font-size:.78rem;font-weight:600;border:1px solid currentColor;white-space:nowrap;color:var(--soft)}
 .badge.allow{color:var(--good)}
 .badge.deny{color:var(--bad)}
@@ -46,6 +47,9 @@ body{background:#fff;font-size:10.5pt}
 header,main,footer{max-width:none;padding:0}
 section{border:0;padding:0;margin:1.2rem 0}
 section.run{break-before:page}
+table{font-size:8pt}
+th,td{padding:.25rem .4rem}
+.facts-text{line-height:1.3}
 tr,.approval,.timeline li{break-inside:avoid}
 h2,h3,h4{break-after:avoid}
 details::details-content{content-visibility:visible;display:block}

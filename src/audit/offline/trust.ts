@@ -1,8 +1,6 @@
 import type { VerifierKey } from "../../ledger/proof/index.ts";
-import { parseVerifierKey, ProofError } from "../../ledger/proof/index.ts";
-import { canonicalText } from "../../store/canonical.ts";
-import { sha256 } from "../../store/canonical.ts";
-import { cosignerKey } from "./cosignature.ts";
+import { parseCosignerKey, parseVerifierKey, ProofError } from "../../ledger/proof/index.ts";
+import { canonicalText, sha256 } from "../../store/canonical.ts";
 import { EvidenceError } from "./errors.ts";
 import { trustSchema } from "./manifest.schema.ts";
 import type { Approver, Trust } from "./manifest.schema.ts";
@@ -49,7 +47,9 @@ function rootsOf(trust: Trust): TrustRoots {
     if (approvers.has(approver.keyId)) throw unreadable(`key \`${approver.keyId}\` stands in it twice`);
     approvers.set(approver.keyId, approver);
   }
-  const witnesses = (trust.witnesses?.keys ?? []).map((key) => readable(() => cosignerKey(key), "a witness's key"));
+  const witnesses = (trust.witnesses?.keys ?? []).map((key) =>
+    readable(() => parseCosignerKey(key), "a witness's key"),
+  );
   const quorum = trust.witnesses?.quorum ?? 0;
   if (new Set(witnesses.map(({ name }) => name)).size !== witnesses.length)
     throw unreadable("two witnesses have one name");

@@ -88,6 +88,29 @@ export const insiderAttacks: readonly Attack[] = [
     },
   },
   {
+    attack: "an entry taken out of a run that the bundle has no record of",
+    base: "whole",
+    code: "run_gap",
+    tamper: (d, w) => {
+      const leaves = d.leaves(shop);
+      leaves.splice(
+        leaves.findIndex((leaf) => kind("approval.denied", w.runs.declined)(JSON.parse(leaf))),
+        1,
+      );
+      d.putLeaves(shop, leaves);
+      d.sign(shop, insider(w));
+    },
+  },
+  {
+    attack: "an entry edited in a run that the bundle has no record of",
+    base: "whole",
+    code: "run_gap",
+    tamper: (d, w) => {
+      d.editLeaf(shop, kind("approval.denied", w.runs.declined), (e) => (e.facts.reviewer = "mallory"));
+      d.sign(shop, insider(w));
+    },
+  },
+  {
     attack: "an entry after a run was closed",
     base: "whole",
     code: "entry_after_close",
