@@ -52,7 +52,6 @@ export async function keysExcerpt(tx: Tx, keyIds: readonly string[], verifierKey
   return { checkpoint: checkpoint?.note ?? null, verifierKey, waiting, entries: proven };
 }
 
-
 /** Entries with proofs to the tree of `size`; those beyond it have none. */
 export async function withProofs(
   tx: Tx,

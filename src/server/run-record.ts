@@ -30,7 +30,10 @@ export async function buildRunRecord(services: Services, run: RunRow): Promise<R
 
 /** What `read` finds in a snapshot in which the ledger is up to date, with the histories of just then. */
 export async function inOneMoment<
-  Stored extends { readonly ledger: { readonly waiting: number }; readonly keys?: { readonly waiting: number } | undefined },
+  Stored extends {
+    readonly ledger: { readonly waiting: number };
+    readonly keys?: { readonly waiting: number } | undefined;
+  },
 >(
   services: Services,
   run: RunRow,
