@@ -13,6 +13,7 @@ type Enrolled = {
   readonly principal: string;
   readonly publicKey: string;
   readonly addedAt: string;
+  readonly facts: LedgerEntry["facts"];
   revokedAt?: string;
 };
 
@@ -43,6 +44,7 @@ export class Enrolments {
         principal: String(facts["principal"]),
         publicKey: String(facts["publicKey"]),
         addedAt: at,
+        facts,
       });
     if (kind === "approver.key.revoked" && known !== undefined) known.revokedAt ??= at;
   }
@@ -85,6 +87,9 @@ export function checkEnrolment(
   return { signatures, groupsKnown };
 }
 
+/** What of a passkey is enrolled with it: the site that it signs for is none of who makes a bundle to say. */
+const passkeyFacts = ["credentialId", "rpId", "origin"] as const;
+
 type Say = (code: FindingCode, message?: string) => void;
 
 function entryOf(leaves: readonly Leaf[], request: ApprovalRecord, signed: Signed): LedgerEntry | undefined {
@@ -124,6 +129,8 @@ function whose(
   } else {
     if (trusted.principal !== signed.reviewer || trusted.publicKey !== signed.publicKey)
       say("key_of_another", `the trust file has key \`${signed.keyId.slice(0, 12)}\` as that of ${trusted.principal}`);
+    if (signed.passkey !== undefined && trust.rpIds !== undefined && !trust.rpIds.has(signed.passkey.rpId))
+      say("key_untrusted", `the trust file does not know passkeys of \`${signed.passkey.rpId}\``);
     if (trusted.from !== undefined && at < trusted.from)
       say("key_not_yet_enrolled", `it counts from ${trusted.from} on`);
     if (trusted.until !== undefined && at >= trusted.until) say("key_revoked", `it counts until ${trusted.until}`);
@@ -134,6 +141,9 @@ function whose(
   if (enrolled === undefined) return say("key_not_enrolled");
   if (enrolled.principal !== signed.reviewer || enrolled.publicKey !== signed.publicKey)
     say("key_of_another", `key \`${signed.keyId.slice(0, 12)}\` was enrolled for ${enrolled.principal}`);
+  const { passkey } = signed;
+  if (passkey !== undefined && passkeyFacts.some((name) => enrolled.facts[name] !== passkey[name]))
+    say("key_of_another", "it was enrolled as another passkey, or for another site");
   if (enrolled.addedAt > at) say("key_not_yet_enrolled", `it was enrolled at ${enrolled.addedAt}, and used at ${at}`);
   if (enrolled.revokedAt !== undefined && enrolled.revokedAt <= at)
     say("key_revoked", `it was revoked at ${enrolled.revokedAt}, and used at ${at}`);

@@ -101,6 +101,8 @@ export const trustSchema = z.strictObject({
   /** Verifier keys by log; several where the key was rotated. */
   logs: z.record(name, z.strictObject({ verifierKeys: z.array(z.string().max(1_000)).min(1).max(20) })),
   approvers: z.array(approver).max(100_000),
+  /** Sites (WebAuthn's RP ids) whose passkeys count; absent: those that the log of enrolments has. */
+  rpIds: z.array(z.string().min(1).max(300)).max(100).optional(),
   /** Witnesses whose cosignatures count, and how many of them a checkpoint needs. */
   witnesses: z.strictObject({ keys: z.array(z.string().max(1_000)).max(100), quorum: count }).optional(),
   /** Checks that have to have been made, beside those that always have. */

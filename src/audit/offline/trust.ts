@@ -10,6 +10,7 @@ export type TrustRoots = {
   readonly keysOf: (log: string) => readonly VerifierKey[];
   readonly approver: (keyId: string) => Approver | undefined;
   readonly hasApprovers: boolean;
+  readonly rpIds: ReadonlySet<string> | undefined;
   readonly witnesses: readonly VerifierKey[];
   readonly quorum: number;
   readonly required: ReadonlySet<string>;
@@ -59,6 +60,7 @@ function rootsOf(trust: Trust): TrustRoots {
     keysOf: (log) => logs.get(log) ?? [],
     approver: (keyId) => approvers.get(keyId),
     hasApprovers: approvers.size > 0,
+    rpIds: trust.rpIds === undefined ? undefined : new Set(trust.rpIds),
     witnesses,
     quorum,
     required: new Set(trust.require ?? []),
