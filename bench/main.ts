@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { benchAgentdojo } from "./agentdojo.ts";
 import { benchApprovals } from "./approvals.ts";
 import { benchBacktest } from "./backtest.ts";
+import { benchEvidence } from "./evidence.ts";
 import { benchGate } from "./gate.ts";
 import { benchPolicy } from "./policy.ts";
 import { benchSteps } from "./steps.ts";
@@ -24,6 +25,7 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   gate: benchGate,
   approvals: benchApprovals,
   backtest: (print) => benchBacktest(print, file),
+  evidence: benchEvidence,
   agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools }),
 };
 

@@ -86,7 +86,7 @@ import {
   resolveBody,
   resolvedOutcome,
 } from "./unknown-outcomes.schema.ts";
-import { bundleView, runRecord } from "./record.schema.ts";
+import { bundleView, runEvidence, runEvidenceQuery, runRecord } from "./record.schema.ts";
 import { approvalReport, reportQuery } from "./report.schema.ts";
 import {
   listRunsQuery,
@@ -226,6 +226,16 @@ export const routes = {
     params: runParams,
     status: 200,
     response: runRecord,
+  },
+  runEvidence: {
+    method: "GET",
+    path: "/v1/runs/:run/evidence",
+    summary: "What is recorded of a run without contents, with proofs to one checkpoint and a signed statement",
+    access: ["auditor"],
+    params: runParams,
+    query: runEvidenceQuery,
+    status: 200,
+    response: runEvidence,
   },
   bundle: {
     method: "GET",

@@ -3,13 +3,14 @@ import type { ApprovalId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 import { covers, mandatesOf } from "./delegations.ts";
 import type { Delegation, Mandate } from "./delegations.ts";
-import { editorNames, markEditor } from "./editors.ts";
+import { editorNames } from "./editors.ts";
 import { ApprovalError } from "./errors.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import { groupsAfter } from "./routing.ts";
+import { groupsAfter, markEditor } from "./routing.ts";
 import type { Vote } from "./routing.ts";
+import { barOf } from "./barred.ts";
 import type { KeyKind } from "./signature.ts";
-import { barOf, barredFrom, barText } from "./separation.ts";
+import { barredFrom, barText } from "./separation.ts";
 
 /** In which capacity somebody decides: as themselves, or for somebody else. */
 export type Capacity = {

@@ -1,12 +1,11 @@
 import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons } from "./capacity.ts";
 import type { Capacity } from "./capacity.ts";
-import { markEditor } from "./editors.ts";
 import { ApprovalError } from "./errors.ts";
 import { keyToSignWith } from "./keys.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import { countsFor, groupsAfter, isEligible } from "./routing.ts";
+import { countsFor, groupsAfter, isEligible, markEditor } from "./routing.ts";
 import type { Vote } from "./routing.ts";
 import { assertionOf, kindOf, signatureFault } from "./signature.ts";
 import type { SignedStatement } from "./signature.ts";

@@ -1,6 +1,5 @@
 import type { Tx } from "../store/index.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import type { Vote } from "./routing.ts";
 
 /**
  * Everybody whose change is in the call that a request is about: accounts, and the persons behind them and behind those for whom they
@@ -17,13 +16,4 @@ export async function editorNames(
     [request.id],
   );
   return [...new Set([...request.editors, ...(rows[0]?.names ?? [])])];
-}
-
-/**
- * The vote, marked where anybody that it counts as is among the editors: whoever changed a call would approve their own call, by whichever
- * account or delegation. A denial is a denial by whomever.
- */
-export function markEditor(editors: readonly string[], vote: Vote): Vote {
-  const names = [vote.reviewer, ...(vote.persons ?? [])];
-  return names.some((name) => editors.includes(name)) ? { ...vote, edited: true } : vote;
 }

@@ -7,10 +7,12 @@ import type { EditStatement } from "./edit.schema.ts";
 import { ApprovalError } from "./errors.ts";
 import { lockRequest } from "./requests.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import { barredFrom, barOf } from "./separation.ts";
+import { barOf } from "./barred.ts";
+import { barredFrom } from "./separation.ts";
 import type { SignedStatement } from "./signature.ts";
-import { assertSignedBy, isSignedBy, parseSigned, readSigned, storedKeyColumns } from "./signed-text.ts";
-import type { StoredKey } from "./signed-text.ts";
+import { assertSignedBy, isSignedBy, storedKeyColumns } from "./signed-by.ts";
+import type { StoredKey } from "./signed-by.ts";
+import { parseSigned, readSigned } from "./signed-text.ts";
 import { decisionsOf, statementFacts } from "./stored-decisions.ts";
 
 /** A reviewer's change of a call, as it is kept. */

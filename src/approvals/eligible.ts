@@ -5,7 +5,7 @@ import { covers } from "./delegations.ts";
 import type { Delegation } from "./delegations.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { groupsAfter, tally } from "./routing.ts";
-import { barOf } from "./separation.ts";
+import { barOf } from "./barred.ts";
 import { approvalsThatHold, decisionsOf } from "./stored-decisions.ts";
 
 export type Eligibility = {

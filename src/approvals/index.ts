@@ -17,16 +17,16 @@ export {
   untoldEdits,
 } from "./edits.ts";
 export type { Edit } from "./edits.ts";
-export { markEditor } from "./editors.ts";
 export { approvalEventsAfter, eventsOf, takeDue } from "./events.ts";
 export type { ApprovalEventRow, TakenEvent } from "./events.ts";
 export { whoMayDecide } from "./eligible.ts";
 export type { Eligibility } from "./eligible.ts";
 export { answerQuestion, askAbout, messagesOf } from "./messages.ts";
 export type { Message } from "./messages.ts";
-export { countsFor, groupsAfter, tally } from "./routing.ts";
+export { countsFor, groupsAfter, markEditor, tally } from "./routing.ts";
 export type { Vote } from "./routing.ts";
-export { barOf, barredFrom, subjectNames } from "./separation.ts";
+export { barOf, subjectNames } from "./barred.ts";
+export { barredFrom } from "./separation.ts";
 export { ApprovalError } from "./errors.ts";
 export { checkGrant, consumeGrant } from "./grants.ts";
 export type { GrantCheck } from "./grants.ts";
@@ -81,12 +81,11 @@ export {
   outcomesOf,
   outcomeStates,
   resolutionFacts,
-  resolvedResult,
   resolveOutcome,
   untoldOutcomes,
 } from "./unknown-outcomes.ts";
 export type { UnknownOutcome } from "./unknown-outcomes.ts";
-export { resolutionKind } from "./resolution.schema.ts";
+export { resolutionKind, resolvedResult } from "./resolution.schema.ts";
 export type { ResolutionStatement } from "./resolution.schema.ts";
 export { readSigned, signText, textOfSigned, verifyText } from "./signed-text.ts";
 export { lookalikeNote, visibleText } from "./visible.ts";

@@ -2,6 +2,7 @@ import { z } from "zod";
 
 import { approvalIdPattern, digestPattern, runIdPattern } from "../core/ids.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import type { ToolResult } from "../core/transcript.ts";
 import type { SignedKind } from "./signed-text.ts";
 
 const type = "countersign/resolution/v1";
@@ -35,3 +36,11 @@ const schema = z.strictObject({
 
 export type ResolutionStatement = z.output<typeof schema>;
 export const resolutionKind: SignedKind<ResolutionStatement> = { type, schema };
+
+/** What the agent is told: a function of the statement, so that an auditor finds the same. */
+export function resolvedResult({ outcome, reason }: ResolutionStatement): ToolResult {
+  const looked = "the call was interrupted, and a person looked";
+  return outcome === "happened"
+    ? { status: "ok", value: { reconciled: `${looked}: it took effect; its own result is lost`, reason } }
+    : { status: "error", message: `${looked}: it did not take effect: ${reason}` };
+}

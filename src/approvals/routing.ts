@@ -27,6 +27,15 @@ export function groupsAfter(requirement: ApprovalRequirement, afterMs: number): 
 }
 
 /**
+ * The vote, marked where anybody that it counts as is among the editors: whoever changed a call would approve their own call, by whichever
+ * account or delegation. A denial is a denial by whomever.
+ */
+export function markEditor(editors: readonly string[], vote: Vote): Vote {
+  const names = [vote.reviewer, ...(vote.persons ?? [])];
+  return names.some((name) => editors.includes(name)) ? { ...vote, edited: true } : vote;
+}
+
+/**
  * How many different people approve, for each requirement in turn; never more than its quorum where people count once only. Votes that
  * have a person in common are one: a second account, or a delegate beside whom they decide for, add nothing.
  */

@@ -1,13 +1,6 @@
 import type { Barred } from "../core/decision.ts";
 import type { RunId } from "../core/ids.ts";
-import type { RunInput } from "../core/run.ts";
 import type { Tx } from "../store/index.ts";
-
-/** The names that a run's subject may have here, lower case as those of principals and persons are: its id and its e-mail address. */
-export function subjectNames({ subject }: Pick<RunInput, "subject">): readonly string[] {
-  const names = [subject?.id, subject?.email].filter((name) => name !== undefined);
-  return [...new Set(names.map((name) => name.trim().toLowerCase()))].filter((name) => name !== "");
-}
 
 /**
  * Who may not decide on what a run does, by the persons behind accounts as they are now: who asked for it, for whom it acts, and who
@@ -27,11 +20,6 @@ export async function barredFrom(tx: Tx, run: RunId, subject: readonly string[])
     [run, subject],
   );
   return rows;
-}
-
-/** Who of `persons` is barred, and why: the first reason that there is. */
-export function barOf(barred: readonly Barred[], persons: readonly string[]): Barred | undefined {
-  return barred.find(({ person }) => persons.includes(person));
 }
 
 /** Why a person may not decide, to be told to them. */

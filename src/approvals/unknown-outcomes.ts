@@ -1,15 +1,16 @@
 import { ulid } from "ulid";
 
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { ToolResult } from "../core/transcript.ts";
 import type { Tx } from "../store/index.ts";
 import { ApprovalError } from "./errors.ts";
 import { resolutionKind } from "./resolution.schema.ts";
 import type { ResolutionStatement } from "./resolution.schema.ts";
-import { barOf, barredFrom } from "./separation.ts";
+import { barOf } from "./barred.ts";
+import { barredFrom } from "./separation.ts";
 import type { SignedStatement } from "./signature.ts";
-import { assertSignedBy, isSignedBy, parseSigned, readSigned, storedKeyColumns } from "./signed-text.ts";
-import type { StoredKey } from "./signed-text.ts";
+import { assertSignedBy, isSignedBy, storedKeyColumns } from "./signed-by.ts";
+import type { StoredKey } from "./signed-by.ts";
+import { parseSigned, readSigned } from "./signed-text.ts";
 
 export const outcomeStates = ["open", "resolved", "reconciled", "expired", "cancelled"] as const;
 
@@ -191,14 +192,6 @@ export async function heldResolution(
   if (subject.some((name) => names.includes(name))) return undefined;
   const statement = readSigned(resolutionKind, resolution.statement);
   return statement !== undefined && mismatch(statement, outcome, reviewer) === undefined ? statement : undefined;
-}
-
-/** What the agent is told: a function of the statement, so that an auditor finds the same. */
-export function resolvedResult({ outcome, reason }: ResolutionStatement): ToolResult {
-  const looked = "the call was interrupted, and a person looked";
-  return outcome === "happened"
-    ? { status: "ok", value: { reconciled: `${looked}: it took effect; its own result is lost`, reason } }
-    : { status: "error", message: `${looked}: it did not take effect: ${reason}` };
 }
 
 /** The gate has taken over what was said, or nobody said anything in time. */

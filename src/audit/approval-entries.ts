@@ -2,7 +2,7 @@ import { askedOf, barredText } from "../core/decision.ts";
 import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
-import { assertionOf } from "../approvals/index.ts";
+import { assertionOf } from "../approvals/offline.ts";
 import { digestOf, sha256 } from "../store/canonical.ts";
 import { signedOf } from "./approvals.ts";
 import { differences, timeDifference } from "./differences.ts";
@@ -16,7 +16,11 @@ type Signed = ApprovalRecord["decisions"][number];
  * signature that were taken then, and the state that they lead to. A signature that verifies proves nothing of whose key it is: the
  * ledger's entry does.
  */
-export function approvalProblems(record: RunRecord, entries: readonly LedgerEntry[]): readonly string[] {
+export function approvalProblems(
+  record: RunRecord,
+  entries: readonly LedgerEntry[],
+  contents = true,
+): readonly string[] {
   const known = new Set<string>(record.approvals.map((request) => request.id));
   const strange = entries.filter((entry) => isOfApproval(entry) && !known.has(String(entry.facts["approval"])));
   return [
@@ -28,6 +32,7 @@ export function approvalProblems(record: RunRecord, entries: readonly LedgerEntr
         record,
         request,
         entries.filter((entry) => isOfApproval(entry) && entry.facts["approval"] === request.id),
+        contents,
       ).map((problem) => `approval \`${request.id}\`: ${problem}`),
     ),
   ];
@@ -41,6 +46,7 @@ function requestProblems(
   record: RunRecord,
   request: ApprovalRecord,
   entries: readonly LedgerEntry[],
+  contents: boolean,
 ): readonly string[] {
   const [requested, ...others] = entries.filter(({ kind }) => kind === "approval.requested");
   if (requested === undefined || others.length > 0)
@@ -51,11 +57,11 @@ function requestProblems(
   const terms = "requirements" in requested.facts || barred.length > 0 ? termsOf(request) : {};
   return [
     ...differences("the request", requested, { seq, action, expiresAt, groups, ...terms }),
-    ...renderedProblems(record, request, requested),
+    ...(contents ? renderedProblems(record, request, requested) : []),
     ...signedProblems(request, entries),
     ...dueProblems(request, entries),
     ...editedProblems(record, request, entries),
-    ...messageProblems(record, request, entries),
+    ...messageProblems(record, request, entries, contents),
     ...stateProblems(request, entries),
   ];
 }
@@ -127,6 +133,7 @@ function messageProblems(
   record: RunRecord,
   { messages = [], seq }: ApprovalRecord,
   entries: readonly LedgerEntry[],
+  contents: boolean,
 ): readonly string[] {
   const said = entries.filter(({ kind }) => kind === "approval.asked" || kind === "approval.answered");
   if (said.length !== messages.length)
@@ -135,7 +142,7 @@ function messageProblems(
     const wanted = kind === "question" ? "approval.asked" : "approval.answered";
     const entry = said.find((candidate) => candidate.kind === wanted && candidate.facts["n"] === n);
     if (entry === undefined) return [`message ${n} is not in the ledger`];
-    const present = content in record.payloads ? [] : [`the text of message ${n} is missing`];
+    const present = !contents || content in record.payloads ? [] : [`the text of message ${n} is missing`];
     return [...differences(`message ${n}`, entry, { seq, author, content }), ...present];
   });
 }

@@ -1,5 +1,13 @@
-import { barOf, kindOf, markEditor, parseStatement, signatureFault, subjectNames, tally } from "../approvals/index.ts";
-import type { SignedStatement, SigningKey, Vote } from "../approvals/index.ts";
+import {
+  barOf,
+  kindOf,
+  markEditor,
+  parseStatement,
+  signatureFault,
+  subjectNames,
+  tally,
+} from "../approvals/offline.ts";
+import type { SignedStatement, SigningKey, Vote } from "../approvals/offline.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
 import type { Approved } from "../policy/index.ts";
@@ -10,11 +18,14 @@ import type { AuditCheck } from "./report.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
 
-/** Every signed decision: the signature, and that it is on this very action. */
-export function checkApprovals(record: RunRecord): AuditCheck {
+/**
+ * Every signed decision: the signature, and that it is on this very action. Without `contents`, what the reviewer was shown is not looked
+ * for.
+ */
+export function checkApprovals(record: RunRecord, contents = true): AuditCheck {
   const problems = record.approvals.flatMap((request) => {
     return request.decisions.flatMap((signed) => {
-      const problem = problemOf(record, request, signed);
+      const problem = problemOf(record, request, signed, contents);
       return problem === undefined
         ? []
         : [`step ${request.seq}: ${signed.reviewer}'s decision on \`${request.id}\`: ${problem}`];
@@ -27,7 +38,7 @@ export function checkApprovals(record: RunRecord): AuditCheck {
       return [`step ${decision.seq}: allowed with \`${decision.approval ?? ""}\`, which is missing`];
     if (request.state !== "consumed")
       return [`step ${decision.seq}: allowed with \`${request.id}\`, which is ${request.state}`];
-    const granted = grantedApprovals(record, request);
+    const granted = grantedApprovals(record, request, contents);
     return request.requirements
       .filter(({ quorum }, index) => (granted[index]?.approvals ?? 0) < quorum)
       .map(
@@ -38,7 +49,7 @@ export function checkApprovals(record: RunRecord): AuditCheck {
   return check("approvals", `${signatures} signatures on ${record.approvals.length} requests`, [
     ...problems,
     ...unmet,
-    ...editProblems(record),
+    ...editProblems(record, contents),
     ...resolutionProblems(record),
   ]);
 }
@@ -48,9 +59,9 @@ export function checkApprovals(record: RunRecord): AuditCheck {
  * accounts or delegates decided. That somebody was who they were said to be, and in those groups, is the operator's word of that time:
  * the ledger's entry has it, the record of enrolments is not joined yet. Older records say nothing of groups: any reviewer counts there.
  */
-export function grantedApprovals(record: RunRecord, request: ApprovalRecord): readonly Approved[] {
+export function grantedApprovals(record: RunRecord, request: ApprovalRecord, contents = true): readonly Approved[] {
   const votes = request.decisions
-    .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed) === undefined)
+    .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed, contents) === undefined)
     .map((signed) => voteOf(record, request, signed));
   const counts = tally(request.requirements, votes);
   return request.requirements.map(({ policy, group }, index) => ({ policy, group, approvals: counts[index] ?? 0 }));
@@ -85,7 +96,7 @@ function keyOf({ keyId, publicKey, passkey }: Signed): SigningKey {
   return { keyId, publicKey, kind: passkey === undefined ? "ed25519" : "webauthn", passkey: passkey ?? null };
 }
 
-function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): string | undefined {
+function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed, contents: boolean): string | undefined {
   const fault = signatureFault(signedOf(signed), keyOf(signed));
   if (fault !== undefined) return fault;
   const statement = parseOrUndefined(signed.statement);
@@ -99,7 +110,7 @@ function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed): 
   if (statement.team !== record.run.team || statement.expiresAt !== request.expiresAt) return "it is on other terms";
   if (!record.decisions.some(({ approval, policySet }) => approval === request.id && policySet === statement.policySet))
     return "it is on another policy set than the one that asked";
-  if (!(statement.rendered in record.payloads)) return "what the reviewer was shown is missing";
+  if (contents && !(statement.rendered in record.payloads)) return "what the reviewer was shown is missing";
   if (statement.reviewer !== signed.reviewer || statement.decision !== signed.decision)
     return "the statement says something else";
   if (statement.reviewer === record.run.requestedBy) return "the reviewer is who asked for the run";

@@ -1,10 +1,10 @@
-import { barOf, editKind, keyIdOf, readSigned, subjectNames, verifyText } from "../approvals/index.ts";
+import { barOf, editKind, keyIdOf, readSigned, subjectNames, verifyText } from "../approvals/offline.ts";
 import type { ApprovalId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, EditRecord, RunRecord } from "../core/run-record.ts";
-import { withEdit } from "../gate/index.ts";
-import type { EditedStep, ResolvedStep } from "../gate/index.ts";
+import { withEdit } from "../gate/offline.ts";
+import type { EditedStep, ResolvedStep } from "../gate/offline.ts";
 import { sha256 } from "../store/canonical.ts";
 import { differences } from "./differences.ts";
 
@@ -33,14 +33,14 @@ export function editedAgain(record: RunRecord, step: ResolvedStep, request: Appr
 }
 
 /** Every edit that is recorded: the signature, that it is on this very request, and who made it. */
-export function editProblems(record: RunRecord): readonly string[] {
+export function editProblems(record: RunRecord, contents = true): readonly string[] {
   return (record.edits ?? []).flatMap((edit) => {
-    const problem = problemOf(record, edit);
+    const problem = problemOf(record, edit, contents);
     return problem === undefined ? [] : [`${edit.reviewer}'s edit of \`${edit.request}\`: ${problem}`];
   });
 }
 
-function problemOf(record: RunRecord, edit: EditRecord): string | undefined {
+function problemOf(record: RunRecord, edit: EditRecord, contents = true): string | undefined {
   if (keyIdOf(edit.publicKey) !== edit.keyId) return "the key is not the one that it names";
   if (!verifyText(editKind.type, edit.statement, edit.signature, edit.publicKey))
     return "the signature does not verify";
@@ -53,8 +53,8 @@ function problemOf(record: RunRecord, edit: EditRecord): string | undefined {
     return "it is on another action";
   if (statement.team !== record.run.team || statement.expiresAt !== request.expiresAt) return "it is on other terms";
   if (statement.edited !== edit.action || statement.arguments !== edit.arguments) return "it is to another action";
-  if (!(edit.arguments in record.payloads)) return "the new arguments are missing";
-  if (!(statement.rendered in record.payloads)) return "what the reviewer was shown is missing";
+  if (contents && !(edit.arguments in record.payloads)) return "the new arguments are missing";
+  if (contents && !(statement.rendered in record.payloads)) return "what the reviewer was shown is missing";
   if (statement.reviewer !== edit.reviewer) return "the statement says something else";
   if (request.requirements.some(({ signed }) => signed !== undefined)) return "its policy takes a passkey only";
   const names = [...edit.editors, ...edit.persons, edit.reviewer];

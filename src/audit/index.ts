@@ -2,6 +2,8 @@ export { replayRun, verifyRun } from "./audit.ts";
 export { continuedAs, eventsOf, executionHasEnded, hasEnded } from "./history-events.ts";
 export { createReplayers } from "./replayers.ts";
 export type { Replayers } from "./replayers.ts";
+export { exportBundle } from "./export-bundle.ts";
+export type { BundleSource, Exported, ExportOptions } from "./export-bundle.ts";
 export type { AuditCheck, AuditReport } from "./report.ts";
 export { timelineOf } from "./timeline.ts";
 export type { TimelineEntry } from "./timeline.ts";

@@ -1,4 +1,4 @@
-import { tally } from "../approvals/index.ts";
+import { tally } from "../approvals/offline.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, EditRecord, LedgerExcerpt, RunRecord } from "../core/run-record.ts";
 import {

@@ -39,9 +39,25 @@ export function checkLedger(record: RunRecord, verifierKey: string): readonly Au
   ];
 }
 
+/**
+ * Chain and join alone, for entries whose place in the log is proved elsewhere. Without `contents`, what reviewers were shown is not
+ * looked for.
+ */
+export function checkRunEntries(record: RunRecord, contents: boolean): readonly AuditCheck[] {
+  const { entries: placed, problems } = parseEntries(record);
+  return [
+    check("chain", `${placed.length} entries, dense and chained`, [...problems, ...chainProblems(record, placed)]),
+    joinCheck(
+      record,
+      placed.map(({ entry }) => entry),
+      contents,
+    ),
+  ];
+}
+
 /** Where events still wait for the ledger, what it lacks may be among them: that proves nothing, and refutes nothing. */
-function joinCheck(record: RunRecord, entries: readonly LedgerEntry[]): AuditCheck {
-  const problems = joinProblems(record, entries);
+function joinCheck(record: RunRecord, entries: readonly LedgerEntry[], contents = true): AuditCheck {
+  const problems = joinProblems(record, entries, contents);
   const { waiting } = record.ledger;
   if (problems.length > 0 && waiting > 0)
     return notChecked("join", `${waiting} events were not in the ledger yet; ask again`);
@@ -124,7 +140,7 @@ function chainProblems(record: RunRecord, placed: readonly Placed[]): readonly s
 }
 
 /** Each decision has its entry, each allowed one an intent, each intent one end, and no entry is without its row. */
-function joinProblems(record: RunRecord, entries: readonly LedgerEntry[]): readonly string[] {
+function joinProblems(record: RunRecord, entries: readonly LedgerEntry[], contents: boolean): readonly string[] {
   const problems: string[] = [];
   const of = (kind: LedgerKind): readonly LedgerEntry[] => entries.filter((entry) => entry.kind === kind);
   const decided = new Map(
@@ -149,7 +165,7 @@ function joinProblems(record: RunRecord, entries: readonly LedgerEntry[]): reado
     ]),
   );
   problems.push(...stepTimeProblems(record));
-  problems.push(...approvalProblems(record, entries));
+  problems.push(...approvalProblems(record, entries, contents));
   problems.push(...reconciledProblems(record, entries));
   problems.push(...runProblems(record, of("run.started"), of("run.closed")));
   return problems;

@@ -18,8 +18,8 @@ import {
   resolveToolStep,
   startFlow,
   withBudgets,
-} from "../gate/index.ts";
-import type { Flow, ResolvedStep, RunContext } from "../gate/index.ts";
+} from "../gate/offline.ts";
+import type { Flow, ResolvedStep, RunContext } from "../gate/offline.ts";
 import {
   callAction,
   compilePolicies,

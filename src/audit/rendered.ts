@@ -1,7 +1,8 @@
-import { rendererVersion } from "../approvals/index.ts";
+import { rendererVersion } from "../approvals/offline.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
-import { exhaustedBy, policyRequestOf, renderCall } from "../gate/index.ts";
+import { exhaustedBy, policyRequestOf, renderCall } from "../gate/offline.ts";
 import { compilePolicies, explain, parsePolicySet } from "../policy/index.ts";
 import { digestOf } from "../store/canonical.ts";
 import { editedAgain } from "./edits.ts";
@@ -45,7 +46,7 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
   const exhausted = exhaustedBy(decision.facts.budget);
   if (decision.effective === null || (resolved.kind === "tool" && decision.effective === digestOf(resolved.args)))
     return renderCall(run, resolved, { exhausted });
-  const compiled = compilePolicies(parsePolicySet(record.policySets[decision.policySet]), record.release.tools);
+  const compiled = compilePolicies(parsePolicySet(record.policySets[decision.policySet]), callablesOf(record.release));
   const { effective } = explain(compiled, policyRequestOf(run, resolved, decision.facts), []);
   return renderCall(run, resolved, { effective, exhausted });
 }

@@ -1,4 +1,4 @@
-import { keyIdOf, readSigned, resolutionKind, resolvedResult, subjectNames, verifyText } from "../approvals/index.ts";
+import { keyIdOf, readSigned, resolutionKind, resolvedResult, subjectNames, verifyText } from "../approvals/offline.ts";
 import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ResolutionRecord, RunRecord } from "../core/run-record.ts";

@@ -16,6 +16,7 @@ import { addPeopleCommands } from "./commands/people.ts";
 import { addPolicyCommands } from "./commands/policy.ts";
 import { addRunCommands } from "./commands/run.ts";
 import { addServerCommand } from "./commands/server.ts";
+import { addVerifyCommand } from "./commands/verify.ts";
 import type { AddCommands } from "./cli.ts";
 
 const groups: readonly AddCommands[] = [
@@ -29,6 +30,7 @@ const groups: readonly AddCommands[] = [
   addFreezeCommands,
   addLedgerCommands,
   addAuditCommands,
+  addVerifyCommand,
   addDevCommand,
   addDemoCommand,
   addPeopleCommands,

@@ -40,6 +40,7 @@ export const ledgerKinds = [
   "history.sealed",
   "receiver.added",
   "receiver.removed",
+  "audit.read",
 ] as const;
 export type LedgerKind = (typeof ledgerKinds)[number];
 

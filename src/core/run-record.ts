@@ -189,3 +189,18 @@ export type LedgerExcerpt = {
   /** The entries that seal the run's histories, which are in no run's chain. Absent in records from before there were any. */
   readonly seals?: LedgerExcerpt["entries"];
 };
+
+/** A signed statement in a DSSE envelope. `payload` and `sig` are base64. */
+export type DsseEnvelope = {
+  readonly payloadType: string;
+  readonly payload: string;
+  readonly signatures: readonly { readonly keyid: string; readonly sig: string }[];
+};
+
+/** What is recorded of a run without any contents: digests stand for them. For an evidence bundle. */
+export type RunEvidence = Omit<RunRecord, "input" | "payloads"> & {
+  /** Entries of the same log that are not the run's own: its release, and each policy set that was put in force. */
+  readonly context: LedgerExcerpt["entries"];
+  /** The in-toto statement of the run, signed by the log's key; null while it is open, or not wholly in the signed log. */
+  readonly statement: DsseEnvelope | null;
+};

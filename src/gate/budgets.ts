@@ -5,6 +5,7 @@ import { callablesOf } from "../core/retrieval.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Tx } from "../store/index.ts";
 import type { RunContext } from "./governed-call.ts";
+import { givenToRun } from "./rendered.ts";
 import { runEvent } from "./run-event.ts";
 import type { Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
@@ -151,17 +152,6 @@ export async function extendBudgets(tx: Tx, extension: BudgetExtension): Promise
     maxTokens: standing.maxTokens === null ? null : standing.maxTokens + forRun.tokens,
     maxCalls: standing.maxCalls === null ? null : standing.maxCalls + forRun.calls,
     budgets: budgets.map((budget) => ({ ...budget, extended: plus(budget.extended, amountsOf(budget)) })),
-  };
-}
-
-/** What an approval gives a run beyond its own limits: of whatever is short, at least as much again as its release gave it. */
-export function givenToRun({ release }: RunContext, { missing }: Exhausted): Amounts {
-  const { limits } = release.document;
-  const given = (short: number, own: number | undefined): number => (short === 0 ? 0 : Math.max(own ?? 0, short));
-  return {
-    microUsd: given(missing.microUsd, limits.maxCostMicroUsd),
-    tokens: given(missing.tokens, limits.maxTokens),
-    calls: given(missing.calls, limits.maxCalls),
   };
 }
 

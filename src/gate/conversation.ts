@@ -1,37 +1,21 @@
 import { LRUCache } from "lru-cache";
 
-import type { Digest, RunId } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
+import type { RunId } from "../core/ids.ts";
 import { transcript } from "../core/transcript.ts";
 import type { FinishedStep, Message, ModelResult, ToolResult } from "../core/transcript.ts";
-import { canonicalText, sha256 } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
 import { GateError } from "./errors.ts";
 import { extendFlow, startFlow } from "./flow.ts";
-import type { Flow } from "./flow.ts";
 import type { RunContext } from "./governed-call.ts";
+import { emptyHead, extendHead } from "./head.ts";
+import type { Conversation } from "./head.ts";
 import type { EndedStep, RunCache } from "./run-cache.ts";
-
-/** The messages before a step, and the head of their hash chain: what a model action is bound to, at constant size. */
-export type Conversation = {
-  readonly messages: readonly Message[];
-  readonly head: Digest;
-  /** Whose words they are. */
-  readonly flow: Flow;
-};
 
 /** `characters`: what it takes, about. */
 type Cached = Conversation & { readonly upTo: number; readonly characters: number };
 
 /** Characters of conversations that one worker keeps at hand; a longer one is read again at each of its steps. */
 const cacheCharacters = 128 * 1024 * 1024;
-
-/** `head₀` is the hash of nothing; `headₙ₊₁ = SHA-256(headₙ ‖ JCS(messageₙ))`. */
-export function extendHead(head: Digest, messages: readonly Message[]): Digest {
-  return messages.reduce((before, message) => sha256(`${before}${canonicalText(message as unknown as Json)}`), head);
-}
-
-export const emptyHead = sha256("");
 
 /** Conversations as the record has them. Only new steps are read: what is finished never changes. */
 export function createConversations(

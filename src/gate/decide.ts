@@ -26,8 +26,10 @@ import { appendToOutbox } from "../ledger/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
+import { isShadow } from "./asked.ts";
 import { extendBudgets } from "./budgets.ts";
-import { editedStep, editIn } from "./edited.ts";
+import { editIn } from "./edit.ts";
+import { editedStep } from "./edited.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter, lockHistory } from "./history.ts";
@@ -309,11 +311,6 @@ function decided({ decision, effective }: DecisionToRecord): Decided {
 function effectiveOf({ step }: Deciding, { decision, effective }: Judged): JsonObject | undefined {
   if (decision.outcome === "deny" || step.kind === "model" || editIn(step) === undefined) return effective;
   return effective ?? step.args;
-}
-
-/** Whether the call is to be recorded only. */
-export function isShadow(decision: Decision): boolean {
-  return decision.outcome === "allow" && (decision.obligations ?? []).some(({ kind }) => kind === "shadow");
 }
 
 async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {

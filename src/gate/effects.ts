@@ -9,7 +9,7 @@ import type { ModelResult, ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
 import type { GateOptions } from "./decide.ts";
-import { editIn } from "./edited.ts";
+import { editIn } from "./edit.ts";
 import { issue } from "./governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { beginAgain, idempotencyKeyOf, outcomeEvent, writeOutcome } from "./record.ts";

@@ -1,8 +1,8 @@
 import { LRUCache } from "lru-cache";
 
 import { exhausted } from "../core/budget.ts";
-import type { BudgetFacts, Exhausted } from "../core/budget.ts";
-import type { ApprovalRequirement, Decision, DenialCode, HistoryFact, RunFacts } from "../core/decision.ts";
+import type { Exhausted } from "../core/budget.ts";
+import type { Decision, DenialCode, HistoryFact, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { Digest } from "../core/ids.ts";
 import { callablesOf } from "../core/retrieval.ts";
@@ -32,6 +32,7 @@ import type {
 import { policySetByDigest } from "../registry/index.ts";
 import { digestOf } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
+import { policyRequestOf, withBudgets } from "./asked.ts";
 import { budgetFacts } from "./budgets.ts";
 import { textsIn } from "./flow.ts";
 import type { RunContext } from "./governed-call.ts";
@@ -222,56 +223,6 @@ function factsOf({ step, standing, environment, at }: Question, history: RunFact
     approvals: standing.approvals,
     flow: step.flow,
     history,
-  };
-}
-
-/**
- * A decision with what the budgets say: a step that has no room asks the people of its budgets, beside those whom policies ask. Nobody
- * is asked about what is denied, and what was approved is not asked again.
- */
-export function withBudgets(decision: Decision, over: readonly Exhausted[], approved: readonly Approved[]): Decision {
-  const open = over.filter(({ requirement }) => !isApproved(requirement, approved));
-  if (open.length === 0 || decision.outcome === "deny") return decision;
-  const asked = decision.outcome === "require_approval" ? decision : { policies: [], requirements: [] };
-  return {
-    outcome: "require_approval",
-    policies: [...asked.policies, ...open.map(({ reason }) => reason)],
-    requirements: [...asked.requirements, ...open.map(({ requirement }) => requirement)],
-  };
-}
-
-function isApproved({ policy, group, quorum }: ApprovalRequirement, approved: readonly Approved[]): boolean {
-  return approved.some((one) => one.policy === policy && one.group === group && one.approvals >= quorum);
-}
-
-/** The same for a recorded decision: what the budgets said is worked out again from what is recorded of them. */
-export function exhaustedBy(budget: BudgetFacts | undefined): readonly Exhausted[] {
-  return budget === undefined ? [] : exhausted(budget);
-}
-
-/** What the engine is asked about a step: about the model's answer where the facts are of one, and else about the call. */
-export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunFacts): PolicyRequest {
-  const { document } = run.release;
-  return {
-    agent: {
-      team: run.team,
-      name: run.agent,
-      release: run.release.digest,
-      useCase: document.useCase,
-      riskTier: document.riskTier,
-    },
-    run: {
-      id: run.id,
-      requestedBy: run.requestedBy,
-      ...(run.input.subject === undefined ? {} : { subject: run.input.subject }),
-    },
-    step:
-      facts.response !== undefined
-        ? { kind: "response", model: step.name, response: facts.response }
-        : step.kind === "model"
-          ? { kind: "model", model: step.name, maxOutputTokens: document.model.maxOutputTokens }
-          : { kind: step.kind, tool: step.name, arguments: step.args },
-    facts,
   };
 }
 

@@ -1,10 +1,9 @@
-import { renderAction, renderChange, visibleText } from "../approvals/index.ts";
+import { renderAction, renderChange, visibleText } from "../approvals/offline.ts";
 import type { Action } from "../core/action.ts";
 import { amountsText } from "../core/budget.ts";
-import type { Exhausted } from "../core/budget.ts";
+import type { Amounts, Exhausted } from "../core/budget.ts";
 import type { JsonObject } from "../core/json.ts";
-import { givenToRun } from "./budgets.ts";
-import { editIn } from "./edited.ts";
+import { editIn } from "./edit.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
@@ -43,4 +42,15 @@ function beyond(run: RunContext): (one: Exhausted) => readonly string[] {
       ? `  approved, the run's limit grows by ${amountsText(givenToRun(run, one))}`
       : "  approved, it grows by what this step may take beyond it",
   ];
+}
+
+/** What an approval gives a run beyond its own limits: of whatever is short, at least as much again as its release gave it. */
+export function givenToRun({ release }: RunContext, { missing }: Exhausted): Amounts {
+  const { limits } = release.document;
+  const given = (short: number, own: number | undefined): number => (short === 0 ? 0 : Math.max(own ?? 0, short));
+  return {
+    microUsd: given(missing.microUsd, limits.maxCostMicroUsd),
+    tokens: given(missing.tokens, limits.maxTokens),
+    calls: given(missing.calls, limits.maxCalls),
+  };
 }

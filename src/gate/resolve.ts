@@ -9,12 +9,12 @@ import type { TokenPrice } from "../core/money.ts";
 import { callablesOf, kindOf } from "../core/retrieval.ts";
 import type { Callable, CallKind } from "../core/retrieval.ts";
 import type { ModelResult, ModelToolCall } from "../core/transcript.ts";
-import { digestOf } from "../store/index.ts";
+import { digestOf } from "../store/canonical.ts";
 import { parseArguments } from "../tools/index.ts";
-import type { Conversation } from "./conversation.ts";
 import { flowFacts } from "./flow.ts";
 import type { Flow } from "./flow.ts";
 import type { RunContext } from "./governed-call.ts";
+import type { Conversation } from "./head.ts";
 
 /** What a step asks for, worked out from the record: nothing of it comes from the workflow but which step it is. */
 export type ResolvedStep = ResolvedModelStep | ResolvedToolStep;

@@ -6,7 +6,7 @@ import type { FlowFacts } from "../core/labels.ts";
 import { linksIn } from "../core/provenance.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
-import { digestOf } from "../store/index.ts";
+import { digestOf } from "../store/canonical.ts";
 import { flowFacts, originOf, textsIn } from "./flow.ts";
 import { shownName } from "./resolve.ts";
 import type { ResolvedModelStep } from "./resolve.ts";

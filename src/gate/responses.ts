@@ -12,12 +12,13 @@ import { askRemote, explain, narrowed, requestJson, responseAction as responseAc
 import type { Approved, CompiledPolicies } from "../policy/index.ts";
 import { digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
+import { policyRequestOf } from "./asked.ts";
 import { denialText } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter } from "./history.ts";
-import { denial, detectedIn, policiesFor, policyRequestOf, undetected } from "./judge.ts";
+import { denial, detectedIn, policiesFor, undetected } from "./judge.ts";
 import { outcomeEvent, writeOutcome } from "./record.ts";
 import type { OutcomeToRecord, Standing } from "./record.ts";
 import { answerAgain, writeAnswerDecision } from "./record-response.ts";

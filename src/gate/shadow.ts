@@ -7,7 +7,8 @@ import { shadowDecide, verdictOf } from "../policy/index.ts";
 import { activeShadow, addShadowCounts } from "../registry/index.ts";
 import type { PolicyShadow, ShadowCount } from "../registry/index.ts";
 import type { Pool } from "../store/index.ts";
-import { actionOf, policiesFor, policyRequestOf } from "./judge.ts";
+import { policyRequestOf } from "./asked.ts";
+import { actionOf, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
 
 /** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */

@@ -3,9 +3,11 @@ export { appendToOutbox, outboxRows, outboxSql } from "./outbox.ts";
 export type { OutboxRow } from "./outbox.ts";
 export { proveConsistency, proveInclusion } from "./prove.ts";
 export {
+  checkpointOfSize,
   entryBodies,
   latestCheckpoint,
   logSize,
+  readContextEntries,
   readEntries,
   readKeyedEntries,
   readRunEntries,

@@ -26,6 +26,33 @@ export async function latestCheckpoint(tx: Tx, log: string): Promise<SignedCheck
   return rows[0];
 }
 
+/** The checkpoint that was signed at this very size, or undefined. */
+export async function checkpointOfSize(tx: Tx, log: string, size: number): Promise<SignedCheckpoint | undefined> {
+  const { rows } = await tx.query<SignedCheckpoint>(
+    `select size, note, signed_at as "signedAt" from ledger_checkpoint where log = $1 and size = $2`,
+    [log, size],
+  );
+  return rows[0];
+}
+
+/**
+ * What a run of `release` is judged against: the entries of the log's policy activations and of the release's registration, below
+ * index `size`. By their dedup keys, so the whole log is looked through: for exports.
+ */
+export async function readContextEntries(
+  tx: Tx,
+  log: string,
+  release: Digest,
+  size: number,
+): Promise<readonly SequencedEntry[]> {
+  const { rows } = await tx.query<EntryRow>(
+    `select log, idx, leaf_hash, body from ledger_entry
+     where log = $1 and idx < $3 and run is null and (dedup_key ~ '^policy/[0-9]+$' or dedup_key = 'release/' || $2) order by idx`,
+    [log, release, size],
+  );
+  return rows.map(sequencedEntry);
+}
+
 /** Up to `limit` entries of the log from index `from` on. Throws `entry_malformed` for a row that is not an entry. */
 export async function readEntries(
   tx: Tx,

@@ -12,7 +12,7 @@ export type LedgerAccess = {
   /** The log's name to the world, which its checkpoints begin with. */
   originOf(log: string): string;
   /** The signer of a team's log: its verifier key is what the server hands out. */
-  signerOf(log: string): Pick<Signer, "verifierKey">;
+  signerOf(log: string): Pick<Signer, "verifierKey" | "sign">;
   /** Where a sequencer runs in this process: brings all that is committed into the log, and signs. */
   flush?(log: string): Promise<void>;
   /** Verifier keys of the witnesses that cosign checkpoints, and how many have to before one is published. */

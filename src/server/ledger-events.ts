@@ -224,6 +224,22 @@ export function unstartedRunClosed(run: { readonly id: RunId; readonly team: str
   };
 }
 
+/** Somebody read a run's contents. Not one of the run's own entries: its chain ends when it is closed. */
+export function contentsRead(
+  run: { readonly id: RunId; readonly team: string },
+  read: string,
+  by: string,
+  now: Date,
+): LedgerEvent {
+  return {
+    log: run.team,
+    kind: "audit.read",
+    dedupKey: `read/${read}`,
+    at: now.toISOString(),
+    facts: { run: run.id, by, what: "record" },
+  };
+}
+
 type BudgetTarget = {
   readonly team: string;
   readonly agent: string | undefined;

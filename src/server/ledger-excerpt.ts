@@ -1,6 +1,7 @@
 import type { Digest, RunId } from "../core/ids.ts";
 import type { LedgerExcerpt } from "../core/run-record.ts";
 import {
+  checkpointOfSize,
   latestCheckpoint,
   proveInclusion,
   readKeyedEntries,
@@ -14,21 +15,22 @@ import type { Tx } from "../store/index.ts";
 import { peopleLog } from "./ledger-events.ts";
 import { sealKey } from "./seal-histories.ts";
 
-/** The run's entries with proofs to the latest checkpoint. Those that it does not cover yet have none. */
+/** The run's entries with proofs to the checkpoint of `size`, or the latest. Those that it does not cover yet have none. */
 export async function ledgerExcerpt(
   tx: Tx,
   run: { readonly id: RunId; readonly team: string },
   verifierKey: string,
+  size?: number,
 ): Promise<LedgerExcerpt> {
   const [checkpoint, entries, waiting, executions] = await Promise.all([
-    latestCheckpoint(tx, run.team),
+    size === undefined ? latestCheckpoint(tx, run.team) : checkpointOfSize(tx, run.team, size),
     readRunEntries(tx, run.id),
     unsequenced(tx, run.id),
     executionsOf(tx, run.id),
   ]);
-  const size = checkpoint?.size ?? 0;
+  const covered = checkpoint?.size ?? 0;
   const keys = executions.map(({ position }) => sealKey(run.id, position));
-  const proven = (found: readonly SequencedEntry[]) => withProofs(tx, run.team, found, size);
+  const proven = (found: readonly SequencedEntry[]) => withProofs(tx, run.team, found, covered);
   return {
     checkpoint: checkpoint?.note ?? null,
     verifierKey,
@@ -50,10 +52,11 @@ export async function keysExcerpt(tx: Tx, keyIds: readonly string[], verifierKey
   return { checkpoint: checkpoint?.note ?? null, verifierKey, waiting, entries: proven };
 }
 
-async function withProofs(
+/** Entries with proofs to the tree of `size`; those beyond it have none. */
+export async function withProofs(
   tx: Tx,
   log: string,
-  entries: readonly SequencedEntry[],
+  entries: readonly Pick<SequencedEntry, "index" | "body">[],
   size: number,
 ): Promise<LedgerExcerpt["entries"]> {
   const proven: LedgerExcerpt["entries"][number][] = [];

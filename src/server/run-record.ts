@@ -34,6 +34,20 @@ const looks = 5;
  * while the run is at work. Throws `temporal_unavailable`.
  */
 export async function buildRunRecord(services: Services, run: RunRow): Promise<RunRecord> {
+  return inOneMoment(services, run, (tx) => readStored(services, tx, run));
+}
+
+/** What `read` finds in a snapshot in which the ledger is up to date, with the histories of just then. */
+export async function inOneMoment<
+  Stored extends {
+    readonly ledger: { readonly waiting: number };
+    readonly keys?: { readonly waiting: number } | undefined;
+  },
+>(
+  services: Services,
+  run: RunRow,
+  read: (tx: Tx) => Promise<{ readonly row: RunRow; readonly stored: Stored }>,
+): Promise<Stored & Pick<RunRecord, "histories">> {
   if (run.closedAt !== null) {
     await sealRun(services, run.id).catch((error: unknown) => {
       services.logger.warn({ err: error, run: run.id }, "the run's history could not be archived now");
@@ -41,7 +55,7 @@ export async function buildRunRecord(services: Services, run: RunRow): Promise<R
   }
   for (let look = 1; ; look += 1) {
     await Promise.all([flushed(services, run.team), flushed(services, peopleLog)]);
-    const { row, stored } = await inSnapshot(services.pool, (tx) => readStored(services, tx, run));
+    const { row, stored } = await inSnapshot(services.pool, read);
     if (stored.ledger.waiting + (stored.keys?.waiting ?? 0) > 0 && look < looks) continue;
     // Read last: what is in the history beyond the snapshot is a step that is under way.
     const histories = await historiesOf(services, row);
@@ -63,42 +77,45 @@ type Stored = {
   readonly stored: Omit<RunRecord, "histories">;
 };
 
-async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunRow): Promise<Stored> {
+async function readStored(services: Services, tx: Tx, { id }: RunRow): Promise<Stored> {
+  const { row, stored, shown } = await readFacts(services, tx, id);
+  const answers = stored.decisions.map(({ facts }) => facts.response?.answer ?? null);
+  const contents = [row.input, row.result, ...stored.steps.map((step) => step.result), ...answers, ...shown];
+  const digests = contents.filter((digest): digest is Digest => digest !== null);
+  const [input, payloads] = await Promise.all([
+    getPayload(tx, services.keys, row.input),
+    getPayloads(tx, services.keys, digests),
+  ]);
+  return {
+    row,
+    stored: { ...stored, input: input as unknown as RunInput, payloads: Object.fromEntries(payloads) },
+  };
+}
+
+/** All but the contents, with the digests of what reviewers were shown, said and made of calls. `size`: of the checkpoint to prove to. */
+export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id: RunId, size?: number) {
   const run = await runById(tx, id);
   if (run === undefined) throw new ApiError("run_not_found", `no run \`${id}\``);
-  const [release, steps, decisions, approvals, excerpt, input, outcomes, edits] = await Promise.all([
+  const [release, steps, decisions, approvals, excerpt, outcomes, edits] = await Promise.all([
     releaseByDigest(tx, run.release),
     stepsOf(tx, id),
     decisionsOf(tx, id),
     approvalRecords(tx, run),
-    ledgerExcerpt(tx, run, ledger.signerOf(team).verifierKey),
-    getPayload(tx, keys, run.input),
+    ledgerExcerpt(tx, run, ledger.signerOf(run.team).verifierKey, size),
     outcomesOf(tx, id),
     editsOf(tx, id),
   ]);
   const said = outcomes.flatMap(resolutionOf);
-  const answers = decisions.map(({ facts }) => facts.response?.answer ?? null);
-  const contents = [
-    run.input,
-    run.result,
-    ...steps.map((step) => step.result),
-    ...answers,
-    ...approvals.rendered,
-    ...edits.map((edit) => edit.arguments),
-  ];
-  const digests = contents.filter((digest): digest is Digest => digest !== null);
-  const stored = {
-    v: 1 as const,
+  const stored: Omit<RunRecord, "histories" | "input" | "payloads"> = {
+    v: 1,
     run: headOf(run),
     release: release.document,
-    input: input as unknown as RunInput,
     steps: steps.map(recordOfStep),
     decisions: decisions.map(recordOfDecision),
     approvals: approvals.records,
     edits: edits.map(editOf),
     resolutions: said,
     policySets: await policySetsOf(tx, decisions),
-    payloads: Object.fromEntries(await getPayloads(tx, keys, digests)),
     ledger: excerpt,
     keys: await keysExcerpt(
       tx,
@@ -106,7 +123,7 @@ async function readStored({ keys, ledger }: Services, tx: Tx, { id, team }: RunR
       ledger.signerOf(peopleLog).verifierKey,
     ),
   };
-  return { row: run, stored };
+  return { row: run, stored, shown: [...approvals.rendered, ...edits.map((edit) => edit.arguments)] };
 }
 
 /** The keys that signed, once each. */

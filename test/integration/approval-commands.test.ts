@@ -26,7 +26,7 @@ async function commands(world: World) {
     keys: world.keys,
     temporal: world.client,
     taskQueue: world.taskQueue,
-    ledger: { originOf: (log) => log, signerOf: () => ({ verifierKey: "" }) },
+    ledger: { originOf: (log) => log, signerOf: () => ({ verifierKey: "", sign: () => new Uint8Array() }) },
     logger: pino({ level: "silent" }),
   });
   const http = await server.http();

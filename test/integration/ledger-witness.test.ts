@@ -222,7 +222,8 @@ test("a reader that knows C2SP tlog-tiles and nothing of ours rebuilds the log",
   const auditor = { id: "auditor", displayName: "Auditor", roles: ["auditor" as const], groups: [] };
   await putPrincipal(database.pool, auditor, hashToken("a-token-of-the-auditor"));
   const ledger = { originOf, signerOf };
-  const http = await buildHttp({ pool: database.pool, ledger } as unknown as Services, {
+  const site = () => ({ origin: "http://localhost", rpId: "localhost", virtualAuthenticators: false });
+  const http = await buildHttp({ pool: database.pool, ledger, site } as unknown as Services, {
     logger: pino({ level: "silent" }),
   });
   const get = async (path: string, token = "a-token-of-the-auditor") =>
@@ -264,9 +265,12 @@ test("a reader that knows C2SP tlog-tiles and nothing of ours rebuilds the log",
     expect((await get(missing)).statusCode).toBe(404);
   }
   expect((await get("checkpoint", "not-a-token-of-anyone")).statusCode).toBe(401);
-  const open = await buildHttp({ pool: database.pool, ledger: { ...ledger, open: true } } as unknown as Services, {
-    logger: pino({ level: "silent" }),
-  });
+  const open = await buildHttp(
+    { pool: database.pool, ledger: { ...ledger, open: true }, site } as unknown as Services,
+    {
+      logger: pino({ level: "silent" }),
+    },
+  );
   expect((await open.inject({ url: "/ledger/t1/checkpoint", headers: { host: "localhost" } })).statusCode).toBe(200);
 });
 

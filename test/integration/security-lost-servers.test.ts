@@ -93,7 +93,7 @@ test("a run whose workflow was terminated can be cancelled, and holds nothing an
     keys: world.keys,
     temporal: world.client,
     taskQueue: world.taskQueue,
-    ledger: { originOf: (log) => log, signerOf: () => ({ verifierKey: "" }) },
+    ledger: { originOf: (log) => log, signerOf: () => ({ verifierKey: "", sign: () => new Uint8Array() }) },
     logger: pino({ level: "silent" }),
   });
   onTestFinished(() => server.stop());

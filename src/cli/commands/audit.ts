@@ -8,6 +8,8 @@ import { CliError } from "../cli-error.ts";
 import { trustIn } from "../known-logs.ts";
 import { addSelectionFlags, selectRuns } from "../run-selection.ts";
 import type { SelectionFlags } from "../run-selection.ts";
+import { addExportCommand } from "./audit-export.ts";
+import { addTrustCommands } from "./audit-trust.ts";
 import { localTime, safe } from "../terminal.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -40,6 +42,8 @@ export function addAuditCommands(program: Command): void {
     .command("timeline <run>")
     .description("a run as a person reads it: asked, decided, by whom, done")
     .action((run: RunId, _flags, command: Command) => timeline(cliOf(command), run));
+  addExportCommand(audit);
+  addTrustCommands(audit);
 }
 
 /** More than so many runs are told by their sum, and by those that are not verified. */

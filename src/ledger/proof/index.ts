@@ -14,6 +14,7 @@ export { createCosigner, createSigner, parseNote, signatureLine, signNote, verif
 export type { Note, NoteSignature, Signer } from "./note.ts";
 export { completeNodes, consistencyRanges, inclusionRanges } from "./ranges.ts";
 export type { LeafRange, NodeId } from "./ranges.ts";
+export { scanEntry } from "./scan-entry.ts";
 export { CompactRange, rootOf, rootOfSubtrees } from "./tree.ts";
 export type { NodeVisitor } from "./tree.ts";
 export {

@@ -1,0 +1,322 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { Digest, RunId } from "../core/ids.ts";
+import type { Json } from "../core/json.ts";
+import type { LedgerExcerpt, RunEvidence, RunRecord } from "../core/run-record.ts";
+import { parseCheckpoint, parseNote } from "../ledger/proof/index.ts";
+import { BundleFolder } from "./bundle-folder.ts";
+import {
+  BundleFiles,
+  enrolmentLog,
+  evidenceFormat,
+  EvidenceError,
+  Findings,
+  parseTrust,
+  readBundle,
+  trustFormat,
+} from "./offline/index.ts";
+import type { LogSection, Manifest, RunSection } from "./offline/index.ts";
+
+/** Where a bundle's parts come from: a server's API, or a test's own. */
+export type BundleSource = {
+  /** Proofs lead to the checkpoint of `size`. */
+  evidence(run: RunId, size?: number): Promise<RunEvidence>;
+  /** Each call is recorded as a read of contents. */
+  contents(run: RunId): Promise<Pick<RunRecord, "input" | "payloads">>;
+  /** The latest signed note, or undefined where nothing was signed. */
+  checkpoint(log: string): Promise<string | undefined>;
+  /** The leaves of the log's first `size` entries. */
+  entries(log: string, size: number): AsyncIterable<string>;
+  consistency(log: string, from: number, to: number): Promise<readonly string[]>;
+  code(digest: Digest): Promise<string>;
+};
+
+export type ExportOptions = {
+  /** Closed runs, each once. */
+  readonly runs: readonly RunId[];
+  readonly directory: string;
+  readonly force: boolean;
+  readonly contents: boolean;
+  /** Every leaf of each run's log, instead of the runs' own with their proofs. */
+  readonly wholeLogs: boolean;
+  /** Also the workflow code that the runs ran. */
+  readonly code: boolean;
+  readonly about: Manifest["case"];
+  /** Signed notes that the auditor kept: the bundle will show that the logs grew out of them. */
+  readonly pinned: readonly string[];
+  readonly generator: Manifest["generator"];
+  readonly now: Date;
+  readonly onProgress: (line: string) => void;
+};
+
+export type Exported = {
+  readonly directory: string;
+  readonly runs: number;
+  readonly entries: number;
+  readonly files: number;
+};
+
+/** How often a log is looked at again until it has signed all that its closed runs entered. */
+const looks = 20;
+const pauseMs = 250;
+
+type Fetched = RunEvidence & { readonly contents: Pick<RunRecord, "input" | "payloads"> | undefined };
+
+/**
+ * Writes an evidence bundle: as a whole, or not at all. Throws `bundle_exists`, `bundle_unwritable`, `bundle_unreadable` where a run is
+ * open or not signed yet, and what the source throws.
+ */
+export async function exportBundle(source: BundleSource, options: ExportOptions): Promise<Exported> {
+  const folder = await BundleFolder.begin(options.directory, options.force);
+  try {
+    const runs = await fetchRuns(source, options);
+    const teams = [...new Set(runs.map(({ run }) => run.team))].toSorted();
+    const logs: LogSection[] = [];
+    for (const team of teams) {
+      const own = runs.filter(({ run }) => run.team === team);
+      logs.push(
+        options.wholeLogs
+          ? await wholeLog(source, folder, team, own[0], options)
+          : await selectedLog(source, folder, team, own, options),
+      );
+    }
+    const people = teams.includes(enrolmentLog)
+      ? undefined
+      : await wholeLog(source, folder, enrolmentLog, undefined, options);
+    const sections: RunSection[] = [];
+    for (const run of runs) sections.push(await writeRun(source, folder, run, options));
+    const manifest: Manifest = {
+      format: evidenceFormat,
+      generator: options.generator,
+      createdAt: options.now.toISOString(),
+      ...(options.about === undefined ? {} : { case: options.about }),
+      needs: [],
+      extra: {},
+      contents: options.contents ? "included" : "withheld",
+      logs: people === undefined ? logs : [...logs, people],
+      runs: sections,
+      files: folder.files,
+    };
+    options.onProgress("report");
+    await writeReport(folder, manifest);
+    const entries = runs.reduce((sum, { ledger }) => sum + ledger.entries.length, 0);
+    return { directory: await folder.finish(), runs: runs.length, entries, files: Object.keys(folder.files).length };
+  } catch (error) {
+    await folder.discard();
+    throw error;
+  }
+}
+
+/** The page is made from the bundle as a verifier reads it. */
+async function writeReport(folder: BundleFolder, manifest: Manifest): Promise<void> {
+  const full = { ...manifest, report: "report.html" };
+  await folder.manifest(full as unknown as Json);
+  const findings = new Findings();
+  const files = BundleFiles.open(folder.path, findings);
+  if (files === undefined) throw new EvidenceError("bundle_unwritable", "the manifest that was written cannot be read");
+  const nobody = parseTrust(JSON.stringify({ format: trustFormat, logs: {}, approvers: [] }));
+  await folder.text("report.html", readBundle(files, nobody, findings));
+  await folder.manifest(full as unknown as Json);
+}
+
+/** All runs of a log with proofs to one checkpoint, which covers every entry of theirs. */
+async function fetchRuns(source: BundleSource, options: ExportOptions): Promise<readonly Fetched[]> {
+  const contents = new Map<RunId, Fetched["contents"]>();
+  if (options.contents) {
+    for (const [place, run] of options.runs.entries()) {
+      options.onProgress(`contents ${place + 1} of ${options.runs.length}`);
+      contents.set(run, await source.contents(run));
+    }
+  }
+  const sizes = new Map<string, number>();
+  const runs: Fetched[] = [];
+  for (const [place, run] of options.runs.entries()) {
+    options.onProgress(`runs ${place + 1} of ${options.runs.length}`);
+    const evidence = await covered(source, run, sizes);
+    runs.push({ ...evidence, contents: contents.get(run) });
+  }
+  // A later run may have needed a later checkpoint than the ones before it.
+  for (const [place, { run, ledger }] of runs.entries()) {
+    const size = sizes.get(run.team) ?? 0;
+    if (sizeOf(ledger.checkpoint) === size) continue;
+    runs[place] = { ...(await source.evidence(run.id, size)), contents: contents.get(run.id) };
+  }
+  return runs;
+}
+
+async function covered(source: BundleSource, run: RunId, sizes: Map<string, number>): Promise<RunEvidence> {
+  let size: number | undefined;
+  for (let look = 1; look <= looks; look += 1) {
+    const evidence = await source.evidence(run, size);
+    const { team, closedAt } = evidence.run;
+    if (closedAt === null) {
+      throw new EvidenceError("bundle_unreadable", `run \`${run}\` is still at work`, {
+        hint: `wait for it (countersign run watch ${run}), or cancel it`,
+      });
+    }
+    const known = sizes.get(team) ?? 0;
+    const found = sizeOf(evidence.ledger.checkpoint);
+    const whole =
+      evidence.ledger.waiting === 0 &&
+      [...evidence.ledger.entries, ...(evidence.ledger.seals ?? [])].every(({ proof }) => proof !== undefined);
+    const ended = hasEndedIn(evidence);
+    if (whole && ended && found >= known) {
+      sizes.set(team, found);
+      return evidence;
+    }
+    size = found < known ? known : undefined;
+    if (size === undefined) await sleep(pauseMs);
+  }
+  throw new EvidenceError(
+    "bundle_unreadable",
+    `not all of run \`${run}\` has been signed yet, or its history has not ended`,
+    {
+      hint: "try again in a moment; `countersign doctor` tells whether the servers are well",
+    },
+  );
+}
+
+/** A run is closed in the record moments before its workflow ends in Temporal. */
+function hasEndedIn({ histories }: RunEvidence): boolean {
+  const last = histories.at(-1)?.history as
+    | { readonly events?: readonly { readonly eventType?: string }[] }
+    | undefined;
+  return (
+    last === undefined ||
+    /_(COMPLETED|FAILED|CANCELED|TERMINATED|TIMED_OUT)$/.test(last.events?.at(-1)?.eventType ?? "")
+  );
+}
+
+function sizeOf(note: string | null): number {
+  return note === null ? 0 : parseCheckpoint(parseNote(note).text).size;
+}
+
+async function selectedLog(
+  source: BundleSource,
+  folder: BundleFolder,
+  log: string,
+  runs: readonly Fetched[],
+  options: ExportOptions,
+): Promise<LogSection> {
+  const note = runs[0]?.ledger.checkpoint ?? "";
+  const byIndex = new Map<number, LedgerExcerpt["entries"][number]>();
+  for (const { ledger, context } of runs)
+    for (const entry of [...ledger.entries, ...(ledger.seals ?? []), ...context]) byIndex.set(entry.index, entry);
+  const entries = [...byIndex.values()].toSorted((a, b) => a.index - b.index);
+  const leaves = `logs/${log}/leaves`;
+  await folder.lines(
+    leaves,
+    entries.map(({ leaf }) => leaf),
+  );
+  const proofs = await folder.json(`logs/${log}/proofs.json`, {
+    v: 1,
+    proofs: entries.map(({ index, proof }) => ({ index, path: proof ?? [] })),
+  });
+  return { ...(await headOf(source, folder, log, note, options)), leaves, coverage: "selected", proofs };
+}
+
+/** Undefined for the log of enrolments where there are none. */
+async function wholeLog(
+  source: BundleSource,
+  folder: BundleFolder,
+  log: string,
+  run: Fetched | undefined,
+  options: ExportOptions,
+): Promise<LogSection>;
+async function wholeLog(
+  source: BundleSource,
+  folder: BundleFolder,
+  log: string,
+  run: undefined,
+  options: ExportOptions,
+): Promise<LogSection | undefined>;
+async function wholeLog(
+  source: BundleSource,
+  folder: BundleFolder,
+  log: string,
+  run: Fetched | undefined,
+  options: ExportOptions,
+): Promise<LogSection | undefined> {
+  const note = run?.ledger.checkpoint ?? (await source.checkpoint(log));
+  if (note === undefined) return undefined;
+  const size = sizeOf(note);
+  const leaves = `logs/${log}/leaves`;
+  await folder.lines(
+    leaves,
+    counted(source.entries(log, size), size, (done) => options.onProgress(`log ${log}: ${done} of ${size}`)),
+  );
+  return { ...(await headOf(source, folder, log, note, options)), leaves, coverage: "full" };
+}
+
+async function* counted(
+  lines: AsyncIterable<string>,
+  size: number,
+  tell: (done: number) => void,
+): AsyncGenerator<string> {
+  let done = 0;
+  for await (const line of lines) {
+    yield line;
+    done += 1;
+    if (done % 10_000 === 0 && done < size) tell(done);
+  }
+}
+
+async function headOf(source: BundleSource, folder: BundleFolder, log: string, note: string, options: ExportOptions) {
+  const { origin, size } = parseCheckpoint(parseNote(note).text);
+  const checkpoint = await folder.text(`logs/${log}/checkpoint`, note);
+  const old: LogSection["old"] = [];
+  for (const pinned of options.pinned) {
+    const kept = parseCheckpoint(parseNote(pinned).text);
+    if (kept.origin !== origin || kept.size >= size || old.some((one) => one.size === kept.size)) continue;
+    const path = await source.consistency(log, kept.size, size);
+    old.push({
+      size: kept.size,
+      checkpoint: await folder.text(`logs/${log}/old/${kept.size}.checkpoint`, pinned),
+      consistency: await folder.json(`logs/${log}/old/${kept.size}.consistency.json`, {
+        v: 1,
+        from: kept.size,
+        to: size,
+        path,
+      }),
+    });
+  }
+  return { log, origin, checkpoint, old };
+}
+
+async function writeRun(
+  source: BundleSource,
+  folder: BundleFolder,
+  run: Fetched,
+  options: ExportOptions,
+): Promise<RunSection> {
+  const { id, team, workflowBundle } = run.run;
+  const at = `runs/${id}`;
+  const { v, steps, decisions, approvals, edits = [], resolutions = [] } = run;
+  await folder.json(`releases/${run.run.release}.json`, run.release as unknown as Json);
+  for (const [digest, document] of Object.entries(run.policySets))
+    await folder.json(`policies/${digest}.json`, document);
+  if (run.contents !== undefined) {
+    await folder.json(`payloads/${run.run.input}.json`, run.contents.input as unknown as Json);
+    for (const [digest, value] of Object.entries(run.contents.payloads))
+      await folder.json(`payloads/${digest}.json`, value);
+  }
+  if (options.code && workflowBundle !== null && !folder.has(`code/${workflowBundle}.js`))
+    await folder.text(`code/${workflowBundle}.js`, await source.code(workflowBundle));
+  const histories: RunSection["histories"] = [];
+  for (const [place, { temporalRunId, history }] of run.histories.entries())
+    histories.push({ temporalRunId, file: await folder.json(`${at}/history-${place}.json`, history) });
+  const record = await folder.json(`${at}/record.json`, {
+    v,
+    run: run.run,
+    steps,
+    decisions,
+    approvals,
+    ...(edits.length === 0 ? {} : { edits }),
+    ...(resolutions.length === 0 ? {} : { resolutions }),
+  } as unknown as Json);
+  const statement =
+    run.statement === null
+      ? {}
+      : { statement: await folder.json(`${at}/statement.dsse.json`, run.statement as unknown as Json) };
+  return { run: id, log: team, record, histories, ...statement };
+}

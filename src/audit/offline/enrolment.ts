@@ -1,0 +1,210 @@
+import { parseStatement } from "../../approvals/offline.ts";
+import type { LedgerEntry } from "../../core/ledger-event.ts";
+import type { ApprovalRecord, RunRecord } from "../../core/run-record.ts";
+import type { FindingCode, Findings } from "./findings.ts";
+import type { Leaf } from "./in-toto.ts";
+import type { TrustRoots } from "./trust.ts";
+
+/** How far the clocks of an operator's machines may be apart, in milliseconds. */
+const clockToleranceMs = 5_000;
+
+type Decided = ApprovalRecord["decisions"][number];
+/** A decision, a change of a call, or what somebody said of an interrupted one. */
+type Signed = Pick<Decided, "reviewer" | "keyId" | "publicKey" | "passkey" | "statement">;
+type Enrolled = {
+  readonly principal: string;
+  readonly publicKey: string;
+  readonly addedAt: string;
+  readonly facts: LedgerEntry["facts"];
+  revokedAt?: string;
+};
+
+/** Keys as the log of enrolments has them, in its order. */
+export class Enrolments {
+  readonly #keys = new Map<string, Enrolled>();
+  readonly #whole: boolean;
+
+  /** `whole`: every entry of the log is there, so that no revocation can be left out. */
+  constructor(leaves: readonly Leaf[], whole: boolean) {
+    this.#whole = whole;
+    for (const { entry } of leaves) this.#take(entry);
+  }
+
+  get whole(): boolean {
+    return this.#whole;
+  }
+
+  key(keyId: string): Enrolled | undefined {
+    return this.#keys.get(keyId);
+  }
+
+  #take({ kind, at, facts }: LedgerEntry): void {
+    const keyId = String(facts["keyId"]);
+    const known = this.#keys.get(keyId);
+    if (kind === "approver.key.added" && known === undefined)
+      this.#keys.set(keyId, {
+        principal: String(facts["principal"]),
+        publicKey: String(facts["publicKey"]),
+        addedAt: at,
+        facts,
+      });
+    if (kind === "approver.key.revoked" && known !== undefined) known.revokedAt ??= at;
+  }
+}
+
+/** Kinds of entry that `Enrolments` reads. */
+export function isEnrolment({ kind }: LedgerEntry): boolean {
+  return kind.startsWith("approver.key.");
+}
+
+/**
+ * Whose the keys are that signed a run's approvals, changes of calls and what became of interrupted ones: known to the auditor, enrolled in the log and not revoked when it was decided, in time,
+ * by enough members of each group, and not by who asked. Returns how many signatures were looked at, and whether groups were known.
+ */
+export function checkEnrolment(
+  record: RunRecord,
+  leaves: readonly Leaf[],
+  enrolments: Enrolments | undefined,
+  trust: TrustRoots,
+  findings: Findings,
+): { readonly signatures: number; readonly groupsKnown: boolean } {
+  let groupsKnown = true;
+  let signatures = 0;
+  for (const request of record.approvals) {
+    for (const signed of request.decisions) {
+      signatures += 1;
+      const entry = entryOf(leaves, request, signed);
+      const where = `${record.run.id} step ${request.seq}, ${signed.reviewer}`;
+      const say = (check: "approvals" | "enrolment") => (code: FindingCode, message?: string) =>
+        findings.add(check, code, where, message);
+      if (signed.reviewer === record.run.requestedBy) say("approvals")("self_approval");
+      // That it is there at all is the join's matter.
+      if (entry === undefined) continue;
+      lateness(request, signed, entry, say("approvals"));
+      whose(signed, entry, enrolments, trust, say("enrolment"));
+    }
+    if (!checkGroups(record, request, trust, findings)) groupsKnown = false;
+    checkUse(record, request, leaves, findings);
+  }
+  for (const { signed, seq, entry } of besideDecisions(record, leaves)) {
+    signatures += 1;
+    const where = `${record.run.id} step ${seq}, ${signed.reviewer}`;
+    if (signed.reviewer === record.run.requestedBy) findings.add("approvals", "self_approval", where);
+    if (entry === undefined) continue;
+    whose(signed, entry, enrolments, trust, (code, message) => findings.add("enrolment", code, where, message));
+  }
+  return { signatures, groupsKnown };
+}
+
+/** What people signed beside decisions: changes of calls, and what became of interrupted ones. Each with its entry. */
+function besideDecisions({ edits = [], resolutions = [], approvals }: RunRecord, leaves: readonly Leaf[]) {
+  const entryWith = (kind: string, fact: string, value: unknown): LedgerEntry | undefined =>
+    leaves.find(({ entry }) => entry.kind === kind && entry.facts[fact] === value)?.entry;
+  return [
+    ...edits.map((signed) => ({
+      signed,
+      seq: approvals.find(({ id }) => id === signed.request)?.seq ?? -1,
+      entry: entryWith("approval.edited", "approval", signed.request),
+    })),
+    ...resolutions.map((signed) => ({
+      signed,
+      seq: signed.seq,
+      entry: entryWith("step.reconciled", "seq", signed.seq),
+    })),
+  ];
+}
+
+/** What of a passkey is enrolled with it: the site that it signs for is none of who makes a bundle to say. */
+const passkeyFacts = ["credentialId", "rpId", "origin"] as const;
+
+type Say = (code: FindingCode, message?: string) => void;
+
+function entryOf(leaves: readonly Leaf[], request: ApprovalRecord, signed: Decided): LedgerEntry | undefined {
+  const kind = signed.decision === "approve" ? "approval.approved" : "approval.denied";
+  return leaves.find(
+    ({ entry }) =>
+      entry.kind === kind && entry.facts["approval"] === request.id && entry.facts["reviewer"] === signed.reviewer,
+  )?.entry;
+}
+
+function lateness(request: ApprovalRecord, signed: Decided, { at }: LedgerEntry, say: Say): void {
+  if (at >= request.expiresAt) say("approval_late", `it was decided at ${at}, and expired at ${request.expiresAt}`);
+  const issued = issuedAt(signed);
+  if (issued !== undefined && Date.parse(issued) > Date.parse(at) + clockToleranceMs)
+    say("approval_late", `it was signed at ${issued}, after it was entered at ${at}`);
+}
+
+function issuedAt({ statement }: Decided): string | undefined {
+  try {
+    return parseStatement(statement).issuedAt;
+  } catch {
+    return undefined;
+  }
+}
+
+function whose(
+  signed: Signed,
+  { at }: LedgerEntry,
+  enrolments: Enrolments | undefined,
+  trust: TrustRoots,
+  say: Say,
+): void {
+  const trusted = trust.approver(signed.keyId);
+  if (trusted === undefined) {
+    if (trust.hasApprovers) say("key_untrusted", `key \`${signed.keyId.slice(0, 12)}\` is not in the trust file`);
+    else say("enrolment_unproven", "the trust file names no approvers");
+  } else {
+    if (trusted.principal !== signed.reviewer || trusted.publicKey !== signed.publicKey)
+      say("key_of_another", `the trust file has key \`${signed.keyId.slice(0, 12)}\` as that of ${trusted.principal}`);
+    if (signed.passkey !== undefined && trust.rpIds !== undefined && !trust.rpIds.has(signed.passkey.rpId))
+      say("key_untrusted", `the trust file does not know passkeys of \`${signed.passkey.rpId}\``);
+    if (trusted.from !== undefined && at < trusted.from)
+      say("key_not_yet_enrolled", `it counts from ${trusted.from} on`);
+    if (trusted.until !== undefined && at >= trusted.until) say("key_revoked", `it counts until ${trusted.until}`);
+  }
+  if (enrolments === undefined || !enrolments.whole)
+    return say("enrolment_unproven", "the whole log of enrolments is not in the bundle, or is not trusted");
+  const enrolled = enrolments.key(signed.keyId);
+  if (enrolled === undefined) return say("key_not_enrolled");
+  if (enrolled.principal !== signed.reviewer || enrolled.publicKey !== signed.publicKey)
+    say("key_of_another", `key \`${signed.keyId.slice(0, 12)}\` was enrolled for ${enrolled.principal}`);
+  const { passkey } = signed;
+  if (passkey !== undefined && passkeyFacts.some((name) => enrolled.facts[name] !== passkey[name]))
+    say("key_of_another", "it was enrolled as another passkey, or for another site");
+  if (enrolled.addedAt > at) say("key_not_yet_enrolled", `it was enrolled at ${enrolled.addedAt}, and used at ${at}`);
+  if (enrolled.revokedAt !== undefined && enrolled.revokedAt <= at)
+    say("key_revoked", `it was revoked at ${enrolled.revokedAt}, and used at ${at}`);
+}
+
+/** Whether the groups of all who agreed are known. Where they are, each group has its quorum of different people. */
+function checkGroups(record: RunRecord, request: ApprovalRecord, trust: TrustRoots, findings: Findings): boolean {
+  const agreed = request.decisions.filter(({ decision }) => decision === "approve");
+  const groups = agreed.map(({ keyId }) => trust.approver(keyId)?.groups);
+  if (groups.some((known) => known === undefined)) return false;
+  if (request.state !== "consumed" && request.state !== "approved") return true;
+  const where = `${record.run.id} step ${request.seq}`;
+  for (const { group, quorum } of request.requirements) {
+    const members = new Set(
+      agreed.filter((_, place) => groups[place]?.includes(group) === true).map(({ reviewer }) => reviewer),
+    );
+    if (members.size >= quorum) continue;
+    if (agreed.length >= quorum)
+      findings.add("approvals", "not_in_group", where, `${members.size} of ${group} agreed, ${quorum} had to`);
+    else findings.add("approvals", "quorum_not_met", where, `${members.size} of ${group} agreed, ${quorum} had to`);
+  }
+  return true;
+}
+
+/** A grant that was used, was used in time. */
+function checkUse({ run }: RunRecord, request: ApprovalRecord, leaves: readonly Leaf[], findings: Findings): void {
+  const used = leaves.find(
+    ({ entry }) => entry.kind === "approval.consumed" && entry.facts["approval"] === request.id,
+  )?.entry;
+  if (used !== undefined && used.at >= request.expiresAt)
+    findings.add(
+      "approvals",
+      "approval_late",
+      `${run.id} step ${request.seq}`,
+      `it was used at ${used.at}, and expired at ${request.expiresAt}`,
+    );
+}

@@ -1,0 +1,196 @@
+import type { LedgerEntry } from "../../core/ledger-event.ts";
+import { hexOf, noPrevious } from "../../ledger/proof/index.ts";
+import type { Hash } from "../../ledger/proof/index.ts";
+import type { CheckName, Findings } from "./findings.ts";
+
+/** How far the clocks of an operator's machines may be apart, in milliseconds. */
+const clockToleranceMs = 1_000;
+
+type Run = {
+  seq: number;
+  hash: Hash;
+  closed: boolean;
+  /** Absent once it is closed, so that memory does not grow with what is over. */
+  open: OpenRun | undefined;
+};
+type OpenRun = {
+  readonly decided: Map<number, { outcome: string; action: string }>;
+  readonly begun: Set<number>;
+  readonly ended: Map<number, string>;
+  readonly approvals: Map<string, string>;
+  cost: number;
+};
+type Activation = { readonly index: number; readonly at: string; readonly policySet: string };
+
+/**
+ * What must hold between entries whatever they tell of: the chain of each run, nothing begun that was not allowed, nothing ended that was not
+ * begun, closing counts, policy sets in force. Entries come in the order of their indexes; memory grows with open runs, and by a few
+ * words for each closed one.
+ */
+export class LedgerRules {
+  readonly #findings: Findings;
+  readonly #log: string;
+  readonly #runs = new Map<string, Run>();
+  readonly #activations: Activation[] = [];
+  #closed = 0;
+  #decisions = 0;
+
+  constructor(log: string, findings: Findings) {
+    this.#log = log;
+    this.#findings = findings;
+  }
+
+  get runs(): number {
+    return this.#runs.size;
+  }
+
+  get closed(): number {
+    return this.#closed;
+  }
+
+  get decisions(): number {
+    return this.#decisions;
+  }
+
+  get activations(): number {
+    return this.#activations.length;
+  }
+
+  take(index: number, entry: LedgerEntry, leaf: Hash): void {
+    if (entry.log !== this.#log) this.#say("leaves", "entry_malformed", index, `entry is of log \`${entry.log}\``);
+    if (entry.run === undefined) {
+      if (entry.kind === "policy.activated")
+        this.#activations.push({ index, at: entry.at, policySet: String(entry.facts["policySet"]) });
+      return;
+    }
+    const run = this.#chain(index, entry, entry.run, leaf);
+    if (entry.kind === "step.decided") this.#policyInForce(index, entry);
+    if (run.open === undefined) return;
+    if (entry.kind === "run.closed") {
+      this.#close(index, entry, run.open);
+      run.open = undefined;
+      run.closed = true;
+      this.#closed += 1;
+    } else this.#step(index, entry, run.open);
+  }
+
+  #chain(index: number, { kind }: LedgerEntry, place: NonNullable<LedgerEntry["run"]>, leaf: Hash): Run {
+    const known = this.#runs.get(place.id);
+    const expected = known === undefined ? 0 : known.seq + 1;
+    const previous = known === undefined ? noPrevious : hexOf(known.hash);
+    if (place.seq !== expected)
+      this.#say("runs", "run_gap", index, `run \`${place.id}\` has seq ${place.seq}, expected ${expected}`);
+    else if (place.prev !== previous)
+      this.#say("runs", "run_gap", index, `run \`${place.id}\` seq ${place.seq} does not chain to the entry before it`);
+    if (known?.closed === true && kind !== "step.reconciled")
+      this.#say("runs", "entry_after_close", index, `\`${kind}\` of run \`${place.id}\``);
+    const run = known ?? { seq: 0, hash: leaf, closed: false, open: newRun() };
+    run.seq = place.seq;
+    run.hash = leaf;
+    this.#runs.set(place.id, run);
+    return run;
+  }
+
+  #step(index: number, entry: LedgerEntry, open: OpenRun): void {
+    const seq = Number(entry.facts["seq"]);
+    const kind: string = entry.kind;
+    switch (kind) {
+      case "step.decided":
+        this.#decisions += 1;
+        open.decided.set(seq, { outcome: String(entry.facts["outcome"]), action: String(entry.facts["action"]) });
+        return;
+      case "step.intent": {
+        const decided = open.decided.get(seq);
+        if (decided?.outcome !== "allow" || decided.action !== entry.facts["action"])
+          this.#say("runs", "intent_without_decision", index, `step ${seq}: the decision before it does not allow it`);
+        if (open.begun.has(seq)) this.#say("runs", "intent_without_decision", index, `step ${seq}: begun twice`);
+        open.begun.add(seq);
+        return;
+      }
+      case "step.result":
+      case "step.unknown":
+      case "step.reconciled": {
+        const before = open.ended.get(seq);
+        if (!open.begun.has(seq)) this.#say("runs", "result_without_intent", index, `step ${seq}`);
+        else if (before !== undefined && !(before === "step.unknown" && kind === "step.reconciled"))
+          this.#say("runs", "result_without_intent", index, `step ${seq}: it ended twice`);
+        open.ended.set(seq, kind);
+        open.cost += Number(entry.facts["costMicroUsd"] ?? 0);
+        return;
+      }
+      default:
+        if (kind.startsWith("approval.")) this.#approval(index, entry, open);
+    }
+  }
+
+  #approval(index: number, { kind, facts }: LedgerEntry, { approvals }: OpenRun): void {
+    const id = String(facts["approval"]);
+    const state = approvals.get(id);
+    const fits: Readonly<Record<string, readonly (string | undefined)[]>> = {
+      "approval.requested": [undefined],
+      "approval.approved": ["pending"],
+      "approval.denied": ["pending", "approved"],
+      "approval.consumed": ["approved"],
+      "approval.expired": ["pending", "approved"],
+      "approval.cancelled": ["pending", "approved"],
+    };
+    if (fits[kind] !== undefined && !fits[kind].includes(state))
+      this.#say(
+        "runs",
+        "approval_out_of_order",
+        index,
+        `\`${kind}\` of \`${id}\`, which is ${state ?? "not requested"}`,
+      );
+    if (kind === "approval.requested") approvals.set(id, "pending");
+    else if (kind === "approval.approved" || kind === "approval.denied") approvals.set(id, String(facts["state"]));
+    else if (fits[kind] !== undefined) approvals.set(id, kind.slice("approval.".length));
+  }
+
+  #close(index: number, { facts }: LedgerEntry, open: OpenRun): void {
+    for (const seq of open.begun) {
+      if (!open.ended.has(seq)) this.#say("runs", "intent_without_end", index, `step ${seq}`);
+    }
+    if (facts["steps"] !== open.decided.size)
+      this.#say(
+        "runs",
+        "run_count",
+        index,
+        `closed with ${String(facts["steps"])} steps, ${open.decided.size} were decided on`,
+      );
+    if (facts["spentMicroUsd"] !== open.cost)
+      this.#say(
+        "runs",
+        "run_count",
+        index,
+        `closed with ${String(facts["spentMicroUsd"])} micro-USD, its steps cost ${open.cost}`,
+      );
+  }
+
+  /**
+   * The set is the one put in force last, or an earlier one where each later one came only after the decision was begun: a decision
+   * reads what is in force, and is entered a moment later.
+   */
+  #policyInForce(index: number, { at, facts }: LedgerEntry): void {
+    const policySet = String(facts["policySet"]);
+    const begun = Date.parse(at);
+    for (let place = this.#activations.length - 1; place >= 0; place -= 1) {
+      const activation = this.#activations[place];
+      if (activation?.policySet === policySet) return;
+      if (activation !== undefined && Date.parse(activation.at) < begun - clockToleranceMs) break;
+    }
+    this.#say(
+      "policies",
+      "policy_not_in_force",
+      index,
+      `step ${String(facts["seq"])} was decided under \`${policySet.slice(0, 12)}\`, in force was \`${this.#activations.at(-1)?.policySet.slice(0, 12) ?? "none"}\``,
+    );
+  }
+
+  #say(check: CheckName, code: Parameters<Findings["add"]>[1], index: number, message: string): void {
+    this.#findings.add(check, code, `${this.#log} entry ${index}`, message);
+  }
+}
+
+function newRun(): OpenRun {
+  return { decided: new Map(), begun: new Set(), ended: new Map(), approvals: new Map(), cost: 0 };
+}

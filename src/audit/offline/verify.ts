@@ -1,0 +1,384 @@
+import type { RunRecord } from "../../core/run-record.ts";
+import { checkApprovals } from "../approvals.ts";
+import { checkContents } from "../contents.ts";
+import { checkRunEntries } from "../ledger.ts";
+import { checkDecisions } from "../redecide.ts";
+import type { AuditCheck } from "../report.ts";
+import { checkSeals } from "../seals.ts";
+import { checkEnrolment, Enrolments, isEnrolment } from "./enrolment.ts";
+import { BundleFiles } from "./files.ts";
+import { Findings } from "./findings.ts";
+import type { CheckName, FindingCode, OfflineCheck } from "./findings.ts";
+import { checkHistories } from "./histories.ts";
+import { statementFault } from "./in-toto.ts";
+import type { Leaf } from "./in-toto.ts";
+import { verifyLogSection } from "./logs.ts";
+import type { LogFound } from "./logs.ts";
+import { envelopeSchema } from "./manifest.schema.ts";
+import type { Manifest, RunSection } from "./manifest.schema.ts";
+import { reportPage, reportVersion } from "./report-page.ts";
+import type { ReportedRun } from "./report-page.ts";
+import { readRun } from "./run-files.ts";
+import type { TrustRoots } from "./trust.ts";
+
+export type VerifyOptions = {
+  /** The bundle's folder. */
+  readonly directory: string;
+  readonly trust: TrustRoots;
+  /** Signed checkpoints that the auditor kept: the bundle's logs have to have grown out of them. */
+  readonly pinned?: readonly string[];
+  readonly onProgress?: (line: string) => void;
+};
+
+export type OfflineReport = {
+  readonly format: "countersign/verification/v1";
+  /** `refuted`: something is not so. `incomplete`: nothing is refuted, and something that has to be proved is not. */
+  readonly verdict: "verified" | "refuted" | "incomplete";
+  readonly checks: readonly OfflineCheck[];
+  /** What is shown if the verdict is `verified`, and what is not shown in any case: for people. */
+  readonly proven: readonly string[];
+  readonly notProven: readonly string[];
+  readonly runs: readonly string[];
+  readonly logs: readonly { readonly log: string; readonly size: number; readonly entries: number }[];
+};
+
+/** The log in which reviewers' keys are enrolled. */
+export const enrolmentLog = "people";
+/** Additions to the format that this verifier knows. */
+const knownNeeds: ReadonlySet<string> = new Set<string>();
+
+/** Tallies for what is told to people. */
+type Tally = {
+  histories: number;
+  sealed: number;
+  events: number;
+  signatures: number;
+  groupsKnown: boolean;
+  decisions: number;
+  statements: number;
+};
+
+/**
+ * Verifies an evidence bundle with nothing but what the auditor trusts: no server, no database, no Temporal, no network. What is wrong is in
+ * the report. Throws `bundle_unreadable` where there is no bundle.
+ */
+export function verifyEvidence(options: VerifyOptions): OfflineReport {
+  const findings = new Findings();
+  const files = BundleFiles.open(options.directory, findings);
+  if (files === undefined) return unreadable(findings);
+  const { manifest } = files;
+  for (const need of manifest.needs) {
+    if (!knownNeeds.has(need))
+      findings.add("files", "unknown_need", "manifest.json", `it needs \`${need.slice(0, 100)}\``);
+  }
+  const logs = readLogs(files, options, findings);
+  const enrolled = logs.find(({ section }) => section.log === enrolmentLog);
+  const enrolments =
+    enrolled?.checkpoint === undefined
+      ? undefined
+      : new Enrolments(enrolled.kept, enrolled.section.coverage === "full");
+  const tally: Tally = {
+    sealed: 0,
+    histories: 0,
+    events: 0,
+    signatures: 0,
+    groupsKnown: true,
+    decisions: 0,
+    statements: 0,
+  };
+  const runs = readRuns(files, logs, findings, options.onProgress);
+  for (const run of runs) checkRun(files, run, enrolments, options.trust, findings, tally);
+  checkCode(files, findings);
+  const reported = checkReport(files, logs, runs, findings);
+  files.checkRest();
+  requireAll(options, manifest, logs, tally, findings);
+  return conclude(manifest, logs, runs, options, findings, { ...tally, reported });
+}
+
+/** Logs and runs as a bundle has them, for whoever renders it. */
+export function readBundle(files: BundleFiles, trust: TrustRoots, findings: Findings): string {
+  const logs = readLogs(files, { trust }, findings);
+  return reportPage(files.manifest, logs, readRuns(files, logs, findings));
+}
+
+function readLogs(
+  files: BundleFiles,
+  { trust, pinned = [], onProgress }: Pick<VerifyOptions, "trust" | "pinned" | "onProgress">,
+  findings: Findings,
+): readonly LogFound[] {
+  const { manifest } = files;
+  const runs = new Set(manifest.runs.map(({ run }) => run));
+  const names = manifest.logs.map(({ log }) => log);
+  if (new Set(names).size !== names.length || runs.size !== manifest.runs.length)
+    findings.add("files", "malformed", "manifest.json", "a log or a run stands in it twice");
+  return manifest.logs.map((section) =>
+    verifyLogSection(files, section, {
+      trust,
+      findings,
+      pinned,
+      runs,
+      keep: section.log === enrolmentLog ? isEnrolment : ({ kind }) => kind === "history.sealed",
+      onProgress: onProgress && ((log, entries) => onProgress(`${log}: ${entries} entries`)),
+    }),
+  );
+}
+
+type LoadedRun = ReportedRun & { readonly section: RunSection; readonly log: LogFound };
+
+function readRuns(
+  files: BundleFiles,
+  logs: readonly LogFound[],
+  findings: Findings,
+  onProgress?: (line: string) => void,
+): readonly LoadedRun[] {
+  const { runs } = files.manifest;
+  return runs.flatMap((section, place) => {
+    if (place > 0 && place % 100 === 0) onProgress?.(`${place} of ${runs.length} runs`);
+    const log = logs.find((one) => one.section.log === section.log);
+    const leaves = log?.leavesOf.get(section.run) ?? [];
+    if (log === undefined || leaves.length === 0) {
+      findings.add("runs", "run_missing", section.run, "the bundle has no ledger entry of it");
+      return [];
+    }
+    const seals = log.kept.filter(({ entry }) => entry.kind === "history.sealed" && entry.facts["run"] === section.run);
+    const record = readRun(files, section, { leaves, seals, note: log.note }, findings);
+    return record === undefined ? [] : [{ section, log, record, leaves }];
+  });
+}
+
+const codeOfCheck: Readonly<Record<string, readonly [CheckName, FindingCode]>> = {
+  chain: ["runs", "run_gap"],
+  join: ["records", "record_differs"],
+  contents: ["contents", "content_mismatch"],
+  approvals: ["approvals", "approval_invalid"],
+  decisions: ["decisions", "decision_differs"],
+};
+
+function checkRun(
+  files: BundleFiles,
+  { section, log, record, leaves }: LoadedRun,
+  enrolments: Enrolments | undefined,
+  trust: TrustRoots,
+  findings: Findings,
+  tally: Tally,
+): void {
+  const contents = files.manifest.contents === "included";
+  const take = ({ name, status, problems, detail }: AuditCheck): void => {
+    const [check, code] = codeOfCheck[name] ?? ["records", "record_differs"];
+    for (const problem of problems) findings.add(check, code, section.run, problem);
+    if (status === "incomplete") findings.add(check, "not_covered", section.run, detail);
+  };
+  guarded(section, findings, () => {
+    for (const one of checkRunEntries(record, contents)) take(one);
+    closing(record, leaves, findings);
+    take(checkApprovals(record, contents));
+    const { signatures, groupsKnown } = checkEnrolment(record, leaves, enrolments, trust, findings);
+    tally.signatures += signatures;
+    if (!groupsKnown) tally.groupsKnown = false;
+    if (section.histories.length > 0) {
+      tally.histories += 1;
+      tally.events += checkHistories(record, findings);
+      checkSealed(section, record, findings, tally);
+    }
+    if (contents) {
+      take(checkContents(record));
+      take(checkDecisions(record));
+      tally.decisions += record.decisions.length;
+    }
+    // Without a key that is trusted, nobody can say who signed it; the log's own check says so.
+    if (section.statement !== undefined && trust.keysOf(section.log).length > 0) {
+      const envelope = files.parsed(section.statement, envelopeSchema);
+      if (envelope === undefined) return;
+      tally.statements += 1;
+      const fault = statementFault(envelope, log.section.origin, leaves, trust.keysOf(section.log));
+      if (fault !== undefined) findings.add("statements", fault.code, section.run, fault.message);
+    }
+  });
+}
+
+/** Histories from before there were seals have none: that is told, and held against nobody. */
+function checkSealed(section: RunSection, record: RunRecord, findings: Findings, tally: Tally): void {
+  const { status, problems } = checkSeals(record, undefined);
+  for (const problem of problems) findings.add("histories", "seal_differs", section.run, problem);
+  if (status === "passed") tally.sealed += 1;
+}
+
+/** A record is made by who may be an attacker: what it makes a check stumble over is wrong with the record. */
+function guarded({ run }: RunSection, findings: Findings, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    findings.add(
+      "records",
+      "malformed",
+      run,
+      error instanceof Error ? (error.message.split("\n")[0] ?? "") : "unreadable",
+    );
+  }
+}
+
+function closing({ run }: RunRecord, leaves: readonly Leaf[], findings: Findings): void {
+  if (run.closedAt !== null && leaves.every(({ entry }) => entry.kind !== "run.closed"))
+    findings.add("runs", "run_not_closed", run.id);
+}
+
+/** Workflow code is named by its digest, which `run.started` has. */
+function checkCode(files: BundleFiles, findings: Findings): void {
+  for (const path of files.paths("code")) {
+    if (files.manifest.files[path]?.sha256 !== path.slice("code/".length, -".js".length))
+      findings.add("contents", "content_mismatch", path);
+  }
+}
+
+/** The page that people read shows what the bundle holds: it is made again. False where it was not: another version made it. */
+function checkReport(
+  files: BundleFiles,
+  logs: readonly LogFound[],
+  runs: readonly LoadedRun[],
+  findings: Findings,
+): boolean {
+  const { manifest } = files;
+  if (manifest.report === undefined) return false;
+  const page = files.text(manifest.report);
+  if (page === undefined || !isOfThisVersion(page)) return false;
+  let again: string | undefined;
+  try {
+    again = reportPage(manifest, logs, runs);
+  } catch {
+    // A page of what cannot be shown is not what the bundle holds either.
+  }
+  if (again !== page) findings.add("report", "report_differs", manifest.report);
+  return true;
+}
+
+function isOfThisVersion(page: string): boolean {
+  const generator = /<meta name="generator" content="countersign report ([^"]*)"/.exec(page)?.[1];
+  // A page that says nothing of its version is none of ours.
+  return generator === undefined || generator === reportVersion;
+}
+
+/** What the trust file asks for beyond what is always checked. */
+function requireAll(
+  { trust, pinned = [] }: VerifyOptions,
+  manifest: Manifest,
+  logs: readonly LogFound[],
+  tally: Tally,
+  findings: Findings,
+): void {
+  const need = (name: string, check: CheckName, made: boolean, message: string): void => {
+    if (trust.required.has(name) && !made) findings.add(check, "required", "trust file", message);
+  };
+  const contents = manifest.contents === "included";
+  const ofRuns = new Set(manifest.runs.map(({ log }) => log));
+  const pins = logs.filter(({ section }) => ofRuns.has(section.log)).every((log) => log.pinned === "matched");
+  need("contents", "contents", contents, "contents are required, and are withheld");
+  need("decisions", "decisions", contents, "decisions are to be made again, which takes the contents");
+  need("histories", "histories", tally.histories === manifest.runs.length, "not every run has its histories");
+  need("statements", "statements", tally.statements === manifest.runs.length, "not every run has a signed statement");
+  need("pinned", "pinned", pins && pinned.length > 0, "a pinned checkpoint of each log is required: --pinned FILE");
+  need("witnesses", "witnesses", trust.quorum > 0, "witnesses are required, and the trust file asks for none");
+}
+
+function conclude(
+  manifest: Manifest,
+  logs: readonly LogFound[],
+  runs: readonly LoadedRun[],
+  { trust, pinned = [] }: VerifyOptions,
+  findings: Findings,
+  tally: Tally & { readonly reported: boolean },
+): OfflineReport {
+  const contents = manifest.contents === "included";
+  const entries = logs.reduce((sum, log) => sum + log.entries, 0);
+  const decided = logs.reduce((sum, { rules }) => sum + rules.decisions, 0);
+  const approvals = runs.reduce((sum, { record }) => sum + record.approvals.length, 0);
+  const sizes = logs.map(({ section, checkpoint }) => `${section.log} ${checkpoint?.size ?? "?"}`).join(", ");
+  const matched = logs.filter((log) => log.pinned === "matched").map(({ section }) => section.log);
+  const checks = [
+    findings.check("files", `${Object.keys(manifest.files).length} as the manifest names them`),
+    findings.check("checkpoints", `signed by trusted keys: ${sizes}`, logs.length > 0),
+    findings.check("witnesses", `${trust.quorum} of ${trust.witnesses.length} asked for`, trust.quorum > 0),
+    findings.check(
+      "pinned",
+      matched.length > 0 ? `grown out of what was pinned: ${matched.join(", ")}` : "nothing was pinned",
+      matched.length > 0,
+    ),
+    findings.check("leaves", `${entries} canonical and in the signed trees`, logs.length > 0),
+    findings.check(
+      "runs",
+      `${logs.reduce((sum, { rules }) => sum + rules.runs, 0)} dense and chained, begun as decided, ended as begun`,
+    ),
+    findings.check("policies", `${decided} decisions under the set in force`, decided > 0),
+    findings.check("records", `${runs.length} agree with the ledger, both ways`, runs.length > 0),
+    findings.check("approvals", `${tally.signatures} signatures on ${approvals} requests`, approvals > 0),
+    findings.check("enrolment", "each key enrolled, and not revoked, when it signed", tally.signatures > 0),
+    findings.check("contents", contents ? "rehashed" : "withheld", contents),
+    findings.check("decisions", contents ? `${tally.decisions} decided again` : "contents are withheld", contents),
+    findings.check("histories", `${tally.events} events of ${tally.histories} runs joined`, tally.histories > 0),
+    findings.check("statements", `${tally.statements} signed, and as the entries say`, tally.statements > 0),
+    findings.check(
+      "report",
+      tally.reported ? "shows what the bundle holds" : "none, or made by another version",
+      tally.reported,
+    ),
+  ];
+  return {
+    format: "countersign/verification/v1",
+    verdict: verdictOf(checks),
+    checks,
+    proven: checks.filter(({ status }) => status === "passed").map(({ name, detail }) => `${name}: ${detail}`),
+    notProven: [
+      ...(contents || decided === 0
+        ? []
+        : ["that decisions come out the same when they are made again: contents are withheld"]),
+      ...(pinned.length > 0 ? [] : ["that the log was not rewritten before this export: no checkpoint was pinned"]),
+      ...(trust.quorum > 0 ? [] : ["that others were shown the same log: no witnesses are asked for"]),
+      ...(logs.every(({ section }) => section.coverage === "full" || section.log === enrolmentLog)
+        ? []
+        : [
+            "that no other policy set was put in force in between, and what else the log holds: only a selection is here",
+          ]),
+      ...(tally.histories === runs.length ? [] : ["that workflow histories agree: not every run has one here"]),
+      ...(tally.sealed === tally.histories
+        ? []
+        : ["that every history is the one of then: not each is sealed in the ledger here"]),
+      ...(tally.histories === 0
+        ? []
+        : ["that the recorded code leads to these histories: `countersign audit replay` executes it"]),
+      ...(tally.groupsKnown
+        ? []
+        : ["that reviewers were members of the groups that had to agree: the trust file does not say"]),
+      ...(tally.signatures === 0 ? [] : ["what reviewers' screens showed"]),
+      ...(tally.reported || manifest.report === undefined
+        ? []
+        : ["that the page shows what the bundle holds: another version made it"]),
+      "calls that went around both Temporal and the ledger",
+      ...(Object.keys(manifest.extra).length === 0
+        ? []
+        : [`additions that this verifier does not know: ${Object.keys(manifest.extra).join(", ")}`]),
+    ],
+    runs: runs.map(({ section }) => section.run),
+    logs: logs.map(({ section, checkpoint, entries: count }) => ({
+      log: section.log,
+      size: checkpoint?.size ?? 0,
+      entries: count,
+    })),
+  };
+}
+
+function unreadable(findings: Findings): OfflineReport {
+  const checks = [findings.check("files", "")];
+  return {
+    format: "countersign/verification/v1",
+    verdict: verdictOf(checks),
+    checks,
+    proven: [],
+    notProven: ["anything: the manifest cannot be read"],
+    runs: [],
+    logs: [],
+  };
+}
+
+function verdictOf(checks: readonly OfflineCheck[]): OfflineReport["verdict"] {
+  if (checks.some(({ status }) => status === "failed")) return "refuted";
+  return checks.some(({ status }) => status === "incomplete") ? "incomplete" : "verified";
+}

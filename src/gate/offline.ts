@@ -1,0 +1,12 @@
+/** The gate's pure part: what is worked out again from a record, without a database or Temporal. */
+export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./asked.ts";
+export { withEdit } from "./edit.ts";
+export type { EditedStep } from "./edit.ts";
+export { extendFlow, startFlow } from "./flow.ts";
+export type { Flow } from "./flow.ts";
+export type { RunContext } from "./governed-call.ts";
+export { emptyHead, extendHead } from "./head.ts";
+export { renderCall } from "./rendered.ts";
+export { answerFacts } from "./response-facts.ts";
+export { resolveModelStep, resolveToolStep } from "./resolve.ts";
+export type { ResolvedStep } from "./resolve.ts";

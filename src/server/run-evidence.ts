@@ -1,0 +1,42 @@
+import { ApiError } from "../api/index.ts";
+import { signRunStatement } from "../audit/offline/index.ts";
+import type { RunEvidence } from "../core/run-record.ts";
+import { checkpointOfSize, readContextEntries } from "../ledger/index.ts";
+import { parseEntry, parseNote, parseCheckpoint } from "../ledger/proof/index.ts";
+import type { RunRow } from "../store/index.ts";
+import type { Services } from "./dependencies.ts";
+import { withProofs } from "./ledger-excerpt.ts";
+import { inOneMoment, readFacts } from "./run-record.ts";
+
+/**
+ * What is recorded of a run, without contents, with proofs to the checkpoint of `size` or the latest one. Throws `entry_not_found` where
+ * nothing was signed at that size, and `temporal_unavailable`.
+ */
+export async function buildRunEvidence(
+  services: Services,
+  run: RunRow,
+  size: number | undefined,
+): Promise<RunEvidence> {
+  if (size !== undefined && (await checkpointOfSize(services.pool, run.team, size)) === undefined) {
+    throw new ApiError("entry_not_found", `log \`${run.team}\` has no checkpoint of size ${size}`, {
+      hint: "ask for the latest checkpoint first: GET /v1/ledger/LOG/checkpoint",
+    });
+  }
+  return inOneMoment(services, run, async (tx) => {
+    const { row, stored } = await readFacts(services, tx, run.id, size);
+    const { checkpoint, entries } = stored.ledger;
+    const covered = checkpoint === null ? 0 : parseCheckpoint(parseNote(checkpoint).text).size;
+    const context = await readContextEntries(tx, run.team, run.release, covered);
+    const leaves = entries.map(({ index, leaf }) => ({ index, leaf, entry: parseEntry(Buffer.from(leaf, "utf8")) }));
+    const whole = entries.every(({ index }) => index < covered);
+    const origin = services.ledger.originOf(run.team);
+    return {
+      row,
+      stored: {
+        ...stored,
+        context: await withProofs(tx, run.team, context, covered),
+        statement: whole ? signRunStatement(origin, leaves, services.ledger.signerOf(run.team)) : null,
+      },
+    };
+  });
+}

@@ -1,0 +1,17 @@
+import { approvalAttacks } from "./approvals.ts";
+import { fileAttacks } from "./files.ts";
+import { insiderAttacks } from "./insider.ts";
+import { logAttacks } from "./log.ts";
+import { otherAttacks } from "./other.ts";
+import { recordAttacks } from "./record.ts";
+import type { Attack } from "./attack.ts";
+export type { Attack } from "./attack.ts";
+
+export const attacks: readonly (readonly [string, readonly Attack[]])[] = [
+  ["Files and their form", fileAttacks],
+  ["The log: leaves, proofs, checkpoints, forks", logAttacks],
+  ["By who holds the log's key: everything is hashed and signed again", insiderAttacks],
+  ["The record", recordAttacks],
+  ["Approvals", approvalAttacks],
+  ["Histories, statements, the page, and what is required", otherAttacks],
+];

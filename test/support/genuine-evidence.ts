@@ -1,0 +1,144 @@
+import { createPrivateKey } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { exportBundle } from "../../src/audit/index.ts";
+import type { ExportOptions } from "../../src/audit/index.ts";
+import { trustFormat } from "../../src/audit/offline/index.ts";
+import type { Trust } from "../../src/audit/offline/index.ts";
+import { evidenceSource } from "../../src/cli/evidence-source.ts";
+import { registerExample, startExampleRun } from "../../src/cli/example.ts";
+import { signDecision } from "../../src/cli/sign-decision.ts";
+import type { RunId } from "../../src/core/ids.ts";
+import { loadPolicyDirectory } from "../../src/policy/index.ts";
+import type { RunningStack } from "../e2e/running-stack.ts";
+
+export const runNames = ["approved", "twin", "declined", "denied", "asked", "cancelled", "later"] as const;
+export type RunName = (typeof runNames)[number];
+
+/** `withheld` and `pinned` are without contents; `everything` has all runs, `nothing` none, the others one to three. */
+export const bundleNames = ["selected", "whole", "withheld", "pinned", "everything", "nothing"] as const;
+export type BundleName = (typeof bundleNames)[number];
+
+/** Real runs of a real stack, exported in several ways, with all the keys that an insider has. */
+export type GenuineEvidence = {
+  readonly folder: string;
+  readonly runs: Readonly<Record<RunName, RunId>>;
+  readonly bundles: Readonly<Record<BundleName, string>>;
+  readonly trust: Trust;
+  /** Of the log, when the first runs were done. */
+  readonly pinned: string;
+  /** The Ed25519 seed that all logs are signed with. */
+  readonly operatorSeed: Uint8Array;
+  readonly reviewer: { readonly principal: string; readonly privateKey: string; readonly keyId: string };
+  remove(): void;
+};
+
+/** Reasons and questions are in many scripts: bytes, not characters, are what is signed. */
+export const reason = "ja ✓ 承認 — \u{1F44D}\u202Eevil";
+
+export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvidence> {
+  await registerExample(stack.operator);
+  const refund = (order: string) =>
+    `Please refund $60.00 for order ${order}, the grinder is faulty. Größe 猫 \u{1F63A}`;
+  const approved = await decided(stack, refund("A-1002"), "approve");
+  const pinned = (await stack.operator.checkpoint({ params: { log: "shop" } })).checkpoint;
+  const [twin, declined, denied, asked, cancelled] = await Promise.all([
+    decided(stack, refund("A-1002"), "approve"),
+    decided(stack, refund("A-1002"), "deny"),
+    decided(stack, "Please refund $600.00 for order A-1002, all of it.", "deny"),
+    decided(stack, "Where is my order A-1001?", "deny"),
+    cancel(stack, refund("A-1002")),
+  ]);
+  // A second set in force: the first one, with a remark.
+  const { document } = await loadPolicyDirectory("policies/support");
+  const [first, ...others] = document.policies;
+  const policies = [{ ...first!, text: `// from here on\n${first!.text}` }, ...others];
+  await stack.operator.activatePolicies({ params: { team: "shop" }, body: { document: { v: 1, policies } } });
+  const later = await decided(stack, refund("A-1002"), "approve");
+  const runs = { approved, twin, declined, denied, asked, cancelled, later };
+  const folder = mkdtempSync(join(tmpdir(), "countersign-evidence-"));
+  const source = evidenceSource(stack.operator);
+  const write = async (name: string, options: Partial<ExportOptions> = {}): Promise<string> => {
+    const { directory } = await exportBundle(source, {
+      runs: Object.values(runs),
+      directory: join(folder, name),
+      force: false,
+      contents: true,
+      wholeLogs: false,
+      code: false,
+      about: undefined,
+      pinned: [],
+      generator: { name: "countersign", version: "test" },
+      now: new Date(),
+      onProgress: () => undefined,
+      ...options,
+    });
+    return directory;
+  };
+  const bundles = {
+    selected: await write("selected", {
+      runs: [approved, twin],
+      code: true,
+      about: { id: "C-1", title: "Fälle <b>&", note: "a\nb" },
+    }),
+    whole: await write("whole", { runs: [approved, denied, later], wholeLogs: true }),
+    withheld: await write("withheld", { runs: [approved, twin, declined], contents: false }),
+    pinned: await write("pinned", { runs: [approved], contents: false, pinned: [pinned] }),
+    everything: await write("everything"),
+    nothing: await write("nothing", { runs: [] }),
+  };
+  return {
+    folder,
+    runs,
+    bundles,
+    pinned,
+    ...(await keysOf(stack)),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+async function keysOf(stack: RunningStack): Promise<Pick<GenuineEvidence, "trust" | "operatorSeed" | "reviewer">> {
+  const keyOf = async (log: string) => (await stack.operator.verifierKey({ params: { log } })).verifierKey;
+  const { entries } = await stack.operator.entries({ params: { log: "people" } });
+  const { facts } = JSON.parse(entries[0]?.leaf ?? "") as {
+    facts: { principal: string; keyId: string; publicKey: string };
+  };
+  const { principal, keyId, publicKey } = facts;
+  const seed = createPrivateKey(readFileSync(join(stack.home, "secrets/ledger.pem"), "utf8"));
+  return {
+    trust: {
+      format: trustFormat,
+      logs: { shop: { verifierKeys: [await keyOf("shop")] }, people: { verifierKeys: [await keyOf("people")] } },
+      approvers: [{ principal, keyId, publicKey, groups: ["treasury", "budget", "reviewers"] }],
+    },
+    operatorSeed: seed.export({ format: "der", type: "pkcs8" }).subarray(-32),
+    reviewer: { principal, keyId, privateKey: readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8") },
+  };
+}
+
+async function decided(stack: RunningStack, prompt: string, decision: "approve" | "deny"): Promise<RunId> {
+  const run = await startExampleRun(stack.operator, prompt);
+  const key = readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8");
+  for (;;) {
+    const { run: view, approvals } = await stack.operator.showRun({ params: { run } });
+    if (view.closedAt !== null) return run;
+    for (const { id, state } of approvals) {
+      if (state !== "pending") continue;
+      const detail = await stack.reviewer.showApproval({ params: { approval: id } });
+      await signDecision(stack.reviewer, detail, decision, reason, key);
+    }
+    await sleep(100);
+  }
+}
+
+async function cancel(stack: RunningStack, prompt: string): Promise<RunId> {
+  const run = await startExampleRun(stack.operator, prompt);
+  await stack.operator.cancelRun({ params: { run } });
+  for (;;) {
+    if ((await stack.operator.showRun({ params: { run } })).run.closedAt !== null) return run;
+    await sleep(100);
+  }
+}
