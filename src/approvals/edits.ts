@@ -164,6 +164,11 @@ export async function heldEdit(
   const { reviewer, at } = edit;
   if (request.state !== "cancelled" || at < request.openedAt || at >= request.expiresAt) return undefined;
   if (request.requirements.some(({ signed }) => signed !== undefined)) return undefined;
+  // Whose change is in the call must be said whole: those named count for nothing as approvers.
+  const before = await editBehind(tx, edit.request);
+  if (![...(before?.editors ?? []), reviewer].every((name) => edit.editors.includes(name))) return undefined;
+  if (edit.persons.length === 0 || before?.persons.every((name) => edit.persons.includes(name)) === false)
+    return undefined;
   if (!(await isSignedBy(tx, editKind.type, edit, reviewer))) return undefined;
   const { rows } = await tx.query<{ person: string }>(
     "select coalesce(person, id) as person from principal where id = $1",

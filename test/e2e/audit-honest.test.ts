@@ -30,7 +30,8 @@ async function decideInLedger(
 ) {
   const decided = await reviewer.decide(request, "approve");
   const [signed] = await approvalDecisionsOf(world.pool, request.id);
-  const event = approvalDecided(decided, signed as StoredDecision, reviewer.id, new Date());
+  const stored = signed as StoredDecision;
+  const event = approvalDecided(decided, stored, reviewer.id, stored.at);
   await appendToOutbox(world.pool, [event]);
 }
 

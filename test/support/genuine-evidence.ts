@@ -10,12 +10,14 @@ import { trustFormat } from "../../src/audit/offline/index.ts";
 import type { Trust } from "../../src/audit/offline/index.ts";
 import { evidenceSource } from "../../src/cli/evidence-source.ts";
 import { registerExample, startExampleRun } from "../../src/cli/example.ts";
-import { signDecision } from "../../src/cli/sign-decision.ts";
+import { signDecision, signStatementOf } from "../../src/cli/sign-decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
+import type { JsonObject } from "../../src/core/json.ts";
 import { loadPolicyDirectory } from "../../src/policy/index.ts";
+import { digestOf } from "../../src/store/canonical.ts";
 import type { RunningStack } from "../e2e/running-stack.ts";
 
-export const runNames = ["approved", "twin", "declined", "denied", "asked", "cancelled", "later"] as const;
+export const runNames = ["approved", "twin", "declined", "denied", "asked", "cancelled", "later", "edited"] as const;
 export type RunName = (typeof runNames)[number];
 
 /** `withheld` and `pinned` are without contents; `everything` has all runs, `nothing` none, the others one to three. */
@@ -58,7 +60,8 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
   const policies = [{ ...first!, text: `// from here on\n${first!.text}` }, ...others];
   await stack.operator.activatePolicies({ params: { team: "shop" }, body: { document: { v: 1, policies } } });
   const later = await decided(stack, refund("A-1002"), "approve");
-  const runs = { approved, twin, declined, denied, asked, cancelled, later };
+  const edited = await changed(stack, refund("A-1002"));
+  const runs = { approved, twin, declined, denied, asked, cancelled, later, edited };
   const folder = mkdtempSync(join(tmpdir(), "countersign-evidence-"));
   const source = evidenceSource(stack.operator);
   const write = async (name: string, options: Partial<ExportOptions> = {}): Promise<string> => {
@@ -129,6 +132,33 @@ async function decided(stack: RunningStack, prompt: string, decision: "approve" 
       if (state !== "pending") continue;
       const detail = await stack.reviewer.showApproval({ params: { approval: id } });
       await signDecision(stack.reviewer, detail, decision, reason, key);
+    }
+    await sleep(100);
+  }
+}
+
+/** Asked about, and changed to what needs nobody. */
+async function changed(stack: RunningStack, prompt: string): Promise<RunId> {
+  const run = await startExampleRun(stack.operator, prompt);
+  const key = readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8");
+  for (;;) {
+    const { run: view, approvals } = await stack.operator.showRun({ params: { run } });
+    if (view.closedAt !== null) return run;
+    for (const { id, state } of approvals) {
+      if (state !== "pending") continue;
+      await stack.reviewer.askApproval({ params: { approval: id }, body: { text: reason } });
+      const { call, rendered, statement } = await stack.reviewer.showApproval({ params: { approval: id } });
+      const action = call as { readonly arguments: JsonObject };
+      const args = { ...action.arguments, amount_cents: 1_000 };
+      const template = {
+        ...statement,
+        type: "countersign/edit/v1",
+        rendered: digestOf(rendered),
+        edited: digestOf({ ...action, arguments: args }),
+        arguments: digestOf(args),
+      };
+      const { body } = await signStatementOf(stack.reviewer, template, { reason }, key);
+      await stack.reviewer.editApproval({ params: { approval: id }, body: { ...body, arguments: args } });
     }
     await sleep(100);
   }

@@ -133,6 +133,7 @@ export class LedgerRules {
       "approval.consumed": ["approved"],
       "approval.expired": ["pending", "approved"],
       "approval.cancelled": ["pending", "approved"],
+      "approval.edited": ["pending"],
     };
     if (fits[kind] !== undefined && !fits[kind].includes(state))
       this.#say(
