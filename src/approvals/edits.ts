@@ -119,7 +119,8 @@ export async function editRequest(
       now,
     ],
   );
-  await tx.query("update approval_request set state = 'cancelled', decided_at = $2 where id = $1", [request.id, now]);
+  // Without `decided_at`: nobody has approved what was asked, and nothing may read it so.
+  await tx.query("update approval_request set state = 'cancelled' where id = $1", [request.id]);
   return { request: { ...request, state: "cancelled" }, statement, persons };
 }
 

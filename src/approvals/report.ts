@@ -87,7 +87,7 @@ export async function reviewerLoads(
   return rows;
 }
 
-/** A policy and a tool whose requests were approved every time: at least so often, none denied, none left to expire. */
+/** A policy and a tool whose requests were approved every time, as they were asked: at least so often, none denied, changed or left to expire. */
 export type AlwaysApproved = { readonly policy: string; readonly tool: string; readonly approved: number };
 
 export async function alwaysApproved(
@@ -102,6 +102,7 @@ export async function alwaysApproved(
      from asked join step on step.run = asked.run and step.seq = asked.seq and step.kind = 'tool'
      group by policy, asked.name
      having count(*) filter (where came_to = 'approved') >= $4 and count(*) filter (where came_to in ('denied', 'expired')) = 0
+       and not bool_or(exists (select from approval_edit edit where asked.id in (edit.request, edit.successor)))
      order by count(*) desc, policy, asked.name limit $5`,
     [team, since, now, samples, limit],
   );
@@ -119,7 +120,7 @@ export type CallRecord = {
   readonly callIndex: number | null;
 };
 
-/** The newest approved calls of a tool that a policy asked about. */
+/** The newest approved calls of a tool that a policy asked about, without those that a reviewer changed: their arguments are not the step's. */
 export async function approvedCalls(
   tx: Tx,
   { team, since, now }: ReportScope,
@@ -134,6 +135,7 @@ export async function approvedCalls(
      join run on run.id = asked.run
      left join step asking on asking.run = step.run and asking.seq = step.asked_by
      where asked.came_to = 'approved' and asked.policy = $4 and asked.name = $5
+       and not exists (select from approval_edit edit where edit.successor = asked.id)
      order by asked.id desc limit $6`,
     [team, since, now, of.policy, of.tool, limit],
   );

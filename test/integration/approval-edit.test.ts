@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { delegate, requestById, revokeReviewerKey } from "../../src/approvals/index.ts";
+import { alwaysApproved, approvedCalls, delegate, requestById, revokeReviewerKey } from "../../src/approvals/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
@@ -93,6 +93,15 @@ test("who changed a call approves it by no way, through others' edits too; other
   expect(await world.closed(again.run)).toMatchObject({ status: "completed" });
   expect(await paid(world)).toEqual([`pay bob 5500 ${again.run}.1`]);
   expect(await requestById(world.pool, next.id)).toMatchObject({ state: "consumed" });
+  // What was changed was never approved as it was asked: nobody is told so, and no policy is narrowed by it.
+  expect(await requestById(world.pool, again.request.id)).toMatchObject({ state: "cancelled", decidedAt: null });
+  const scope = { team: "testers", since: new Date(0), now: new Date() };
+  expect(await alwaysApproved(world.pool, scope, 1, 10)).toEqual([]);
+  const of = { policy: "pay-needs-a-person", tool: "pay" };
+  expect(await approvedCalls(world.pool, scope, of, 10)).toEqual([]);
+  const plain = await asked(world);
+  await rosa.decide(plain.request, "approve");
+  expect(await approvedCalls(world.pool, scope, of, 10)).toMatchObject([{ run: plain.run }]);
 }, 60_000);
 
 /** As somebody with the database would. */
