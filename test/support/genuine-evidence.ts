@@ -88,7 +88,7 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
       about: { id: "C-1", title: "Fälle <b>&", note: "a\nb" },
     }),
     whole: await write("whole", { runs: [approved, denied, later], wholeLogs: true }),
-    withheld: await write("withheld", { runs: [approved, twin, declined], contents: false }),
+    withheld: await write("withheld", { runs: [approved, twin, declined, edited], contents: false }),
     pinned: await write("pinned", { runs: [approved], contents: false, pinned: [pinned] }),
     everything: await write("everything"),
     nothing: await write("nothing", { runs: [] }),

@@ -33,6 +33,24 @@ export const recordAttacks: readonly Attack[] = [
     tamper: (d, w) => d.edit(d.record(w.runs.approved), (r) => (r.decisions[3].facts = {})),
   },
   {
+    attack: "a reviewer's change of a call left out of the record",
+    base: "withheld",
+    code: "record_differs",
+    tamper: (d, w) => d.edit(d.record(w.runs.edited), (r) => delete r.edits),
+  },
+  {
+    attack: "whoever changed a call taken out of its editors",
+    base: "withheld",
+    code: "approval_invalid",
+    tamper: (d, w) => d.edit(d.record(w.runs.edited), (r) => (r.edits[0].editors = [])),
+  },
+  {
+    attack: "the person behind who changed a call exchanged",
+    base: "withheld",
+    code: "record_differs",
+    tamper: (d, w) => d.edit(d.record(w.runs.edited), (r) => (r.edits[0].persons = ["somebody"])),
+  },
+  {
     attack: "a step removed from the record",
     base: "withheld",
     code: "record_differs",
