@@ -75,10 +75,41 @@ const passkey = {
   clientDataJSON: "",
 };
 
-type Parts = { keys?: LedgerExcerpt | undefined; run?: readonly Entry[]; byFile?: true };
+type Parts = {
+  keys?: LedgerExcerpt | undefined;
+  run?: readonly Entry[];
+  byFile?: true;
+  /** Of who approved it. */
+  person?: string;
+  edits?: readonly object[];
+};
+
+/** What somebody made of the call before: `request` is the one that it ended. */
+const edit = (change: object = {}) => ({
+  request: "apr_0",
+  successor: "apr_1",
+  reviewer: "rosa",
+  editors: ["rosa"],
+  persons: ["rosa"],
+  keyId: "k1",
+  publicKey: "spki",
+  ...change,
+});
+const editedAt = (minute: number, facts: LedgerFacts = {}): Entry => ({
+  kind: "approval.edited",
+  at: at(minute),
+  facts: { approval: "apr_0", ...facts },
+});
+const goneOn: Entry = { kind: "step.decided", at: at(20), facts: { edit: "apr_0", outcome: "allow" } };
 
 /** A run with one request, that rita approved at 03:10 and that was used at 03:20. */
-function checked({ keys = excerpt([filler, added()]), run = [approved(), consumed], byFile }: Parts = {}) {
+function checked({
+  keys = excerpt([filler, added()]),
+  run = [approved(), consumed],
+  byFile,
+  person,
+  edits = [],
+}: Parts = {}) {
   const signed = {
     reviewer: "rita",
     decision: "approve",
@@ -87,10 +118,12 @@ function checked({ keys = excerpt([filler, added()]), run = [approved(), consume
     statement: "",
     signature: "",
   };
-  const decisions = [{ ...signed, ...(byFile ? {} : { passkey }) }];
+  const capacity = person === undefined ? {} : { capacity: { at: at(10), person, groups: ["g"] } };
+  const decisions = [{ ...signed, ...capacity, ...(byFile ? {} : { passkey }) }];
   const requirements = [{ policy: "p", group: "g", quorum: 1, expiresMs: 1, signed: "passkey" }];
   const entries = run.map((entry, index) => ({ index, leaf: leafOf("shop", entry, index) }));
-  const record = { approvals: [{ id: "apr_1", requirements, decisions }], ledger: { entries }, keys };
+  const approvals = [{ id: "apr_1", requirements, decisions, openedAt: at(0) }];
+  const record = { approvals, edits, ledger: { entries }, keys };
   return checkKeys(record as unknown as RunRecord, verifierKey);
 }
 
@@ -135,6 +168,23 @@ describe("the keys that signed", () => {
     ["used where a passkey is wanted, by a key file", { byFile: true }, /used with 0 approvals/],
     ["in the log of a team", { keys: excerpt([filler, added()], { log: "shop" }) }, /is of log `shop`/],
     ["under a checkpoint of another log", { keys: excerpt([filler, added()], { signer: "shop" }) }, /log of people/],
+    ["by who changed the call", { edits: [edit({ reviewer: "rita", editors: ["rita"] })] }, /used with 0 approvals/],
+    ["by another account of them", { person: "rosa", edits: [edit()] }, /used with 0 approvals/],
+    [
+      "by the person for whom it was changed",
+      { edits: [edit({ persons: ["rosa", "rita"] })] },
+      /used with 0 approvals/,
+    ],
+    ["of somebody else, on a change", { edits: [edit()], run: [editedAt(5)] }, /rosa's key on the change of `apr_0`/],
+    [
+      "revoked before a change was gone by",
+      {
+        keys: excerpt([filler, added(), revoked(15)]),
+        edits: [edit({ reviewer: "rita" })],
+        run: [editedAt(10), goneOn],
+      },
+      /change of `apr_0` was gone by when its key was revoked/,
+    ],
   ])("are refuted: %s", (_, parts, problem) => {
     const { status, problems } = checked(parts);
     expect(status).toBe("failed");
