@@ -1,6 +1,7 @@
-import { parseStatement } from "../../approvals/offline.ts";
+import { parseStatement, tally } from "../../approvals/offline.ts";
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../../core/run-record.ts";
+import { voteOf } from "../approvals.ts";
 import type { FindingCode, Findings } from "./findings.ts";
 import type { Leaf } from "./in-toto.ts";
 import type { TrustRoots } from "./trust.ts";
@@ -58,8 +59,9 @@ export function isEnrolment({ kind }: LedgerEntry): boolean {
 }
 
 /**
- * Whose the keys are that signed a run's approvals, changes of calls and what became of interrupted ones: known to the auditor, enrolled in the log and not revoked when it was decided, in time,
- * by enough members of each group, and not by who asked. Returns how many signatures were looked at, and whether groups were known.
+ * Whose the keys are that signed a run's approvals, changes of calls and what became of interrupted ones: known to the auditor, enrolled
+ * in the log and not revoked when it was decided, in time, by enough members of each group, and not by who asked. Returns how many
+ * signatures were looked at, and whether groups were known.
  */
 export function checkEnrolment(
   record: RunRecord,
@@ -181,16 +183,17 @@ function checkGroups(record: RunRecord, request: ApprovalRecord, trust: TrustRoo
   const agreed = request.decisions.filter(({ decision }) => decision === "approve");
   const groups = agreed.map(({ keyId }) => trust.approver(keyId)?.groups);
   if (groups.some((known) => known === undefined)) return false;
+  // Whose group a delegate decided for is the operator's word, and not in the trust file.
+  if (agreed.some(({ capacity }) => capacity?.delegation !== undefined)) return false;
   if (request.state !== "consumed" && request.state !== "approved") return true;
-  const where = `${record.run.id} step ${request.seq}`;
-  for (const { group, quorum } of request.requirements) {
-    const members = new Set(
-      agreed.filter((_, place) => groups[place]?.includes(group) === true).map(({ reviewer }) => reviewer),
-    );
-    if (members.size >= quorum) continue;
-    if (agreed.length >= quorum)
-      findings.add("approvals", "not_in_group", where, `${members.size} of ${group} agreed, ${quorum} had to`);
-    else findings.add("approvals", "quorum_not_met", where, `${members.size} of ${group} agreed, ${quorum} had to`);
+  const votes = agreed.map((signed, place) => ({ ...voteOf(record, request, signed), groups: groups[place] ?? [] }));
+  const counts = tally(request.requirements, votes);
+  for (const [index, { group, orGroups = [], quorum }] of request.requirements.entries()) {
+    const count = counts[index] ?? 0;
+    if (count >= quorum) continue;
+    const code = agreed.length >= quorum ? "not_in_group" : "quorum_not_met";
+    const where = `${record.run.id} step ${request.seq}`;
+    findings.add("approvals", code, where, `${count} of ${[group, ...orGroups].join(" or ")} agreed, ${quorum} had to`);
   }
   return true;
 }
