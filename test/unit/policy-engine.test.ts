@@ -227,6 +227,14 @@ describe("a screen of many forbids", () => {
     const clauses = [
       "",
       "when { context.run.steps > 3 }",
+      "when { context.run.steps > 2 && context.run.approvals > 0 }",
+      "when { context.run.steps > 4 && context.run.spentMicroUsd * context.run.spentMicroUsd < 0 }",
+      "when { context.run.steps <= 1 && context.run.approvals < 1 }",
+      "when { context.run.steps <= 3 && context.run.approvals > 0 && context.run.steps > 2 }",
+      "when { context.run.spentMicroUsd * context.run.spentMicroUsd > 3 && context.run.steps > 4 }",
+      "when { context.run.spentMicroUsd * context.run.spentMicroUsd > 9007199254740991 }",
+      'when { context.environment.name == "development" && context.run.steps == 2 }',
+      'when { context.environment.name == "development" && context.run.approvals > 0 }',
       "when { context.run.steps > 1 } unless { context.run.spentMicroUsd > 1 }",
       "unless { context.run.steps < 3 || context.run.approvals > 0 }",
       'when { context.run.steps > 2 } when { context.environment.name == "development" } unless { principal.name == "other" }',
@@ -236,7 +244,7 @@ describe("a screen of many forbids", () => {
     const scopes = ["resource", "resource", 'resource == Run::"run_1"', 'resource == Run::"run_2"'];
     const forbids = fc.uniqueArray(fc.tuple(fc.constantFrom(...scopes), fc.constantFrom(...clauses)), {
       minLength: 5,
-      maxLength: 12,
+      maxLength: 20,
       selector: String,
     });
     const facts = fc.record({
@@ -263,10 +271,25 @@ describe("a screen of many forbids", () => {
           (failed.length > 0 ? failed : whole.diagnostics.reason).toSorted(),
         );
       }),
-      { numRuns: 300 },
+      { numRuns: 400 },
     );
     expect(screened).toEqual(new Set([true, false]));
     expect([...outcomes].sort()).toEqual(["allow", "forbidden", "not_permitted", "undecidable"]);
+  });
+
+  it.each([">", ">=", "<", "<="])("asks once what many begin with (%s), and names all that fire", (operator) => {
+    const bounds = [1, 2, 3, 4, 5, 6, 7, 8];
+    const limits = bounds.map((bound) =>
+      lift(`f${bound}`, `forbid (principal, action, resource) when { context.run.steps ${operator} ${bound} };`),
+    );
+    const set = compilePolicies({ v: 1, policies: [...limits, permit] }, [send]);
+    const holds = (steps: number, bound: number): boolean =>
+      ({ ">": steps > bound, ">=": steps >= bound, "<": steps < bound, "<=": steps <= bound })[operator] === true;
+    for (let steps = 0; steps < 10; steps += 1) {
+      const fired = bounds.filter((bound) => holds(steps, bound)).map((bound) => `f${bound}`);
+      const named = decide(set, at(steps)).policies.map(({ policy }) => policy);
+      expect(named).toEqual(fired.length === 0 ? ["permit"] : fired);
+    }
   });
 
   it("is no deeper than Cedar bears, and names the very policy that fires", () => {

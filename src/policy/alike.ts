@@ -1,0 +1,66 @@
+import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
+
+export type Expression = PolicyJson["conditions"][number]["body"];
+
+/** Conditions that begin alike. Where `guard` is false, each of them is false; where it fails, each of them fails. */
+export type Alike<Item> = { readonly guard: Expression | undefined; readonly items: readonly Item[] };
+
+type Compared = { readonly operator: Operator; readonly left: Expression; readonly literal: number };
+type Operator = (typeof operators)[number];
+const operators = [">", ">=", "<", "<="] as const;
+
+/**
+ * Items by what their conditions are asked first, in the order of their first. Large sets say the same thing of many places (`amount >
+ * 800`, `amount > 950`): one question for the least of them settles all where it is false, which is most often. A condition is a
+ * conjunction, whose parts Cedar evaluates from the left until one is false; so what is said of its first part holds for the whole.
+ */
+export function byBeginning<Item extends { readonly condition: Expression }>(
+  items: readonly Item[],
+): readonly Alike<Item>[] {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) {
+    const first = firstPart(item.condition);
+    const compared = comparedIn(first);
+    // An expression is written in one way here: as Cedar's own parser gives it.
+    const name = JSON.stringify(compared === undefined ? first : [compared.operator, compared.left]);
+    groups.set(name, [...(groups.get(name) ?? []), item]);
+  }
+  return [...groups.values()].map((alike) => ({
+    guard: alike.length === 1 ? undefined : guardOf(alike),
+    items: alike,
+  }));
+}
+
+function guardOf(items: readonly { readonly condition: Expression }[]): Expression | undefined {
+  const firsts = items.map(({ condition }) => firstPart(condition));
+  const compared = firsts.flatMap((first) => comparedIn(first) ?? []);
+  const [one] = compared;
+  if (one === undefined) return firsts[0];
+  // The one that is true whenever any of them is.
+  const literals = compared.map(({ literal }) => literal);
+  const widest = one.operator.startsWith(">") ? Math.min(...literals) : Math.max(...literals);
+  return { [one.operator]: { left: one.left, right: { Value: widest } } } as unknown as Expression;
+}
+
+function firstPart(condition: Expression): Expression {
+  const both = operandsOf(condition, "&&");
+  return both === undefined ? condition : firstPart(both.left);
+}
+
+/** A comparison with a number that the policy names. */
+function comparedIn(expression: Expression): Compared | undefined {
+  for (const operator of operators) {
+    const both = operandsOf(expression, operator);
+    const literal = both === undefined ? undefined : (both.right as { readonly Value?: unknown }).Value;
+    if (both !== undefined && typeof literal === "number") return { operator, left: both.left, literal };
+  }
+  return undefined;
+}
+
+function operandsOf(
+  expression: Expression,
+  operator: string,
+): { readonly left: Expression; readonly right: Expression } | undefined {
+  const operands = (expression as unknown as Record<string, unknown>)[operator];
+  return operands as { readonly left: Expression; readonly right: Expression } | undefined;
+}
