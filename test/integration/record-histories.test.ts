@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { cancelRun, fetchHistories } from "../../src/temporal/index.ts";
+import { cancelRun, fetchHistories, wakeRun } from "../../src/temporal/index.ts";
 import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import type { RunId } from "../../src/core/ids.ts";
@@ -87,7 +87,12 @@ const scenarios: Readonly<Record<string, () => Promise<Awaited<ReturnType<typeof
       ],
     });
     await world.work();
-    return historiesOf(world, await world.start());
+    const rita = await world.reviewer("rita");
+    const run = await world.start();
+    const outcome = await world.unknown(run);
+    await rita.resolve(outcome, "happened", "heard it");
+    await wakeRun(world.client, run, outcome.id);
+    return historiesOf(world, run);
   },
   async "continued-as-new"() {
     const world = await createWorld({
