@@ -73,7 +73,12 @@ const scenarios: Readonly<Record<string, () => Promise<Awaited<ReturnType<typeof
       turns: [{ calls: [{ tool: "shout", arguments: { text: "hey", break: true } }] }, { text: "done" }],
     });
     await world.work();
-    return historiesOf(world, await world.start());
+    const rita = await world.reviewer("rita");
+    const run = await world.start();
+    const outcome = await world.unknown(run);
+    await rita.resolve(outcome, "happened", "heard it");
+    await wakeRun(world.client, run, outcome.id);
+    return historiesOf(world, run);
   },
   /** Calls and retrievals at once, in both lanes. */
   async retrieval() {
@@ -87,12 +92,7 @@ const scenarios: Readonly<Record<string, () => Promise<Awaited<ReturnType<typeof
       ],
     });
     await world.work();
-    const rita = await world.reviewer("rita");
-    const run = await world.start();
-    const outcome = await world.unknown(run);
-    await rita.resolve(outcome, "happened", "heard it");
-    await wakeRun(world.client, run, outcome.id);
-    return historiesOf(world, run);
+    return historiesOf(world, await world.start());
   },
   async "continued-as-new"() {
     const world = await createWorld({
