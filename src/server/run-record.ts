@@ -4,7 +4,7 @@ import { ApiError } from "../api/index.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
-import { hasEnded } from "../audit/index.ts";
+import { executionHasEnded, hasEnded } from "../audit/index.ts";
 import { editsOf, outcomesOf } from "../approvals/index.ts";
 import type { Edit, UnknownOutcome } from "../approvals/index.ts";
 import type {
@@ -40,7 +40,7 @@ export async function buildRunRecord(services: Services, run: RunRow): Promise<R
 /** What `read` finds in a snapshot in which the ledger is up to date, with the histories of just then. */
 export async function inOneMoment<
   Stored extends {
-    readonly ledger: { readonly waiting: number };
+    readonly ledger: Pick<RunRecord["ledger"], "waiting" | "seals">;
     readonly keys?: { readonly waiting: number } | undefined;
   },
 >(
@@ -48,11 +48,11 @@ export async function inOneMoment<
   run: RunRow,
   read: (tx: Tx) => Promise<{ readonly row: RunRow; readonly stored: Stored }>,
 ): Promise<Stored & Pick<RunRecord, "histories">> {
-  if (run.closedAt !== null) {
-    await sealRun(services, run.id).catch((error: unknown) => {
+  const seal = () =>
+    sealRun(services, run.id).catch((error: unknown) => {
       services.logger.warn({ err: error, run: run.id }, "the run's history could not be archived now");
     });
-  }
+  if (run.closedAt !== null) await seal();
   for (let look = 1; ; look += 1) {
     await Promise.all([flushed(services, run.team), flushed(services, peopleLog)]);
     const { row, stored } = await inSnapshot(services.pool, read);
@@ -61,6 +61,12 @@ export async function inOneMoment<
     const histories = await historiesOf(services, row);
     // Unless the run was closed in between: then the history may have its end, and the snapshot must have it too.
     if (row.closedAt === null && (await runById(services.pool, row.id))?.closedAt !== null) continue;
+    // An execution that ended in between is in the histories, and its seal is not in the snapshot.
+    const ended = histories.filter(({ history }) => executionHasEnded(history)).length;
+    if (ended > (stored.ledger.seals?.length ?? 0) && look < looks) {
+      await seal();
+      continue;
+    }
     return { ...stored, histories };
   }
 }

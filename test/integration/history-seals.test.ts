@@ -15,8 +15,10 @@ const originOf = (log: string): string => `localhost/ledger/${log}`;
 const signerOf = (log: string) => createSigner(originOf(log), Buffer.alloc(32, 3));
 const verifierKey = signerOf("testers").verifierKey;
 
+type Temporal = "whole" | "away" | "forgot" | "late";
+
 /** What the server works with; `temporal` is what it finds there. */
-function servicesOf({ pool, keys, client }: World, temporal: "whole" | "away" | "forgot" = "whole") {
+function servicesOf({ pool, keys, client }: World, temporal: Temporal = "whole") {
   const sequencer = createSequencer({
     pool,
     signers: (log) => [signerOf(log)],
@@ -29,8 +31,14 @@ function servicesOf({ pool, keys, client }: World, temporal: "whole" | "away" | 
   const away = async (): Promise<never> => {
     throw new Error("away");
   };
+  const [histories, history] = [fetchHistories.bind(undefined, client), fetchHistory.bind(undefined, client)];
+  let asked = 0;
   const runs = {
-    whole: { histories: fetchHistories.bind(undefined, client), history: fetchHistory.bind(undefined, client) },
+    whole: { histories, history },
+    late: {
+      histories,
+      history: async (...of: [string, string]) => ((asked += 1) === 1 ? { events: [] } : history(...of)),
+    },
     away: { histories: away, history: away },
     forgot: { histories: away, history: async () => undefined },
   }[temporal];
@@ -40,7 +48,7 @@ function servicesOf({ pool, keys, client }: World, temporal: "whole" | "away" | 
   return { services, stop: () => stopping.abort() };
 }
 
-async function recordOf(world: World, run: RunId, temporal?: "whole" | "away" | "forgot"): Promise<RunRecord> {
+async function recordOf(world: World, run: RunId, temporal?: Temporal): Promise<RunRecord> {
   const row = await runById(world.pool, run);
   if (row === undefined) throw new Error("no such run");
   return buildRunRecord(servicesOf(world, temporal).services, row);
@@ -74,6 +82,12 @@ test("a history is archived and sealed while Temporal has it, and read from the 
   await expect(world.pool.query("update run_execution set root = $1", ["0".repeat(64)])).rejects.toThrow(
     "archived once",
   );
+});
+
+test("an execution that ends while its record is read is sealed in the record that has its end", async () => {
+  const { world, run } = await ranAndClosed();
+  const record = await recordOf(world, run, "late");
+  expect(verifyRun(record, verifierKey)).toMatchObject({ verdict: "verified" });
 });
 
 test("what replay cannot see, the seal does: a time in the history, an event left out, a seal left out", async () => {
