@@ -37,7 +37,7 @@ function servicesOf({ pool, keys, client }: World, temporal: Temporal = "whole")
     whole: { histories, history },
     late: {
       histories,
-      history: async (...of: [string, string]) => ((asked += 1) === 1 ? { events: [] } : history(...of)),
+      history: async (...of: Parameters<typeof history>) => ((asked += 1) === 1 ? { events: [] } : history(...of)),
     },
     away: { histories: away, history: away },
     forgot: { histories: away, history: async () => undefined },
