@@ -204,20 +204,20 @@ export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean>
        update step set state = $3::text, result = $4::text, cost_micro_usd = $5::bigint, input_tokens = $6::int,
          cached_input_tokens = $7::int, output_tokens = $8::int, reasoning_tokens = $9::int,
          finished_at = case when $3::text <> 'waiting' then $10::timestamptz end
-       from owner where run = owner.id and seq = $2 and state = 'intended' returning run, seq, held_micro_usd, held_tokens, budgets),
+       from owner where run = $1 and seq = $2 and state = 'intended' returning run, seq, held_micro_usd, held_tokens, budgets),
      journal as (
-       update effect set state = $11::text, ended_at = $10::timestamptz from ended where effect.run = ended.run and effect.seq = ended.seq),
+       update effect set state = $11::text, ended_at = $10::timestamptz from ended where effect.run = $1 and effect.seq = $2),
      settled as (
        update run set spent_micro_usd = spent_micro_usd + $5::bigint, held_micro_usd = run.held_micro_usd - ended.held_micro_usd,
          spent_tokens = spent_tokens + $6::int + $8::int, spent_calls = spent_calls + 1,
          -- A worker of an earlier version may have begun the step, and held none of these.
          held_tokens = greatest(0, run.held_tokens - ended.held_tokens), held_calls = greatest(0, run.held_calls - 1)
-       from ended where run.id = ended.run),
+       from ended where run.id = $1),
      charged as (
        update budget_use u set spent_micro_usd = u.spent_micro_usd + $5::bigint, spent_tokens = u.spent_tokens + $6::int + $8::int,
          spent_calls = u.spent_calls + 1, held_micro_usd = u.held_micro_usd - ended.held_micro_usd,
          held_tokens = u.held_tokens - ended.held_tokens, held_calls = u.held_calls - 1
-       from ended where u.id = any(ended.budgets))
+       from ended where u.id = any((select budgets from ended)::bigint[]))
      select count(*) as ended from ended`,
     [
       o.run.id,
