@@ -118,54 +118,53 @@ function isOver(state: StepState | null): boolean {
   return state !== null && state !== "waiting" && state !== "intended";
 }
 
+const standingSql = `select asked.place, run.status as "runStatus", run.steps, run.max_steps as "maxSteps", run.spent_micro_usd as "spentMicroUsd",
+   run.held_micro_usd as "heldMicroUsd", run.decisions as "runDecisions", run.max_cost_micro_usd as "maxCostMicroUsd",
+   run.spent_tokens as "spentTokens", run.held_tokens as "heldTokens", run.max_tokens as "maxTokens",
+   run.spent_calls as "spentCalls", run.held_calls as "heldCalls", run.max_calls as "maxCalls",
+   coalesce(run.watched_until > asked.at, false) as watched,
+   (select count(*) from step other where other.run = run.id and other.name = asked.name and other.seq <> asked.seq
+      and other.state in ('intended', 'done', 'failed', 'unknown')) as "sameName",
+   (select policy_set from policy_activation where team = asked.team order by id desc limit 1) as "policySet",
+   step.state, step.action, step.result, step.kind,
+   coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
+   last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
+   last.policy_set as "lastPolicySet", last.answer as "lastAnswer", last.edit as "lastEdit",
+   coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
+   (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
+   ${freezeSql("asked.team", "asked.agent", "asked.tool")} as freeze, ${budgetsSql("asked.team", "asked.agent", "asked.at")} as budgets
+ from jsonb_to_recordset($1::jsonb)
+   as asked (place integer, run text, seq integer, name text, team text, agent text, tool text, at timestamptz)
+ cross join lateral (select * from run where id = asked.run limit 1) run
+ left join lateral (select state, action, result, kind from step where step.run = asked.run and step.seq = asked.seq limit 1) step
+   on true
+ left join lateral (select roles, groups from principal where id = run.requested_by limit 1) requester on true
+ left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, facts #>> '{response,answer}' as answer
+                    from decision
+                    where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true`;
+
 /** In the order of the requests. Scalar look-ups by key, so that no plan ever reads a whole table. */
 async function standingRows(
   tx: Tx,
   requests: readonly StandingRequest[],
 ): Promise<readonly (StandingRow | undefined)[]> {
-  const { rows } = await tx.query<StandingRow & { place: number }>(
-    `select asked.place, run.status as "runStatus", run.steps, run.max_steps as "maxSteps", run.spent_micro_usd as "spentMicroUsd",
-       run.held_micro_usd as "heldMicroUsd", run.decisions as "runDecisions", run.max_cost_micro_usd as "maxCostMicroUsd",
-       run.spent_tokens as "spentTokens", run.held_tokens as "heldTokens", run.max_tokens as "maxTokens",
-       run.spent_calls as "spentCalls", run.held_calls as "heldCalls", run.max_calls as "maxCalls",
-       coalesce(run.watched_until > asked.at, false) as watched,
-       (select count(*) from step other where other.run = run.id and other.name = asked.name and other.seq <> asked.seq
-          and other.state in ('intended', 'done', 'failed', 'unknown')) as "sameName",
-       (select policy_set from policy_activation where team = asked.team order by id desc limit 1) as "policySet",
-       step.state, step.action, step.result, step.kind,
-       coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
-       last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
-       last.policy_set as "lastPolicySet", last.answer as "lastAnswer", last.edit as "lastEdit",
-       coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
-       (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
-       ${freezeSql("asked.team", "asked.agent", "asked.tool")} as freeze, ${budgetsSql("asked.team", "asked.agent", "asked.at")} as budgets
-     from jsonb_to_recordset($1::jsonb)
-       as asked (place integer, run text, seq integer, name text, team text, agent text, tool text, at timestamptz)
-     cross join lateral (select * from run where id = asked.run limit 1) run
-     left join lateral (select state, action, result, kind from step where step.run = asked.run and step.seq = asked.seq limit 1) step
-       on true
-     left join lateral (select roles, groups from principal where id = run.requested_by limit 1) requester on true
-     left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, facts #>> '{response,answer}' as answer
-                        from decision
-                        where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true`,
-    [
-      JSON.stringify(
-        requests.map(({ run, seq, kind, name, now }, place) => {
-          // A model that has the name of a frozen tool is not frozen.
-          return {
-            place,
-            run: run.id,
-            seq,
-            name,
-            team: run.team,
-            agent: run.agent,
-            tool: kind === "model" ? "" : name,
-            at: now,
-          };
-        }),
-      ),
-    ],
-  );
+  const { rows } = await tx.query<StandingRow & { place: number }>(standingSql, [
+    JSON.stringify(
+      requests.map(({ run, seq, kind, name, now }, place) => {
+        // A model that has the name of a frozen tool is not frozen.
+        return {
+          place,
+          run: run.id,
+          seq,
+          name,
+          team: run.team,
+          agent: run.agent,
+          tool: kind === "model" ? "" : name,
+          at: now,
+        };
+      }),
+    ),
+  ]);
   const found = new Map(rows.map(({ place, ...row }) => [place, row]));
   return requests.map((_, index) => found.get(index));
 }
@@ -189,14 +188,8 @@ export type OutcomeToRecord = {
   readonly now: Date;
 };
 
-/**
- * Writes how an effect ended and settles its budgets: what it cost is spent, also where that is more than was held, and the hold is
- * given back. False where it has an end already (another attempt was first): nothing is
- * written then, and the first one stands.
- */
-export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean> {
-  const { rows } = await tx.query<{ ended: number }>(
-    `with step_read as materialized (select budgets from step where run = $1 and seq = $2),
+/** Rows by what is given, not by joins: a plan that was made while the tables were empty stays good. */
+const outcomeSql = `with step_read as materialized (select budgets from step where run = $1 and seq = $2),
      locked as materialized (
        select u.id from budget_use u where u.id = any((select budgets from step_read)::bigint[]) order by ${lockOrder} for no key update),
      owner as materialized (select id from run where (select count(*) from locked) >= 0 and id = $1 for no key update),
@@ -218,21 +211,27 @@ export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean>
          spent_calls = u.spent_calls + 1, held_micro_usd = u.held_micro_usd - ended.held_micro_usd,
          held_tokens = u.held_tokens - ended.held_tokens, held_calls = u.held_calls - 1
        from ended where u.id = any((select budgets from ended)::bigint[]))
-     select count(*) as ended from ended`,
-    [
-      o.run.id,
-      o.seq,
-      o.state,
-      o.result ?? null,
-      o.costMicroUsd,
-      o.usage?.input ?? 0,
-      o.usage?.cachedInput ?? 0,
-      o.usage?.output ?? 0,
-      o.usage?.reasoning ?? 0,
-      o.now,
-      o.state === "unknown" ? "unknown" : "result",
-    ],
-  );
+     select count(*) as ended from ended`;
+
+/**
+ * Writes how an effect ended and settles its budgets: what it cost is spent, also where that is more than was held, and the hold is
+ * given back. False where it has an end already (another attempt was first): nothing is
+ * written then, and the first one stands.
+ */
+export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean> {
+  const { rows } = await tx.query<{ ended: number }>(outcomeSql, [
+    o.run.id,
+    o.seq,
+    o.state,
+    o.result ?? null,
+    o.costMicroUsd,
+    o.usage?.input ?? 0,
+    o.usage?.cachedInput ?? 0,
+    o.usage?.output ?? 0,
+    o.usage?.reasoning ?? 0,
+    o.now,
+    o.state === "unknown" ? "unknown" : "result",
+  ]);
   return rows[0]?.ended === 1;
 }
 

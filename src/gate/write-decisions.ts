@@ -99,6 +99,16 @@ function writeSql({ several, contents, budgets }: Parts): string {
   select 1 / (case when count(*) = $2 then 1 else 0 end) as room from placed`;
 }
 
+/** The same text each time: what a statement is prepared under is then found without reading all of it. */
+const writeSqls = new Map<number, string>();
+
+function sqlFor(parts: Parts): string {
+  const place = Number(parts.several) + 2 * Number(parts.contents) + 4 * Number(parts.budgets);
+  const sql = writeSqls.get(place) ?? writeSql(parts);
+  writeSqls.set(place, sql);
+  return sql;
+}
+
 function budgetsHeldSql(contents: boolean): string {
   return `
   -- What each takes of a budget, with what those before it take.
@@ -152,7 +162,7 @@ async function write(tx: Tx, all: readonly Ready[]): Promise<void> {
     contents: contents.length > 0,
     budgets: all.some(({ row }) => row.budgets.length > 0),
   };
-  await tx.query(writeSql(parts), [
+  await tx.query(sqlFor(parts), [
     JSON.stringify(all.map(({ row }) => row)),
     all.length,
     JSON.stringify(all.flatMap(({ events }) => events)),

@@ -7,18 +7,21 @@ import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import { startFlow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
-import { createStandingReader } from "../../src/gate/record.ts";
+import { createStandingReader, readStanding, writeOutcome } from "../../src/gate/record.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
-import { createDecisionWriter } from "../../src/gate/write-decisions.ts";
+import { createDecisionWriter, writeDecision } from "../../src/gate/write-decisions.ts";
 import type { DecisionToRecord } from "../../src/gate/write-decisions.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import { activatePolicySet, registerRelease, releaseOfDocument, setBudget } from "../../src/registry/index.ts";
 import { createRun, digestOf, inTransaction, payloadKeysOf, putPayloads, sealPayload } from "../../src/store/index.ts";
-import type { Pool } from "../../src/store/index.ts";
+import type { Pool, Tx } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
 
 const keys = payloadKeysOf(Buffer.alloc(32, 7));
 const now = new Date("2026-11-02T12:00:00.000Z");
+const { document: everything } = policySetOf([
+  { name: "a.cedar", text: '@id("all") permit(principal, action, resource);' },
+]);
 let pool: Pool;
 let policySet: Digest;
 let read: ReturnType<typeof createStandingReader>;
@@ -28,8 +31,7 @@ beforeEach(async () => {
   const database = await freshDatabase({ max: 25 });
   onTestFinished(() => database.close());
   pool = database.pool;
-  const { document } = policySetOf([{ name: "a.cedar", text: '@id("all") permit(principal, action, resource);' }]);
-  policySet = (await activatePolicySet(pool, "shop", document as unknown as Json, "operator", now)).digest;
+  policySet = (await activatePolicySet(pool, "shop", everything as unknown as Json, "operator", now)).digest;
   read = createStandingReader(pool);
   write = createDecisionWriter(pool);
 });
@@ -98,6 +100,19 @@ const denied = {
   decision: { outcome: "deny", code: "forbidden", policies: [{ policy: "no", text: "no" }] },
   result: sealPayload(keys, { status: "denied", code: "forbidden", message: "no" }),
 } as const;
+
+async function limit(limits: Limits): Promise<void> {
+  const budget = { team: "shop", agent: "", period: "month", approvers: "treasury", by: "operator" } as const;
+  await inTransaction(pool, (tx) => setBudget(tx, { ...budget, limits, now }));
+}
+
+/** How many rows of tables this session has read, as far as Postgres has not put it into its statistics. */
+async function rowsSoFar(tx: Tx): Promise<number> {
+  const { rows } = await tx.query<{ read: number }>(
+    "select coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)), 0)::int as read from pg_stat_xact_user_tables",
+  );
+  return rows[0]!.read;
+}
 
 /** Whatever is written of a run's decisions, by table. */
 async function writtenOf(run: RunContext) {
@@ -183,17 +198,7 @@ test("a freeze between a decision and its commit stops every one that it is for,
 });
 
 test("decisions that share a commit share the room of a budget, and not one passes it", async () => {
-  const limits: Limits = { microUsd: 85, tokens: null, calls: null };
-  const budget = {
-    team: "shop",
-    agent: "",
-    period: "month",
-    limits,
-    approvers: "treasury",
-    by: "operator",
-    now,
-  } as const;
-  await inTransaction(pool, (tx) => setBudget(tx, budget));
+  await limit({ microUsd: 85, tokens: null, calls: null });
   const fitting = await Promise.all((await runsOf(4)).map((run) => decisionOn(run, 1)));
   expect(await codesOf(fitting)).toEqual(fitting.map(() => undefined));
   const { rows: commits } = await pool.query("select count(distinct xmin::text)::int as commits from decision");
@@ -242,3 +247,58 @@ async function untilKilled(): Promise<void> {
     if (rows.length > 0) return;
   }
 }
+
+test("a step reads as many rows as ever when other runs have thousands, also by plans of when there were none", async () => {
+  const database = await freshDatabase({ max: 1 });
+  onTestFinished(() => database.close());
+  pool = database.pool;
+  await activatePolicySet(pool, "shop", everything as unknown as Json, "operator", now);
+  await limit({ microUsd: null, tokens: null, calls: 100 });
+  read = createStandingReader(pool);
+  const run = await running();
+  const rowsRead = async (seq: number): Promise<number> => {
+    const decided = await decisionOn(run, seq);
+    return inTransaction(pool, async (tx) => {
+      // What earlier transactions of the session read may be in it.
+      const before = await rowsSoFar(tx);
+      await readStanding(tx, run, seq, "sell", now);
+      await writeDecision(tx, decided);
+      const usage = { input: 1, cachedInput: 0, output: 1, reasoning: 0 };
+      const ended = { run, seq, state: "done", result: undefined, usage, costMicroUsd: 1, now } as const;
+      expect(await writeOutcome(tx, ended)).toBe(true);
+      return (await rowsSoFar(tx)) - before;
+    });
+  };
+  // Postgres plans a statement for good at its sixth use.
+  for (let seq = 1; seq < 10; seq += 1) await rowsRead(seq);
+  const before = await rowsRead(10);
+  const others = await runsOf(60);
+  const ids = others.map(({ id }) => id);
+  for (const copy of [
+    `step (run, seq, kind, name, action, arguments, call_index, state, decided_at, finished_at)
+     select other, 100 + i, kind, name, action, arguments, i, state, decided_at, finished_at`,
+    `decision (run, seq, n, activity, outcome, policy_set, facts, request, at)
+     select other, 100 + i, 0, activity || i, outcome, policy_set, facts, request, decision.at`,
+    "effect (run, seq, idempotency_key, state, intended_at, ended_at) select other, 100 + i, other || i, state, intended_at, ended_at",
+  ]) {
+    const table = copy.split(" ")[0];
+    await pool.query(
+      `insert into ${copy} from ${table} cross join generate_series(1, 50) as i cross join unnest($1::text[]) as other
+       where ${table}.run = $2 and ${table}.seq = 1`,
+      [ids, run.id],
+    );
+  }
+  await pool.query(
+    `insert into approval_request (id, team, run, seq, action, name, rendered, requirements, policy_set, state, opened_at, expires_at, decided_at, consumed_at)
+     select 'apr_' || lpad(n::text, 26, '0'), 'shop', $1, n, $2, 'sell', $3, '[{}]', $4, 'consumed', $5, $5::timestamptz + interval '1 day', $5, $5
+     from generate_series(1, 2000) n`,
+    [
+      ids[0],
+      digestOf({}),
+      run.inputDigest,
+      (await read({ run, seq: 1, kind: "tool", name: "sell", now })).policySet,
+      now,
+    ],
+  );
+  expect((await rowsRead(11)) - before).toBeLessThan(20);
+});
