@@ -23,6 +23,7 @@ import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
+import { verdictOf } from "../policy/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
@@ -134,7 +135,14 @@ async function prepare(
   const { environment, keys, remote, detector } = options;
   const asked = { run, step: request.step, standing, policySet, policies, at: options.now() };
   const question = { ...asked, environment, remote, detector };
-  return { ...request, ...question, keys, count, beside: (judged) => shadow.beside(question, judged) };
+  return { ...request, ...question, keys, count, beside: (judged) => decideBeside(shadow, question, judged) };
+}
+
+/** What no policy was asked about has nothing to be compared with. */
+function decideBeside(shadow: Shadow, { run, step, policies }: Question, judged: Judged): void {
+  if (step.refusal !== undefined) return;
+  const actual = verdictOf(judged.policyDecision, judged.effective);
+  shadow.beside({ run, step, isAnswer: false, facts: () => judged.facts, counted: policies?.history ?? [], actual });
 }
 
 /** Nothing that others write is counted: the decision is written in one trip, and may share it with others. */

@@ -62,6 +62,10 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     if (governed && outcome.status === "result" && outcome.kind === "model") {
       return respond({ ...request, step }, policySet, outcome.result, outcome.usage);
     }
+    if (step.kind === "model" && outcome.status === "result" && outcome.kind === "model") {
+      const { standing, context } = request;
+      responses.letThrough({ run, step, standing, activity: context.activity, answer: outcome.result });
+    }
     return conclude(request, outcome, attempts);
   }
 

@@ -33,8 +33,8 @@ const heartbeatMs = 3_000;
  * included, goes through it, so no workflow can go around it. It runs once per attempt.
  */
 export function createGate(options: GateOptions & { readonly logger: Logger }): ActivityInterceptorsFactory {
-  const responses = createResponses(options);
   const shadow = createShadow(options.pool, options.now);
+  const responses = createResponses(options, shadow);
   const steps = createSteps(options, createDecider(options, shadow), createEffects(options, responses), responses);
   const factory: ActivityInterceptorsFactory = (context) => ({ inbound: new Gate(context, steps, options.logger) });
   gates.set(factory, shadow);

@@ -1,5 +1,5 @@
 import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction } from "../approvals/index.ts";
-import type { DenialCode, Decision, RunFacts } from "../core/decision.ts";
+import type { DenialCode, Decision, HistoryFact, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
@@ -8,8 +8,15 @@ import type { TokenUsage } from "../core/money.ts";
 import { withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
-import { askRemote, explain, narrowed, requestJson, responseAction as responseActionName } from "../policy/index.ts";
-import type { Approved, CompiledPolicies } from "../policy/index.ts";
+import {
+  askRemote,
+  explain,
+  narrowed,
+  requestJson,
+  responseAction as responseActionName,
+  verdictOf,
+} from "../policy/index.ts";
+import type { Approved } from "../policy/index.ts";
 import { digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
@@ -25,6 +32,7 @@ import { answerAgain, writeAnswerDecision } from "./record-response.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
 import { answerFacts, answerText, responseAction } from "./response-facts.ts";
 import { runEvent } from "./run-event.ts";
+import type { Shadow } from "./shadow.ts";
 
 /** A model's answer that has not gone anywhere yet. */
 export type Answered = {
@@ -43,6 +51,9 @@ export type Responded =
 
 type Judged = {
   readonly decision: Decision;
+  /** What the policies alone say. */
+  readonly policyDecision: Decision;
+  readonly counted: readonly HistoryFact[];
   readonly facts: RunFacts & { readonly response: NonNullable<RunFacts["response"]> };
   readonly policySet: Digest;
   readonly request: Digest;
@@ -53,7 +64,7 @@ type Judged = {
  * transaction that records how the call ended. Until then nobody has it: no tool, no user, no later turn. The set that allowed the call
  * says whether its answer is decided on, so that an auditor knows which answers need a decision.
  */
-export function createResponses(options: GateOptions) {
+export function createResponses(options: GateOptions, shadow: Shadow) {
   const { pool, keys } = options;
   const count = createHistoryCounter(keys);
 
@@ -70,28 +81,20 @@ export function createResponses(options: GateOptions) {
     approved: readonly Approved[],
     { remote, detector }: Pick<GateOptions, "remote" | "detector"> = options,
   ): Promise<Judged> {
-    const { run, step, standing, answer } = answered;
+    const { run, step, answer } = answered;
     const at = options.now();
     const policies = await policiesFor(pool, policySet, run);
-    const history = policies === undefined ? undefined : await countFor(tx, answered, policies, at);
-    const known = {
-      at: at.toISOString(),
-      environment: options.environment,
-      requester: { roles: standing.requesterRoles, groups: standing.requesterGroups },
-      steps: standing.steps,
-      spentMicroUsd: standing.spentMicroUsd,
-      sameName: standing.sameName,
-      approvals: standing.approvals,
-      history: history ?? {},
-      ...answerFacts(step, answer),
-    };
+    const slice = policies?.slices.get(responseActionName);
+    const counted = slice?.history ?? [];
+    const history = await countFor(tx, answered, counted, at);
+    const known = { ...factsOf(answered, at), history: history ?? {} };
     const denied = (decision: Decision): Judged => {
-      return { decision, facts: known, policySet, request: known.response.action };
+      const request = known.response.action;
+      return { decision, policyDecision: decision, counted, facts: known, policySet, request };
     };
     const undecidable = (text: string): Judged => denied(denial("undecidable", text));
     if (policies === undefined) return undecidable("the policies in force do not fit the tools of this release");
     if (history === undefined) return undecidable("what the policies want counted cannot be counted");
-    const slice = policies.slices.get(responseActionName);
     const found = await detectedIn(detector, slice, () => answerText(answer));
     if (found.status === "failed") return denied(undetected(found.reason).decision);
     const facts = { ...known, ...found.facts };
@@ -102,16 +105,46 @@ export function createResponses(options: GateOptions) {
         ? local
         : narrowed(local, await askRemote(remote, asked));
     const digest = request === undefined ? facts.response.action : digestOf(requestJson(request));
-    return { decision, facts, policySet, request: digest };
+    return { decision, policyDecision: local, counted, facts, policySet, request: digest };
+  }
+
+  /** All that needs no counting. */
+  function factsOf({ step, standing, answer }: Answered, at: Date): Judged["facts"] {
+    return {
+      at: at.toISOString(),
+      environment: options.environment,
+      requester: { roles: standing.requesterRoles, groups: standing.requesterGroups },
+      steps: standing.steps,
+      spentMicroUsd: standing.spentMicroUsd,
+      sameName: standing.sameName,
+      approvals: standing.approvals,
+      history: {},
+      ...answerFacts(step, answer),
+    };
+  }
+
+  /** An answer that no policy in force speaks of goes further as it is; a candidate may think otherwise. */
+  function letThrough(answered: Answered): void {
+    const actual = verdictOf({ outcome: "allow", policies: [] });
+    const at = options.now();
+    const { run, step } = answered;
+    shadow.beside({
+      run,
+      step,
+      isAnswer: true,
+      facts: () => factsOf(answered, at),
+      counted: [],
+      actual,
+      unasked: true,
+    });
   }
 
   async function countFor(
     tx: Tx,
     { run, step }: Answered,
-    policies: CompiledPolicies,
+    facts: readonly HistoryFact[],
     now: Date,
   ): Promise<RunFacts["history"] | undefined> {
-    const facts = policies.slices.get(responseActionName)?.history ?? [];
     if (facts.length === 0) return {};
     try {
       return await count(tx, { run, seq: step.seq, now, facts });
@@ -129,7 +162,8 @@ export function createResponses(options: GateOptions) {
   ): Promise<Responded> {
     const { run, step } = answered;
     const judged = await judge(pool, answered, policySet, []);
-    const { decision } = judged;
+    const { decision, policyDecision, facts, counted } = judged;
+    shadow.beside({ run, step, isAnswer: true, facts: () => facts, counted, actual: verdictOf(policyDecision) });
     const result = resultOf(answered, decision);
     return inTransaction(pool, async (tx) => {
       await writeSealed(tx, [sealedAnswer(answered), ...(result === undefined ? [] : [result])]);
@@ -270,5 +304,5 @@ export function createResponses(options: GateOptions) {
     }
   }
 
-  return { governs, first, again };
+  return { governs, letThrough, first, again };
 }

@@ -2,23 +2,38 @@ import { isDeepStrictEqual } from "node:util";
 
 import { LRUCache } from "lru-cache";
 
-import type { HistoryFact } from "../core/decision.ts";
-import { shadowDecide, verdictOf } from "../policy/index.ts";
+import type { HistoryFact, RunFacts } from "../core/decision.ts";
+import { responseAction, shadowDecide } from "../policy/index.ts";
+import type { Verdict } from "../policy/index.ts";
 import { activeShadow, addShadowCounts } from "../registry/index.ts";
 import type { PolicyShadow, ShadowCount } from "../registry/index.ts";
 import type { Pool } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
+import type { RunContext } from "./governed-call.ts";
 import { actionOf, policiesFor } from "./judge.ts";
-import type { Judged, Question } from "./judge.ts";
+import type { ResolvedStep } from "./resolve.ts";
 
 /** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */
 const pauseMs = 1_000;
 /** Decisions of one worker that wait for their candidate; more are counted as skipped. */
 const maxWaiting = 500;
 
+/** A call that was decided on, or a model's answer. */
+export type DecidedBeside = {
+  readonly run: RunContext;
+  readonly step: ResolvedStep;
+  readonly isAnswer: boolean;
+  readonly facts: () => RunFacts;
+  /** What was counted for the policies in force. */
+  readonly counted: readonly HistoryFact[];
+  readonly actual: Verdict;
+  /** The policies in force say nothing of answers, and let this one through: it counts where the candidate speaks of them. */
+  readonly unasked?: boolean;
+};
+
 export type Shadow = {
   /** To be called after a decision. */
-  readonly beside: (question: Question, judged: Judged) => void;
+  readonly beside: (decided: DecidedBeside) => void;
   /** Ends when every decision so far has been decided beside, and counted in the database. Never throws. */
   readonly settled: () => Promise<void>;
 };
@@ -57,34 +72,34 @@ export function createShadow(pool: Pool, now: () => Date): Shadow {
       await addShadowCounts(pool, shadow, [...own.values()], now()).catch(() => undefined);
   }
 
-  async function decideBeside(question: Question, judged: Judged): Promise<void> {
-    const { run, step } = question;
+  async function decideBeside({ run, step, ...decided }: DecidedBeside): Promise<void> {
     const shadow = await shadowOf(run.team);
     if (shadow === undefined) return;
-    if (waiting.size > maxWaiting) return add(shadow.id, "skipped", "", step.name);
+    const name = decided.isAnswer ? responseAction : step.name;
+    if (waiting.size > maxWaiting) return add(shadow.id, "skipped", "", name);
     try {
       const candidate = await policiesFor(pool, shadow.policySet, run);
-      const wanted = candidate?.slices.get(actionOf(step))?.history ?? [];
+      const slice = candidate?.slices.get(decided.isAnswer ? responseAction : actionOf(step));
+      if (decided.unasked === true && candidate !== undefined && slice === undefined) return;
+      const facts = decided.facts();
       // What is not counted for the policies in force, or is another fact of the same name, was not counted for this decision.
-      const counted = new Map(question.policies?.history.map((fact) => [fact.name, fact]));
+      const counted = new Map(decided.counted.map((fact) => [fact.name, fact]));
       const isKnown = (fact: HistoryFact): boolean =>
-        Object.hasOwn(judged.facts.history, fact.name) && isDeepStrictEqual(counted.get(fact.name), fact);
-      if (!wanted.every(isKnown)) return add(shadow.id, "error", "", step.name);
-      const actual = verdictOf(judged.policyDecision, judged.effective);
-      const { kind, cause } = shadowDecide(candidate, policyRequestOf(run, step, judged.facts), actual);
-      add(shadow.id, kind, cause, step.name);
+        Object.hasOwn(facts.history, fact.name) && isDeepStrictEqual(counted.get(fact.name), fact);
+      if (!(slice?.history ?? []).every(isKnown)) return add(shadow.id, "error", "", name);
+      const { kind, cause } = shadowDecide(candidate, policyRequestOf(run, step, facts), decided.actual);
+      add(shadow.id, kind, cause, name);
     } catch {
-      add(shadow.id, "error", "", step.name);
+      add(shadow.id, "error", "", name);
     }
   }
 
   return {
-    beside(question, judged) {
-      if (question.step.refusal !== undefined) return;
+    beside(decided) {
       // After the decision, and not in its way.
-      const decided = new Promise<void>((resolve) => setImmediate(resolve)).then(() => decideBeside(question, judged));
-      waiting.add(decided);
-      void decided.finally(() => waiting.delete(decided));
+      const done = new Promise<void>((resolve) => setImmediate(resolve)).then(() => decideBeside(decided));
+      waiting.add(done);
+      void done.finally(() => waiting.delete(done));
     },
     async settled() {
       await Promise.allSettled(waiting);
