@@ -1,6 +1,6 @@
 /**
  * Proofs about policies by `cedar symcc` (the crate cedar-policy-symcc, an SMT solver behind it). Written to the command line of
- * cedar-policy-cli 4.11 (`cedar-policy-cli/src/command/symcc.rs`); it has not been run against the real program.
+ * cedar-policy-cli 4.14.1, and seen to prove and refute with it and cvc5 1.4.2 (called through its Python bindings).
  */
 import { execFile } from "node:child_process";
 import { access, constants, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -40,7 +40,7 @@ export type Proof = {
 const timeoutMs = 90_000;
 const maxOutputBytes = 4 * 1024 * 1024;
 const hint =
-  "install Cedar's CLI with analysis (the experimental prebuilt archive of github.com/cedar-policy/cedar releases, or `cargo install cedar-policy-cli --features analyze`) and cvc5 1.3.1, and set CVC5 to its path";
+  "install Cedar's CLI with analysis (the experimental prebuilt archive of github.com/cedar-policy/cedar releases, or `cargo install cedar-policy-cli --features analyze`) and cvc5 (1.3.1 or later), and set CVC5 to its path";
 
 /** Looks for a `cedar` on the PATH that can do `symcc`. */
 export async function findSymcc(env: Readonly<Record<string, string | undefined>>): Promise<SymccLookup> {

@@ -19,10 +19,7 @@ export function addPolicyDiffCommand(policy: Command): void {
     )
     .option("--team <team>", "decide the recorded runs of this team under both sets")
     .option("--since <time>", "only decisions since then: 30d, 12h, or 2026-11-01")
-    .option(
-      "--symcc",
-      "prove whether the other set only narrows, with `cedar symcc` and cvc5 where they are installed (written to its documented command line, not yet run against the real program)",
-    )
+    .option("--symcc", "prove whether the other set only narrows, with `cedar symcc` and cvc5 where they are installed")
     .action((set: string, other: string, flags: Flags, command: Command) => diff(cliOf(command), set, other, flags));
 }
 

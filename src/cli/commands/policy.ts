@@ -23,7 +23,7 @@ export function addPolicyCommands(program: Command): void {
     .option("--strict", "end in 1 on warnings too")
     .option(
       "--symcc",
-      "prove that no policy fails while it is evaluated, with `cedar symcc` and cvc5 where they are installed (written to its documented command line, not yet run against the real program)",
+      "prove that no policy fails while it is evaluated, with `cedar symcc` and cvc5 where they are installed",
     )
     .action((dir: string, flags: CheckFlags, command: Command) => check(cliOf(command), dir, flags));
   policy
