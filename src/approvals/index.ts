@@ -61,7 +61,7 @@ export { assertionOf, keyKinds, kindOf, signatureFault } from "./signature.ts";
 export type { KeyKind, SignedStatement, SignedWithKey, SigningKey } from "./signature.ts";
 export { similarDecisions } from "./similar.ts";
 export type { SimilarDecisions } from "./similar.ts";
-export { readTerms, standingIdPattern, standingKind } from "./standing.schema.ts";
+export { readTerms, standingFacts, standingIdPattern, standingKind } from "./standing.schema.ts";
 export {
   approveStanding,
   listStanding,
@@ -69,7 +69,6 @@ export {
   revokeStanding,
   standingApprovals,
   standingById,
-  standingFacts,
   standingState,
   standingStates,
   standingWaitMs,

@@ -150,6 +150,14 @@ export function isInTime({ from, until }: Pick<StandingTerms, "from" | "until">,
   return Date.parse(from) <= at.getTime() && at.getTime() < Date.parse(until);
 }
 
+/** What somebody's approval counts as. */
+export function standingVote(
+  { reviewer, person, personNow }: { readonly reviewer: string; readonly person: string; readonly personNow?: string },
+  groups: readonly string[],
+): Vote {
+  return { reviewer, decision: "approve", groups, persons: [...new Set([person, personNow ?? person])] };
+}
+
 /** Whether votes make the grant: what the policies ask for, and never fewer than two people. */
 export function isGranted({ requirements }: Pick<StandingTerms, "requirements">, votes: readonly Vote[]): boolean {
   const counting = votes.filter((vote) => requirements.some((requirement) => isEligible(requirement, vote)));

@@ -5,10 +5,10 @@ import type { Tx } from "../store/index.ts";
 import { barredFrom } from "./separation.ts";
 import { isSignedBy } from "./signed-by.ts";
 import { readSigned } from "./signed-text.ts";
-import { readTerms, standingKind } from "./standing.schema.ts";
-import { lockStanding, standingApprovals, standingFor, standingMismatch, standingVote } from "./standing.ts";
+import { readTerms, standingKind, standingMismatch } from "./standing.schema.ts";
+import { lockStanding, standingApprovals, standingFor } from "./standing.ts";
 import type { StandingGrant } from "./standing.ts";
-import { answers, hasRoom, isGranted, isInTime, matchCall, termsDigest } from "./standing-terms.ts";
+import { answers, hasRoom, isGranted, isInTime, matchCall, standingVote, termsDigest } from "./standing-terms.ts";
 
 /** A call that people would be asked about. */
 export type StandingClaim = {
@@ -89,7 +89,12 @@ async function holds(tx: Tx, grant: StandingGrant, barred: readonly string[]): P
   }
   return isGranted(
     grant.terms,
-    approvals.map((one) => standingVote(one, one.groups.filter((group) => one.groupsNow.includes(group)))),
+    approvals.map((one) =>
+      standingVote(
+        one,
+        one.groups.filter((group) => one.groupsNow.includes(group)),
+      ),
+    ),
   );
 }
 

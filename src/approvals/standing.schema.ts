@@ -74,3 +74,29 @@ const statement = z.strictObject({
 /** What each approver of a standing grant signs, its proposer first. */
 export type StandingStatement = z.output<typeof statement>;
 export const standingKind: SignedKind<StandingStatement> = { type, schema: statement };
+
+/** What of a grant is signed. */
+export type SignedGrant = {
+  readonly id: string;
+  readonly team: string;
+  readonly agent: string;
+  readonly tool: string;
+  readonly termsDigest: Digest;
+  readonly expiresAt: Date;
+};
+
+/** What a statement takes from the grant that it is on. */
+export function standingFacts({ id, team, agent, tool, termsDigest, expiresAt }: SignedGrant) {
+  const of = { grant: id, team, agent, tool, terms: termsDigest, expiresAt: expiresAt.toISOString() };
+  return { v: 1, type, ...of } as const;
+}
+
+/** The first field of a statement that has to be the grant's own, or the reviewer's, and is not. */
+export function standingMismatch(
+  statement: StandingStatement,
+  grant: SignedGrant,
+  reviewer: string,
+): string | undefined {
+  const expected: Partial<StandingStatement> = { ...standingFacts(grant), reviewer };
+  return Object.entries(expected).find(([name, value]) => statement[name as keyof StandingStatement] !== value)?.[0];
+}

@@ -7,9 +7,9 @@ import type { SignedStatement } from "./signature.ts";
 import { assertSignedBy, storedKeyColumns } from "./signed-by.ts";
 import type { StoredKey } from "./signed-by.ts";
 import { parseSigned } from "./signed-text.ts";
-import { standingKind } from "./standing.schema.ts";
-import type { StandingStatement } from "./standing.schema.ts";
-import { isGranted, termsDigest, termsFault } from "./standing-terms.ts";
+import { standingKind, standingMismatch } from "./standing.schema.ts";
+import type { SignedGrant, StandingStatement } from "./standing.schema.ts";
+import { isGranted, standingVote, termsDigest, termsFault } from "./standing-terms.ts";
 
 export const standingStates = ["proposed", "active", "revoked", "lapsed", "ended", "used_up"] as const;
 export type StandingState = (typeof standingStates)[number];
@@ -49,13 +49,15 @@ export type StandingApproval = StoredKey & {
 
 /** How long a proposal waits for its approvals. */
 export const standingWaitMs = 7 * 86_400_000;
+const furthestMs = 90 * 86_400_000;
 /** For one tool of one agent. */
 export const maxOpen = 50;
 
 const columns = `g.id, g.team, g.agent, g.tool, g.terms, g.terms_digest as "termsDigest", g.proposed_by as "proposedBy",
   g.proposed_at as "proposedAt", g.expires_at as "expiresAt", g.state, g.active_at as "activeAt", g.revoked_at as "revokedAt",
   g.revoked_by as "revokedBy", json_build_object('n', coalesce(last.n, 0), 'total', coalesce(last.total, 0)) as used, last.at as "lastUsedAt"`;
-const lastUse = "left join lateral (select n, total, at from standing_use where grant_id = g.id order by n desc limit 1) last on true";
+const lastUse =
+  "left join lateral (select n, total, at from standing_use where grant_id = g.id order by n desc limit 1) last on true";
 
 /** What became of it by `now`. */
 export function standingState(grant: StandingGrant, now: Date): StandingState {
@@ -68,10 +70,9 @@ export function standingState(grant: StandingGrant, now: Date): StandingState {
 
 /** Throws `standing_missing`. */
 export async function standingById(tx: Tx, id: string): Promise<StandingGrant> {
-  const { rows } = await tx.query<StandingGrant>(
-    `select ${columns} from standing_grant g ${lastUse} where g.id = $1`,
-    [id],
-  );
+  const { rows } = await tx.query<StandingGrant>(`select ${columns} from standing_grant g ${lastUse} where g.id = $1`, [
+    id,
+  ]);
   if (rows[0] !== undefined) return rows[0];
   throw new ApprovalError("standing_missing", "there is no such standing grant", {
     hint: "see `countersign approvals grant list --all`",
@@ -135,23 +136,6 @@ export async function standingApprovals(tx: Tx, id: string): Promise<readonly St
   return rows;
 }
 
-/** What a statement takes from the grant that it is on. */
-export function standingFacts(grant: Pick<StandingGrant, "id" | "team" | "agent" | "tool" | "termsDigest" | "expiresAt">) {
-  const { id, team, agent, tool, termsDigest: digest, expiresAt } = grant;
-  const v = 1;
-  return { v, type: standingKind.type, grant: id, team, agent, tool, terms: digest, expiresAt: expiresAt.toISOString() } as const;
-}
-
-/** The first field of a statement that has to be the grant's own, or the reviewer's, and is not. */
-export function standingMismatch(
-  statement: StandingStatement,
-  grant: Parameters<typeof standingFacts>[0],
-  reviewer: string,
-): string | undefined {
-  const expected: Partial<StandingStatement> = { ...standingFacts(grant), reviewer };
-  return Object.entries(expected).find(([name, value]) => statement[name as keyof StandingStatement] !== value)?.[0];
-}
-
 export type StandingApproved = {
   readonly grant: StandingGrant;
   readonly person: string;
@@ -175,10 +159,13 @@ export async function proposeStanding(
   if (fault !== undefined) throw invalid(fault);
   const expiresAt = new Date(statement.expiresAt);
   const latest = Math.min(now.getTime() + standingWaitMs, Date.parse(terms.until));
+  if (Date.parse(terms.from) > now.getTime() + furthestMs) throw invalid("it would begin in more than 90 days");
   if (now >= expiresAt) throw invalid("it could not be approved any more: draw it up again");
   if (expiresAt.getTime() > latest) throw invalid("it could be approved for too long");
   // Two at once would each not see the other.
-  await tx.query("select pg_advisory_xact_lock(hashtextextended($1, 18))", [`${terms.team}/${terms.agent}/${terms.tool}`]);
+  await tx.query("select pg_advisory_xact_lock(hashtextextended($1, 18))", [
+    `${terms.team}/${terms.agent}/${terms.tool}`,
+  ]);
   const { team, agent, tool: name } = terms;
   const open = await listStanding(tx, { team, agent, tool: name, openAt: now, limit: maxOpen });
   if (open.length >= maxOpen) throw invalid(`the tool has ${maxOpen} standing grants: revoke what is not needed`);
@@ -187,7 +174,19 @@ export async function proposeStanding(
   const { rowCount } = await tx.query(
     `insert into standing_grant (id, team, agent, tool, terms, terms_digest, proposed_by, proposed_at, expires_at, from_at, until_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing`,
-    [row.id, team, agent, name, JSON.stringify(terms), row.termsDigest, reviewer, now, expiresAt, terms.from, terms.until],
+    [
+      row.id,
+      team,
+      agent,
+      name,
+      JSON.stringify(terms),
+      row.termsDigest,
+      reviewer,
+      now,
+      expiresAt,
+      terms.from,
+      terms.until,
+    ],
   );
   if (rowCount !== 1) throw invalid("it was proposed before");
   return approveStanding(tx, row.id, signed, reviewer, now);
@@ -219,7 +218,10 @@ export async function approveStanding(
   const wanted = [...new Set(grant.terms.requirements.map(({ group }) => group))];
   const groups = wanted.filter((group) => all.includes(group));
   if (groups.length === 0)
-    throw new ApprovalError("not_in_group", `it takes a member of ${wanted.map((group) => `\`${group}\``).join(" or ")}`);
+    throw new ApprovalError(
+      "not_in_group",
+      `it takes a member of ${wanted.map((group) => `\`${group}\``).join(" or ")}`,
+    );
   const before = await standingApprovals(tx, id);
   const same = before.find((one) => [one.person, one.personNow].includes(person) || one.reviewer === reviewer);
   if (same !== undefined) {
@@ -232,7 +234,12 @@ export async function approveStanding(
     [id, reviewer, person, groups, signed.statement, signed.keyId, signed.signature, now],
   );
   const votes = [
-    ...before.map((one) => standingVote(one, one.groups.filter((group) => one.groupsNow.includes(group)))),
+    ...before.map((one) =>
+      standingVote(
+        one,
+        one.groups.filter((group) => one.groupsNow.includes(group)),
+      ),
+    ),
     standingVote({ reviewer, person, personNow: person }, groups),
   ];
   if (isGranted(grant.terms, votes))
@@ -240,18 +247,7 @@ export async function approveStanding(
   return { grant: await standingById(tx, id), person, groups };
 }
 
-export function standingVote(
-  { reviewer, person, personNow }: Pick<StandingApproval, "reviewer" | "person" | "personNow">,
-  groups: readonly string[],
-) {
-  return { reviewer, decision: "approve", groups, persons: [...new Set([person, personNow])] } as const;
-}
-
-function assertStatement(
-  statement: StandingStatement,
-  grant: Parameters<typeof standingFacts>[0],
-  reviewer: string,
-): void {
+function assertStatement(statement: StandingStatement, grant: SignedGrant, reviewer: string): void {
   const field = standingMismatch(statement, grant, reviewer);
   if (field !== undefined)
     throw new ApprovalError("statement_mismatch", `statement's \`${field}\` is not the standing grant's`);
@@ -286,7 +282,10 @@ async function assertMayRevoke(tx: Tx, grant: StandingGrant, by: Parameters<type
   const { rows } = await tx.query<{ groups: string[] }>("select groups from principal where id = $1", [by.id]);
   const wanted = grant.terms.requirements.map(({ group }) => group);
   if (by.roles.includes("reviewer") && wanted.some((group) => rows[0]?.groups.includes(group))) return;
-  throw new ApprovalError("not_in_group", "it is revoked by who proposed or approved it, or may approve it, or by an admin");
+  throw new ApprovalError(
+    "not_in_group",
+    "it is revoked by who proposed or approved it, or may approve it, or by an admin",
+  );
 }
 
 function invalid(message: string): ApprovalError {

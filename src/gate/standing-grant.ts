@@ -1,20 +1,14 @@
 import { standingMatches, subjectNames, takeStanding, toolDigest } from "../approvals/index.ts";
 import type { StandingClaim, StandingUse } from "../approvals/index.ts";
 import { barredText } from "../core/decision.ts";
-import type { ApprovalRequirement } from "../core/decision.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
-import { callablesOf } from "../core/retrieval.ts";
 import type { Approved } from "../policy/index.ts";
 import type { Tx } from "../store/index.ts";
+import { approvedAhead } from "./approved-ahead.ts";
 import { editIn } from "./edit.ts";
 import type { Judged, Question } from "./judge.ts";
 import { runEvent } from "./run-event.ts";
-
-/** What a standing grant counts as: the approvals that the policies ask for, no more. */
-export function approvedAhead(requirements: readonly ApprovalRequirement[]): readonly Approved[] {
-  return requirements.map(({ policy, group, quorum }) => ({ policy, group, approvals: quorum }));
-}
 
 /**
  * The standing grant that takes the place of the approval that `judged` asks for, with what the policies say then; undefined where there is
@@ -29,7 +23,7 @@ export async function standingInstead(
 ): Promise<{ readonly judged: Judged; readonly use: StandingUse } | undefined> {
   if (decision.outcome !== "require_approval" || exhausted.length > 0) return undefined;
   if (step.kind !== "tool" || editIn(step) !== undefined) return undefined;
-  const tool = callablesOf(run.release.document).find(({ name }) => name === step.name);
+  const tool = run.release.document.tools.find(({ name }) => name === step.name);
   if (tool === undefined) return undefined;
   const { requirements } = decision;
   const claimWith = (args: JsonObject): StandingClaim => ({
@@ -52,7 +46,10 @@ export async function standingInstead(
 }
 
 /** Of the run's own entries: which use it was, and what uses come to with it. */
-export function standingUsed({ run, step, at }: Question, { grant, n, amount, total, barred }: StandingUse): LedgerEvent {
+export function standingUsed(
+  { run, step, at }: Question,
+  { grant, n, amount, total, barred }: StandingUse,
+): LedgerEvent {
   return runEvent(run, "standing.used", `${step.seq}/standing`, at, {
     grant: grant.id,
     terms: grant.termsDigest,
