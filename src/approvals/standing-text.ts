@@ -9,13 +9,17 @@ export function renderTerms(terms: StandingTerms): readonly string[] {
   return [
     `agent ${team}/${agent} may call ${tool} (${toolDigest.slice(0, 12)}) without being asked each time`,
     ...targets.map((target) => `  ${quoted(target.argument)} ${targetText(target)}`),
-    ...(sum === undefined ? [] : [`  ${quoted(sum.argument)} adds up to ${sum.max} at the most, in all calls together`]),
+    ...(sum === undefined
+      ? []
+      : [`  ${quoted(sum.argument)} adds up to ${sum.max} at the most, in all calls together`]),
     ...(unconstrained.length === 0
       ? ["  no other argument"]
       : unconstrained.map((name) => `  ${quoted(name)} is UNCONSTRAINED: it may be anything`)),
     `for ${uses} ${uses === 1 ? "call" : "calls"} at the most`,
     `from ${from} until just before ${until}`,
-    ...requirements.map((one) => `in place of the approval that policy ${quoted(one.policy)} asks for: ${askedOf(one)}`),
+    ...requirements.map(
+      (one) => `in place of the approval that policy ${quoted(one.policy)} asks for: ${askedOf(one)}`,
+    ),
     `with as many approvals, and by ${fewestPeople} people at least`,
     `because: ${quoted(reason)}`,
   ];

@@ -220,7 +220,7 @@ function list(values: readonly string[]): string {
 }
 
 /** A decision that consumed a grant had its approvals, as had one by a standing grant; one that opened a request had none. */
-function approvedFor(record: RunRecord, recorded: DecisionRecord): readonly Approved[] {
+export function approvedFor(record: RunRecord, recorded: DecisionRecord): readonly Approved[] {
   if (recorded.outcome === "allow" && (recorded.standingGrant ?? null) !== null)
     return approvedAhead(standingBehind(record, recorded)?.terms.requirements ?? []);
   if (recorded.outcome !== "allow" || recorded.approval === null) return [];
