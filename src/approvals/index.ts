@@ -62,6 +62,7 @@ export type { KeyKind, SignedStatement, SignedWithKey, SigningKey } from "./sign
 export { similarDecisions } from "./similar.ts";
 export type { SimilarDecisions } from "./similar.ts";
 export { readTerms, standingFacts, standingIdPattern, standingKind } from "./standing.schema.ts";
+export type { StandingStatement } from "./standing.schema.ts";
 export {
   approveStanding,
   listStanding,
