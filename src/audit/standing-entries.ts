@@ -51,7 +51,9 @@ export function standingEntryProblems(record: RunRecord, entries: readonly Ledge
 function grantProblems(grant: StandingGrantRecord, told: readonly LedgerEntry[]): readonly string[] {
   const terms = readTerms(grant.terms);
   const [proposed, ...others] = told.filter(({ kind }) => kind === "standing.proposed");
-  if (terms === undefined || proposed === undefined || others.length > 0)
+  // That its terms are terms is another check's to say.
+  if (terms === undefined) return [];
+  if (proposed === undefined || others.length > 0)
     return [`it was proposed ${proposed === undefined ? 0 : 1 + others.length} times in the ledger`];
   const { agent, tool, toolDigest, uses, sum, from, until } = terms;
   const digest = termsDigest(terms);
@@ -96,7 +98,7 @@ function useProblems(
     const what = `its use by step ${seq}`;
     const [entry, ...more] = used.filter(({ facts }) => facts["seq"] === seq);
     if (entry === undefined || more.length > 0)
-      return [`${what} is ${used.length === 0 ? "not" : "more than once"} in the ledger`];
+      return [`${what} is ${entry === undefined ? "not" : "more than once"} in the ledger`];
     return [
       ...differences(what, entry, {
         n,
