@@ -107,7 +107,7 @@ export function checkEnrolment(
 /** What people signed beside decisions: changes of calls, and what became of interrupted ones. Each with its entry. */
 function besideDecisions(record: RunRecord, leaves: readonly Leaf[]) {
   const { edits = [], resolutions = [], standingGrants = [], approvals } = record;
-  const ahead = standingEntries(record);
+  const ahead = standingGrants.length === 0 ? [] : standingEntries(record);
   const entryWith = (kind: string, fact: string, value: unknown): LedgerEntry | undefined =>
     leaves.find(({ entry }) => entry.kind === kind && entry.facts[fact] === value)?.entry;
   return [
