@@ -19,6 +19,11 @@ export const errorCodes = {
   /** It would give nothing, or to nobody who may decide. */
   delegation_invalid: { status: 422, retryable: false },
   outcome_not_found: { status: 404, retryable: false },
+  standing_grant_not_found: { status: 404, retryable: false },
+  /** Its terms leave something unsaid, or the policies ask for what cannot be given ahead. */
+  standing_grant_invalid: { status: 422, retryable: false },
+  /** It is active, was revoked, or its time is up. */
+  standing_grant_closed: { status: 409, retryable: false },
   policy_not_found: { status: 404, retryable: false },
   bundle_not_found: { status: 404, retryable: false },
   entry_not_found: { status: 404, retryable: false },

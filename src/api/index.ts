@@ -24,5 +24,6 @@ export type { Health } from "./health.schema.ts";
 export type { BacktestEvent, BacktestReportView, PolicyProposalView } from "./policies.schema.ts";
 export { routes } from "./routes.ts";
 export type { CallOf, RequestOf, ResponseOf, Route, RouteName } from "./routes.ts";
+export type { StandingGrantView } from "./standing-grants.schema.ts";
 export type { UnknownOutcomeView } from "./unknown-outcomes.schema.ts";
 export type { DecisionView, RunDetail, RunView, StepView, WatchEvent } from "./runs.schema.ts";

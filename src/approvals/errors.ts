@@ -27,4 +27,7 @@ export class ApprovalError extends CodedError<
   | "nothing_changed"
   | "nothing_asked"
   | "too_many_messages"
+  | "standing_missing"
+  | "standing_invalid"
+  | "standing_closed"
 > {}

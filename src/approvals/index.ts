@@ -61,6 +61,24 @@ export { assertionOf, keyKinds, kindOf, signatureFault } from "./signature.ts";
 export type { KeyKind, SignedStatement, SignedWithKey, SigningKey } from "./signature.ts";
 export { similarDecisions } from "./similar.ts";
 export type { SimilarDecisions } from "./similar.ts";
+export { readTerms, standingFacts, standingIdPattern, standingKind } from "./standing.schema.ts";
+export type { StandingStatement } from "./standing.schema.ts";
+export {
+  approveStanding,
+  listStanding,
+  proposeStanding,
+  revokeStanding,
+  standingApprovals,
+  standingById,
+  standingState,
+  standingStates,
+  standingWaitMs,
+} from "./standing.ts";
+export type { StandingApproval, StandingApproved, StandingGrant } from "./standing.ts";
+export { argumentsOf, ordered, requirementsFault, termsDigest, termsFault, toolDigest } from "./standing-terms.ts";
+export { renderTerms } from "./standing-text.ts";
+export { standingMatches, standingUsesOf, takeStanding, writeStandingUse } from "./standing-use.ts";
+export type { StandingClaim, StandingUse, StoredStandingUse } from "./standing-use.ts";
 export { approvalStates } from "./state.ts";
 export type { ApprovalState } from "./state.ts";
 export { keyIdOf, parseStatement, publicKeyOf, signStatement, statementText, verifyStatement } from "./statement.ts";

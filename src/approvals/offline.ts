@@ -8,6 +8,8 @@ export type { Vote } from "./routing.ts";
 export { assertionOf, kindOf, signatureFault } from "./signature.ts";
 export type { SignedStatement, SigningKey } from "./signature.ts";
 export { readSigned, verifyText } from "./signed-text.ts";
+export { readTerms, standingKind, standingMismatch } from "./standing.schema.ts";
+export { answers, isGranted, isInTime, matchCall, standingVote, termsDigest, toolDigest } from "./standing-terms.ts";
 export { keyIdOf, parseStatement } from "./statement.ts";
 export type { ApprovalStatement } from "./statement.schema.ts";
 export { visibleText } from "./visible.ts";

@@ -56,6 +56,11 @@ export function isMet(requirements: readonly ApprovalRequirement[], votes: reado
   return requirements.length > 0 && requirements.every(({ quorum }, index) => (counts[index] ?? 0) >= quorum);
 }
 
+/** How many different people these votes are of. */
+export function peopleOf(votes: readonly Vote[]): number {
+  return unite(votes).length;
+}
+
 /** Whether a vote counts for a requirement at all. */
 export function isEligible(requirement: ApprovalRequirement, vote: Vote): boolean {
   const { groups, afterMs = 0, edited } = vote;

@@ -14,6 +14,7 @@ import type { Approved } from "../policy/index.ts";
 import { editBehind, editProblems } from "./edits.ts";
 import { check } from "./report.ts";
 import { resolutionProblems } from "./resolutions.ts";
+import { standingProblems } from "./standing.ts";
 import type { AuditCheck } from "./report.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
@@ -46,11 +47,18 @@ export function checkApprovals(record: RunRecord, contents = true): AuditCheck {
       );
   });
   const signatures = record.approvals.reduce((sum, request) => sum + request.decisions.length, 0);
-  return check("approvals", `${signatures} signatures on ${record.approvals.length} requests`, [
+  const { standingGrants = [] } = record;
+  const uses = standingGrants.reduce((sum, grant) => sum + grant.uses.length, 0);
+  const ahead =
+    uses === 0
+      ? ""
+      : `; ${uses} uses of ${standingGrants.length} standing grants, within their limits as far as this run tells: uses by other runs are not here`;
+  return check("approvals", `${signatures} signatures on ${record.approvals.length} requests${ahead}`, [
     ...problems,
     ...unmet,
     ...editProblems(record, contents),
     ...resolutionProblems(record),
+    ...standingProblems(record),
   ]);
 }
 

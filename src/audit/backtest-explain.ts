@@ -8,9 +8,9 @@ import { exhaustedBy, withBudgets } from "../gate/index.ts";
 import { compilePolicies, consideredFor, explain, parsePolicySet, PolicyError, requestJson } from "../policy/index.ts";
 import type { CompiledPolicies, ConsideredPolicy, PolicyRequest } from "../policy/index.ts";
 import { digestOf } from "../store/index.ts";
-import { grantedApprovals } from "./approvals.ts";
 import type { DecidedRun, DecidedStep } from "./backtest-pages.ts";
 import { createRebuilder } from "./backtest-rebuild.ts";
+import { approvedFor } from "./redecide.ts";
 
 /** Why a step was decided as it was, from its record alone. */
 export type DecisionExplanation = {
@@ -153,8 +153,6 @@ function decidedStep(record: RunRecord, decision: DecisionRecord): DecidedStep |
   const step = record.steps.find(({ seq }) => seq === decision.seq);
   if (step === undefined) return undefined;
   const asking = record.steps.find(({ seq }) => seq === step.askedBy)?.result ?? null;
-  const approval = record.approvals.find(({ id }) => id === decision.approval);
-  const isGranted = decision.outcome === "allow" && approval !== undefined;
   return {
     ...decision,
     kind: step.kind,
@@ -162,7 +160,7 @@ function decidedStep(record: RunRecord, decision: DecisionRecord): DecidedStep |
     arguments: step.arguments,
     callIndex: step.callIndex,
     asked: asking === null ? undefined : record.payloads[asking],
-    approved: isGranted ? grantedApprovals(record, approval) : [],
+    approved: approvedFor(record, decision),
     at: new Date(decision.at),
   };
 }

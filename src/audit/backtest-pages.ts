@@ -1,6 +1,6 @@
 import type { StepKind } from "../core/action.ts";
 import type { ApprovalRequirement, DecisionOutcome, RunFacts } from "../core/decision.ts";
-import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
 import type { Approved } from "../policy/index.ts";
@@ -52,7 +52,8 @@ type RunRow = {
 type DecisionRow = Omit<DecidedStep, "asked" | "approved"> & {
   readonly run: RunId;
   readonly askedResult: Digest | null;
-  readonly approval: ApprovalId | null;
+  /** The grant, standing or not, that it went by. */
+  readonly grant: string | null;
 };
 
 export type BacktestScope = { readonly team: string; readonly since: Date | undefined };
@@ -113,7 +114,8 @@ async function runsAfter(tx: Tx, { team, since }: BacktestScope, after: string):
 
 async function withDecisions(tx: Tx, keys: PayloadKeys, runs: readonly RunRow[]): Promise<readonly DecidedRun[]> {
   const { rows } = await tx.query<DecisionRow>(
-    `select d.run, d.seq, d.n, d.outcome, d.code, d.policies, d.policy_set as "policySet", d.facts, d.approval, d.effective, d.edit, d.shadow, d.at,
+    `select d.run, d.seq, d.n, d.outcome, d.code, d.policies, d.policy_set as "policySet", d.facts,
+       coalesce(d.approval, d.standing_grant) as "grant", d.effective, d.edit, d.shadow, d.at,
        s.kind, s.name, s.arguments, s.call_index as "callIndex", asking.result as "askedResult"
      from decision d
      join step s on s.run = d.run and s.seq = d.seq
@@ -130,10 +132,10 @@ async function withDecisions(tx: Tx, keys: PayloadKeys, runs: readonly RunRow[])
     release,
     requestedBy,
     input: contents.get(input) as RunInput | undefined,
-    decisions: (ofRun.get(id) ?? []).map(({ run: _run, askedResult, approval, ...row }) => ({
+    decisions: (ofRun.get(id) ?? []).map(({ run: _run, askedResult, grant, ...row }) => ({
       ...row,
       asked: askedResult === null ? undefined : contents.get(askedResult),
-      approved: row.outcome === "allow" && approval !== null ? (approved.get(approval) ?? []) : [],
+      approved: row.outcome === "allow" && grant !== null ? (approved.get(grant) ?? []) : [],
     })),
   }));
 }
@@ -177,27 +179,27 @@ function batchesOf(
 }
 
 /** How many people had approved each requirement of a grant that was used; the gate has checked their signatures then. */
-async function approvalsOf(
-  tx: Tx,
-  rows: readonly DecisionRow[],
-): Promise<ReadonlyMap<ApprovalId, readonly Approved[]>> {
-  const ids = rows.flatMap(({ outcome, approval }) => (outcome === "allow" && approval !== null ? [approval] : []));
+async function approvalsOf(tx: Tx, rows: readonly DecisionRow[]): Promise<ReadonlyMap<string, readonly Approved[]>> {
+  const ids = rows.flatMap(({ outcome, grant }) => (outcome === "allow" && grant !== null ? [grant] : []));
   if (ids.length === 0) return new Map();
   const { rows: requests } = await tx.query<{
-    id: ApprovalId;
+    id: string;
     requirements: readonly ApprovalRequirement[];
-    approvals: number;
+    approvals: number | null;
   }>(
     `select request.id, request.requirements, count(decided.reviewer) as approvals
      from approval_request request
      left join approval_decision decided on decided.request = request.id and decided.decision = 'approve'
-     where request.id = any($1::text[]) group by request.id`,
+     where request.id = any($1::text[]) group by request.id
+     union all
+     select id, terms -> 'requirements', null from standing_grant where id = any($1::text[])`,
     [ids],
   );
   return new Map(
     requests.map(({ id, requirements, approvals }) => [
       id,
-      requirements.map(({ policy, group }) => ({ policy, group, approvals })),
+      // A standing grant is what was asked for, no more.
+      requirements.map(({ policy, group, quorum }) => ({ policy, group, approvals: approvals ?? quorum })),
     ]),
   );
 }

@@ -158,7 +158,9 @@ async function covered(source: BundleSource, run: RunId, sizes: Map<string, numb
     const found = sizeOf(evidence.ledger.checkpoint);
     const whole =
       evidence.ledger.waiting === 0 &&
-      [...evidence.ledger.entries, ...(evidence.ledger.seals ?? [])].every(({ proof }) => proof !== undefined);
+      [...evidence.ledger.entries, ...(evidence.ledger.seals ?? []), ...(evidence.ledger.grants ?? [])].every(
+        ({ proof }) => proof !== undefined,
+      );
     const ended = hasEndedIn(evidence);
     if (whole && ended && found >= known) {
       sizes.set(team, found);
@@ -201,7 +203,8 @@ async function selectedLog(
   const note = runs[0]?.ledger.checkpoint ?? "";
   const byIndex = new Map<number, LedgerExcerpt["entries"][number]>();
   for (const { ledger, context } of runs)
-    for (const entry of [...ledger.entries, ...(ledger.seals ?? []), ...context]) byIndex.set(entry.index, entry);
+    for (const entry of [...ledger.entries, ...(ledger.seals ?? []), ...(ledger.grants ?? []), ...context])
+      byIndex.set(entry.index, entry);
   const entries = [...byIndex.values()].toSorted((a, b) => a.index - b.index);
   const leaves = `logs/${log}/leaves`;
   await folder.lines(
@@ -291,7 +294,7 @@ async function writeRun(
 ): Promise<RunSection> {
   const { id, team, workflowBundle } = run.run;
   const at = `runs/${id}`;
-  const { v, steps, decisions, approvals, edits = [], resolutions = [] } = run;
+  const { v, steps, decisions, approvals, edits = [], resolutions = [], standingGrants = [] } = run;
   await folder.json(`releases/${run.run.release}.json`, run.release as unknown as Json);
   for (const [digest, document] of Object.entries(run.policySets))
     await folder.json(`policies/${digest}.json`, document);
@@ -313,6 +316,7 @@ async function writeRun(
     approvals,
     ...(edits.length === 0 ? {} : { edits }),
     ...(resolutions.length === 0 ? {} : { resolutions }),
+    ...(standingGrants.length === 0 ? {} : { standingGrants }),
   } as unknown as Json);
   const statement =
     run.statement === null

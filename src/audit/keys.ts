@@ -14,6 +14,7 @@ import type { Checkpoint } from "../ledger/proof/index.ts";
 import { voteOf } from "./approvals.ts";
 import { differences } from "./differences.ts";
 import { check, notChecked } from "./report.ts";
+import { standingEntries } from "./standing-entries.ts";
 import type { AuditCheck } from "./report.ts";
 
 /** A decision, a change of a call, or what somebody said of an interrupted one. */
@@ -31,8 +32,9 @@ const peopleLog = "people";
  * of a ledger are signed with one key, each under its own name.
  */
 export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
-  const { edits = [], resolutions = [] } = record;
-  const signed = [...record.approvals.flatMap(({ decisions }) => decisions), ...edits, ...resolutions];
+  const { edits = [], resolutions = [], standingGrants = [] } = record;
+  const ahead = standingGrants.flatMap(({ id, approvals, uses }) => approvals.map((one) => ({ ...one, id, uses })));
+  const signed = [...record.approvals.flatMap(({ decisions }) => decisions), ...edits, ...resolutions, ...ahead];
   const signers = new Set(signed.map(({ keyId }) => keyId));
   if (signers.size === 0) return check("keys", "nobody signed anything", []);
   const { keys } = record;
@@ -52,6 +54,14 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
   ]);
   const beside = [
     ...edits.map((edit) => ({ edit, what: `change of \`${edit.request}\``, entry: editedEntry(run, edit) })),
+    ...ahead.map((approval) => ({
+      edit: approval,
+      what: `approval of \`${approval.id}\``,
+      entry: standingEntries(record).find(
+        ({ kind, facts }) =>
+          kind === "standing.approved" && facts["grant"] === approval.id && facts["reviewer"] === approval.reviewer,
+      ),
+    })),
     ...resolutions.map((said) => ({
       edit: said,
       what: `word on step ${said.seq}`,
@@ -62,10 +72,15 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
       (problem) => `${edit.reviewer}'s key on the ${what}: ${problem}`,
     ),
   );
+  const gone = ahead
+    .filter(({ keyId, uses }) =>
+      uses.some(({ at }) => byKey.get(keyId)?.revoked.some(({ entry }) => entry.at < at) === true),
+    )
+    .map(({ id, reviewer }) => `\`${id}\` was used after ${reviewer}'s key was revoked`);
   const unheld = edits.flatMap((edit) => unheldProblems(edit, byKey.get(edit.keyId) as KeyEntries, run));
   const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
   const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
-  return check("keys", detail, [...problems, ...found, ...beside, ...unheld]);
+  return check("keys", detail, [...problems, ...found, ...beside, ...gone, ...unheld]);
 }
 
 function peopleKeyOf(verifierKey: string): string {

@@ -16,6 +16,7 @@ import type { ExpectedFacts } from "./differences.ts";
 import { check, notChecked } from "./report.ts";
 import { reconciledProblems } from "./resolutions.ts";
 import { checkSeals } from "./seals.ts";
+import { standingEntryProblems } from "./standing-entries.ts";
 import type { AuditCheck } from "./report.ts";
 
 type Placed = { readonly index: number; readonly bytes: Uint8Array; readonly entry: LedgerEntry };
@@ -98,8 +99,9 @@ function signatureCheck(record: RunRecord, checkpoint: Checkpoint | string): Aud
 
 function inclusionCheck(record: RunRecord, checkpoint: Checkpoint | string): AuditCheck {
   if (typeof checkpoint === "string") return notChecked("inclusion", "there is no checkpoint to prove against");
-  const uncovered = record.ledger.entries.filter((entry) => entry.proof === undefined);
-  const problems = record.ledger.entries.flatMap(({ index, leaf, proof }) => {
+  const entries = [...record.ledger.entries, ...(record.ledger.grants ?? [])];
+  const uncovered = entries.filter((entry) => entry.proof === undefined);
+  const problems = entries.flatMap(({ index, leaf, proof }) => {
     if (proof === undefined) return [];
     try {
       verifyInclusion({
@@ -115,12 +117,9 @@ function inclusionCheck(record: RunRecord, checkpoint: Checkpoint | string): Aud
     }
   });
   if (problems.length === 0 && uncovered.length > 0) {
-    return notChecked(
-      "inclusion",
-      `${uncovered.length} of ${record.ledger.entries.length} entries are newer than the checkpoint`,
-    );
+    return notChecked("inclusion", `${uncovered.length} of ${entries.length} entries are newer than the checkpoint`);
   }
-  return check("inclusion", `${record.ledger.entries.length} entries proved to be in the tree`, problems);
+  return check("inclusion", `${entries.length} entries proved to be in the tree`, problems);
 }
 
 function chainProblems(record: RunRecord, placed: readonly Placed[]): readonly string[] {
@@ -167,6 +166,7 @@ function joinProblems(record: RunRecord, entries: readonly LedgerEntry[], conten
   problems.push(...stepTimeProblems(record));
   problems.push(...approvalProblems(record, entries, contents));
   problems.push(...reconciledProblems(record, entries));
+  problems.push(...standingEntryProblems(record, entries));
   problems.push(...runProblems(record, of("run.started"), of("run.closed")));
   return problems;
 }
@@ -191,6 +191,7 @@ function decisionFacts(record: RunRecord, decision: RunRecord["decisions"][numbe
     shadow: decision.shadow ? "true" : null,
     answer: decision.facts.response?.answer ?? null,
     edit: decision.edit ?? null,
+    standingGrant: decision.standingGrant ?? null,
   };
 }
 

@@ -8,6 +8,7 @@ import { transcript } from "../core/transcript.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
 import {
   answerFacts,
+  approvedAhead,
   emptyHead,
   exhaustedBy,
   extendFlow,
@@ -37,6 +38,7 @@ import { answerProblems } from "./answers.ts";
 import { editedAgain } from "./edits.ts";
 import { grantedApprovals } from "./approvals.ts";
 import { check } from "./report.ts";
+import { standingBehind, standingDecisionProblems } from "./standing.ts";
 import type { AuditCheck } from "./report.ts";
 
 /** Denials that the engine had no part in, and that the record itself must bear out. */
@@ -147,6 +149,12 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     recorded.request,
     request === undefined ? (recorded.facts.response?.action ?? resolved.actionDigest) : digestOf(requestJson(request)),
   );
+  if ((recorded.standingGrant ?? null) !== null) {
+    const { decision: unasked } = explain(compiled, asking, []);
+    const asked = unasked.outcome === "require_approval" ? unasked.requirements : undefined;
+    const args = effective ?? (resolved.kind === "model" ? {} : resolved.args);
+    problems.push(...standingDecisionProblems(record, recorded, asked, args));
+  }
   if (decision.outcome === "require_approval") {
     const opened = record.approvals.find((candidate) => candidate.id === recorded.approval);
     expect(problems, "requirements", recorded, requirements(opened?.requirements), requirements(decision.requirements));
@@ -211,8 +219,10 @@ function list(values: readonly string[]): string {
   return values.toSorted().join(",");
 }
 
-/** A decision that consumed a grant had its approvals; one that opened a request had none. */
-function approvedFor(record: RunRecord, recorded: DecisionRecord): readonly Approved[] {
+/** A decision that consumed a grant had its approvals, as had one by a standing grant; one that opened a request had none. */
+export function approvedFor(record: RunRecord, recorded: DecisionRecord): readonly Approved[] {
+  if (recorded.outcome === "allow" && (recorded.standingGrant ?? null) !== null)
+    return approvedAhead(standingBehind(record, recorded)?.terms.requirements ?? []);
   if (recorded.outcome !== "allow" || recorded.approval === null) return [];
   const approval = record.approvals.find((candidate) => candidate.id === recorded.approval);
   return approval === undefined ? [] : grantedApprovals(record, approval);

@@ -56,7 +56,14 @@ function decisionLines(record: RunRecord, decision: DecisionRecord): readonly st
   const code = decision.code === null ? "" : ` (${decision.code})`;
   const request = record.approvals.find((candidate) => candidate.id === decision.approval);
   const people = decision.outcome === "require_approval" ? [] : (request?.decisions ?? []);
+  const ahead = (record.standingGrants ?? []).find(({ id }) => id === decision.standingGrant);
+  const use = ahead?.uses.find(({ seq }) => seq === decision.seq);
   return [
+    ...(ahead === undefined
+      ? []
+      : [
+          `approved ahead by ${ahead.approvals.map(({ reviewer }) => reviewer).join(", ")}: ${ahead.id}, use ${use?.n ?? "?"} of ${ahead.terms.uses}`,
+        ]),
     ...people.map(
       ({ reviewer, decision: said, capacity }) =>
         `${reviewer}${capacity?.delegation === undefined ? "" : ` for ${capacity.delegation.delegator}`}: ${said === "approve" ? "approved" : "denied"} ${request?.id ?? ""}`,

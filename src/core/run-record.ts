@@ -4,6 +4,7 @@ import type { ApprovalId, Digest, RunId } from "./ids.ts";
 import type { Json } from "./json.ts";
 import type { ReleaseDocument } from "./release.ts";
 import type { RunFailure, RunInput, RunStatus } from "./run.ts";
+import type { StandingGrantRecord } from "./standing-grant.ts";
 
 /**
  * Everything that is recorded of one run, as one JSON document: what an auditor replays and verifies without trusting who made it.
@@ -36,6 +37,8 @@ export type RunRecord = {
   readonly edits?: readonly EditRecord[];
   /** What people said of calls that were interrupted. Absent in records of before there were any. */
   readonly resolutions?: readonly ResolutionRecord[];
+  /** The standing grants that the run used. Absent in records of before there were any. */
+  readonly standingGrants?: readonly StandingGrantRecord[];
   /** Policy set documents by digest. */
   readonly policySets: Readonly<Record<Digest, Json>>;
   readonly payloads: Readonly<Record<Digest, Json>>;
@@ -80,6 +83,8 @@ export type DecisionRecord = {
   readonly shadow: boolean;
   /** The request whose edit it was made on. Absent in older records: none. */
   readonly edit?: ApprovalId | null;
+  /** The standing grant that took the place of an approval. Absent in older records: none. */
+  readonly standingGrant?: string | null;
   readonly at: string;
 };
 
@@ -188,6 +193,8 @@ export type LedgerExcerpt = {
   }[];
   /** The entries that seal the run's histories, which are in no run's chain. Absent in records from before there were any. */
   readonly seals?: LedgerExcerpt["entries"];
+  /** How the standing grants that the run used came to be, and ended. Absent in records from before there were any. */
+  readonly grants?: LedgerExcerpt["entries"];
 };
 
 /** A signed statement in a DSSE envelope. `payload` and `sig` are base64. */

@@ -10,6 +10,7 @@ import {
   rendererVersion,
   requestById,
   subjectNames,
+  writeStandingUse,
 } from "../approvals/index.ts";
 import type { Edit } from "../approvals/index.ts";
 import { isBudgetPolicy } from "../core/budget.ts";
@@ -44,6 +45,7 @@ import type { ResolvedStep } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
+import { standingInstead, standingUsed } from "./standing-grant.ts";
 import { createDecisionWriter, writeDecision } from "./write-decisions.ts";
 import type { DecisionToRecord } from "./write-decisions.ts";
 
@@ -154,7 +156,7 @@ async function decideAtOnce(
   const judged = await judge(pool, deciding.count, deciding, []);
   deciding.beside(judged);
   if (judged.decision.outcome === "require_approval")
-    return inTransaction(pool, (tx) => askPeople(tx, deciding, judged));
+    return inTransaction(pool, (tx) => unlessAhead(tx, deciding, judged));
   const record = toRecord(deciding, judged, undefined);
   await writeTogether(record);
   return decided(record);
@@ -163,8 +165,21 @@ async function decideAtOnce(
 async function conclude(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {
   deciding.beside(judged);
   return judged.decision.outcome === "require_approval"
-    ? askPeople(tx, deciding, judged)
+    ? unlessAhead(tx, deciding, judged)
     : write(tx, deciding, judged, undefined);
+}
+
+/** Asks people, unless they have said so ahead: then it is a use of what they gave, counted where it is written. */
+async function unlessAhead(tx: Tx, deciding: Deciding, asking: Judged): Promise<Decided> {
+  const again = (approved: readonly Approved[]): Promise<Judged> => judge(tx, deciding.count, deciding, approved);
+  const ahead = await standingInstead(tx, deciding, asking, again);
+  if (ahead === undefined) return askPeople(tx, deciding, asking);
+  const { judged, use } = ahead;
+  await appendToOutbox(tx, [standingUsed(deciding, use)]);
+  const record = { ...toRecord(deciding, judged, undefined), standingGrant: use.grant.id };
+  await writeDecision(tx, record);
+  await writeStandingUse(tx, use, { run: deciding.run.id, seq: deciding.step.seq }, deciding.at);
+  return decided(record);
 }
 
 /**

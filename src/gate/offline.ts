@@ -8,5 +8,6 @@ export type { RunContext } from "./governed-call.ts";
 export { emptyHead, extendHead } from "./head.ts";
 export { renderCall } from "./rendered.ts";
 export { answerFacts } from "./response-facts.ts";
+export { approvedAhead } from "./approved-ahead.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";

@@ -266,6 +266,7 @@ export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
     ...(d.effective === undefined ? {} : { effective: d.effective.digest }),
     ...(d.shadow ? { shadow: "true" } : {}),
     ...(d.edit === undefined ? {} : { edit: d.edit }),
+    ...(d.standingGrant === undefined ? {} : { standingGrant: d.standingGrant }),
   });
   if (decision.outcome !== "allow") return [decided];
   const intent = runEvent(run, "step.intent", `${step.seq}/intent`, now, {

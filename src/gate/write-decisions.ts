@@ -31,6 +31,8 @@ export type DecisionToRecord = {
   readonly shadow: boolean;
   /** The request whose edit it was made on: `step` is the call as the agent asked for it. */
   readonly edit?: ApprovalId | undefined;
+  /** The standing grant that took the place of an approval. */
+  readonly standingGrant?: string | undefined;
   /** A denial, as the model will read it. */
   readonly result: SealedPayload | undefined;
   readonly now: Date;
@@ -60,7 +62,7 @@ function writeSql({ several, contents, budgets }: Parts): string {
       agent text, tool text, budget_event bigint, budgets jsonb, budget_ids bigint[], kind text, name text, action text,
       arguments text, asked_by integer, call_index integer, call_id text, state text, result text, at timestamptz,
       activity text, outcome text, code text, policies text[], policy_set text, facts jsonb, request text, approval text,
-      effective text, shadow boolean, edit text, idempotency_key text)),
+      effective text, shadow boolean, edit text, standing_grant text, idempotency_key text)),
   ${contents ? `stored as (${sealedSql("$4")} returning 1),` : ""}
   ${budgets ? budgetsHeldSql(contents) : ""}
   ${several ? `owner as materialized (select run.id from run where ${ready} run.id = any(array(select given.run from given)) order by run.id for no key update of run),` : ""}
@@ -89,8 +91,10 @@ function writeSql({ several, contents, budgets }: Parts): string {
       where step.state = 'waiting' and step.action = excluded.action
     returning run),
   decided as (
-    insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow, edit)
-    select run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow, edit from given),
+    insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow, edit,
+                          standing_grant)
+    select run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow, edit, standing_grant
+    from given),
   intended as (
     insert into effect (run, seq, idempotency_key, state, intended_at)
     select run, seq, idempotency_key, 'intended', at from given where state = 'intended'),
@@ -253,6 +257,7 @@ function rowOf(d: DecisionToRecord) {
     effective: d.effective?.digest,
     shadow: d.shadow,
     edit: d.edit,
+    standing_grant: d.standingGrant,
     idempotency_key: idempotencyKeyOf(run.id, step.seq),
   };
 }

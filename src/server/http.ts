@@ -33,6 +33,7 @@ import { policyShadowHandlers } from "./handlers/policy-shadow.ts";
 import { receiverHandlers } from "./handlers/receivers.ts";
 import { recordHandlers } from "./handlers/records.ts";
 import { reportHandlers } from "./handlers/report.ts";
+import { standingHandlers } from "./handlers/standing-grants.ts";
 import { outcomeHandlers } from "./handlers/unknown-outcomes.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { createHostCheck } from "./host-check.ts";
@@ -54,6 +55,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...editHandlers,
   ...messageHandlers,
   ...outcomeHandlers,
+  ...standingHandlers,
   ...policyHandlers,
   ...budgetHandlers,
   ...freezeHandlers,

@@ -15,17 +15,22 @@ import type { Tx } from "../store/index.ts";
 import { peopleLog } from "./ledger-events.ts";
 import { sealKey } from "./seal-histories.ts";
 
-/** The run's entries with proofs to the checkpoint of `size`, or the latest. Those that it does not cover yet have none. */
+/**
+ * The run's entries with proofs to the checkpoint of `size`, or the latest. Those that it does not cover yet have none. `grants`: keys of the
+ * entries of standing grants that it used.
+ */
 export async function ledgerExcerpt(
   tx: Tx,
   run: { readonly id: RunId; readonly team: string },
   verifierKey: string,
+  grants: readonly string[],
   size?: number,
 ): Promise<LedgerExcerpt> {
-  const [checkpoint, entries, waiting, executions] = await Promise.all([
+  const [checkpoint, entries, waiting, ofGrants, executions] = await Promise.all([
     size === undefined ? latestCheckpoint(tx, run.team) : checkpointOfSize(tx, run.team, size),
     readRunEntries(tx, run.id),
     unsequenced(tx, run.id),
+    unsequencedKeyed(tx, run.team, grants),
     executionsOf(tx, run.id),
   ]);
   const covered = checkpoint?.size ?? 0;
@@ -34,9 +39,10 @@ export async function ledgerExcerpt(
   return {
     checkpoint: checkpoint?.note ?? null,
     verifierKey,
-    waiting,
+    waiting: waiting + ofGrants,
     entries: await proven(entries),
     seals: await proven(await readKeyedEntries(tx, run.team, keys)),
+    grants: await proven(await readKeyedEntries(tx, run.team, grants)),
   };
 }
 

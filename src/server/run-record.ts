@@ -23,6 +23,8 @@ import type { Services } from "./dependencies.ts";
 import { peopleLog } from "./ledger-events.ts";
 import { keysExcerpt, ledgerExcerpt } from "./ledger-excerpt.ts";
 import { sealRun } from "./seal-histories.ts";
+import { standingKeys } from "./standing-events.ts";
+import { standingRecords } from "./standing-records.ts";
 
 /** What has not been signed by then has no proof in the record, which says so. */
 const flushWithinMs = 5_000;
@@ -102,15 +104,22 @@ async function readStored(services: Services, tx: Tx, { id }: RunRow): Promise<S
 export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id: RunId, size?: number) {
   const run = await runById(tx, id);
   if (run === undefined) throw new ApiError("run_not_found", `no run \`${id}\``);
-  const [release, steps, decisions, approvals, excerpt, outcomes, edits] = await Promise.all([
+  const [release, steps, decisions, approvals, outcomes, edits, grants] = await Promise.all([
     releaseByDigest(tx, run.release),
     stepsOf(tx, id),
     decisionsOf(tx, id),
     approvalRecords(tx, run),
-    ledgerExcerpt(tx, run, ledger.signerOf(run.team).verifierKey, size),
     outcomesOf(tx, id),
     editsOf(tx, id),
+    standingRecords(tx, id),
   ]);
+  const grantKeys = grants.flatMap((grant) =>
+    standingKeys(
+      grant.id,
+      grant.approvals.map(({ reviewer }) => reviewer),
+    ),
+  );
+  const excerpt = await ledgerExcerpt(tx, run, ledger.signerOf(run.team).verifierKey, grantKeys, size);
   const said = outcomes.flatMap(resolutionOf);
   const stored: Omit<RunRecord, "histories" | "input" | "payloads"> = {
     v: 1,
@@ -121,11 +130,12 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
     approvals: approvals.records,
     edits: edits.map(editOf),
     resolutions: said,
+    ...(grants.length === 0 ? {} : { standingGrants: grants }),
     policySets: await policySetsOf(tx, decisions),
     ledger: excerpt,
     keys: await keysExcerpt(
       tx,
-      signersOf(approvals.records, [...edits, ...said]),
+      signersOf(approvals.records, [...edits, ...said, ...grants.flatMap((grant) => grant.approvals)]),
       ledger.signerOf(peopleLog).verifierKey,
     ),
   };

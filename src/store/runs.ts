@@ -154,6 +154,8 @@ export type DecisionRow = {
   readonly shadow: boolean;
   /** The request whose edit it was made on. */
   readonly edit: ApprovalId | null;
+  /** The standing grant that took the place of an approval. */
+  readonly standingGrant: string | null;
   readonly at: Date;
 };
 
@@ -161,7 +163,7 @@ export type DecisionRow = {
 export async function decisionsOf(tx: Tx, run: RunId): Promise<readonly DecisionRow[]> {
   const { rows } = await tx.query<DecisionRow>(
     `select seq, n, activity, outcome, code, policies, policy_set as "policySet", facts, request, approval, effective,
-       shadow, edit, at
+       shadow, edit, standing_grant as "standingGrant", at
      from decision where run = $1 order by seq, n`,
     [run],
   );

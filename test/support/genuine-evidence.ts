@@ -1,4 +1,4 @@
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,15 +9,31 @@ import type { ExportOptions } from "../../src/audit/index.ts";
 import { trustFormat } from "../../src/audit/offline/index.ts";
 import type { Trust } from "../../src/audit/offline/index.ts";
 import { evidenceSource } from "../../src/cli/evidence-source.ts";
-import { registerExample, startExampleRun } from "../../src/cli/example.ts";
+import { createClient } from "../../src/api/index.ts";
+import { addReviewerKey, keyIdOf, publicKeyOf } from "../../src/approvals/index.ts";
+import { exampleAgent, registerExample, startExampleRun } from "../../src/cli/example.ts";
 import { signDecision, signStatementOf } from "../../src/cli/sign-decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { JsonObject } from "../../src/core/json.ts";
+import { appendToOutbox } from "../../src/ledger/index.ts";
+import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
+import { keyAdded } from "../../src/server/index.ts";
+import { createPool } from "../../src/store/index.ts";
 import { loadPolicyDirectory } from "../../src/policy/index.ts";
 import { digestOf } from "../../src/store/canonical.ts";
 import type { RunningStack } from "../e2e/running-stack.ts";
 
-export const runNames = ["approved", "twin", "declined", "denied", "asked", "cancelled", "later", "edited"] as const;
+export const runNames = [
+  "approved",
+  "twin",
+  "declined",
+  "denied",
+  "asked",
+  "cancelled",
+  "later",
+  "edited",
+  "ahead",
+] as const;
 export type RunName = (typeof runNames)[number];
 
 /** `withheld` and `pinned` are without contents; `everything` has all runs, `nothing` none, the others one to three. */
@@ -61,7 +77,9 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
   await stack.operator.activatePolicies({ params: { team: "shop" }, body: { document: { v: 1, policies } } });
   const later = await decided(stack, refund("A-1002"), "approve");
   const edited = await changed(stack, refund("A-1002"));
-  const runs = { approved, twin, declined, denied, asked, cancelled, later, edited };
+  const second = await secondReviewer(stack);
+  const ahead = await grantedAhead(stack, second, refund("A-1002"));
+  const runs = { approved, twin, declined, denied, asked, cancelled, later, edited, ahead };
   const folder = mkdtempSync(join(tmpdir(), "countersign-evidence-"));
   const source = evidenceSource(stack.operator);
   const write = async (name: string, options: Partial<ExportOptions> = {}): Promise<string> => {
@@ -87,8 +105,8 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
       code: true,
       about: { id: "C-1", title: "Fälle <b>&", note: "a\nb" },
     }),
-    whole: await write("whole", { runs: [approved, denied, later], wholeLogs: true }),
-    withheld: await write("withheld", { runs: [approved, twin, declined, edited], contents: false }),
+    whole: await write("whole", { runs: [approved, denied, later, ahead], wholeLogs: true }),
+    withheld: await write("withheld", { runs: [approved, twin, declined, edited, ahead], contents: false }),
     pinned: await write("pinned", { runs: [approved], contents: false, pinned: [pinned] }),
     everything: await write("everything"),
     nothing: await write("nothing", { runs: [] }),
@@ -98,12 +116,61 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
     runs,
     bundles,
     pinned,
-    ...(await keysOf(stack)),
+    ...(await keysOf(stack, second)),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
-async function keysOf(stack: RunningStack): Promise<Pick<GenuineEvidence, "trust" | "operatorSeed" | "reviewer">> {
+type Second = { readonly principal: string; readonly token: string; readonly privateKey: string };
+
+/** What is granted ahead takes two people. */
+async function secondReviewer({ databaseUrl }: RunningStack): Promise<Second> {
+  const privateKey = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" }).toString();
+  const [principal, token] = ["trudy", newToken()];
+  const pool = createPool({ url: databaseUrl });
+  try {
+    const person = { id: principal, displayName: principal, roles: ["reviewer"], groups: ["treasury"] } as const;
+    await putPrincipal(pool, person, hashToken(token));
+    const publicKey = publicKeyOf(privateKey);
+    const { key } = await addReviewerKey(pool, { principal, publicKey, addedBy: "owner", now: new Date() });
+    await appendToOutbox(pool, [keyAdded(key)]);
+  } finally {
+    await pool.end();
+  }
+  return { principal, token, privateKey };
+}
+
+/** A run whose refund two people have granted before it was asked for. */
+async function grantedAhead(stack: RunningStack, second: Second, prompt: string): Promise<RunId> {
+  const { terms, statement } = await stack.reviewer.draftStanding({
+    body: {
+      ...exampleAgent,
+      tool: "refund",
+      policies: ["refund/needs-a-person"],
+      targets: [{ argument: "order_id", like: "A-*" }],
+      unconstrained: ["reason"],
+      uses: 3,
+      sum: { argument: "amount_cents", max: 20_000 },
+      until: new Date(Date.now() + 86_400_000).toISOString(),
+      reason,
+    },
+  });
+  const key = readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8");
+  const own = await signStatementOf(stack.reviewer, statement, {}, key);
+  const { grant } = await stack.reviewer.proposeStanding({ body: { ...own.body, terms: terms as never } });
+  const client = createClient({ baseUrl: stack.url, token: second.token });
+  const { statement: template } = await client.showStanding({ params: { grant: grant.id } });
+  const { body } = await signStatementOf(client, template, {}, second.privateKey);
+  await client.approveStanding({ params: { grant: grant.id }, body });
+  const run = await decided(stack, prompt, "deny");
+  await stack.reviewer.revokeStanding({ params: { grant: grant.id } });
+  return run;
+}
+
+async function keysOf(
+  stack: RunningStack,
+  second: Second,
+): Promise<Pick<GenuineEvidence, "trust" | "operatorSeed" | "reviewer">> {
   const keyOf = async (log: string) => (await stack.operator.verifierKey({ params: { log } })).verifierKey;
   const { entries } = await stack.operator.entries({ params: { log: "people" } });
   const { facts } = JSON.parse(entries[0]?.leaf ?? "") as {
@@ -115,7 +182,15 @@ async function keysOf(stack: RunningStack): Promise<Pick<GenuineEvidence, "trust
     trust: {
       format: trustFormat,
       logs: { shop: { verifierKeys: [await keyOf("shop")] }, people: { verifierKeys: [await keyOf("people")] } },
-      approvers: [{ principal, keyId, publicKey, groups: ["treasury", "budget", "reviewers"] }],
+      approvers: [
+        { principal, keyId, publicKey, groups: ["treasury", "budget", "reviewers"] },
+        {
+          principal: second.principal,
+          keyId: keyIdOf(publicKeyOf(second.privateKey)),
+          publicKey: publicKeyOf(second.privateKey),
+          groups: ["treasury"],
+        },
+      ],
     },
     operatorSeed: seed.export({ format: "der", type: "pkcs8" }).subarray(-32),
     reviewer: { principal, keyId, privateKey: readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8") },

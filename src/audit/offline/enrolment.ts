@@ -1,7 +1,9 @@
-import { parseStatement, tally } from "../../approvals/offline.ts";
+import { isGranted, parseStatement, standingVote, tally } from "../../approvals/offline.ts";
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../../core/run-record.ts";
+import type { StandingGrantRecord } from "../../core/standing-grant.ts";
 import { voteOf } from "../approvals.ts";
+import { standingEntries } from "../standing-entries.ts";
 import type { FindingCode, Findings } from "./findings.ts";
 import type { Leaf } from "./in-toto.ts";
 import type { TrustRoots } from "./trust.ts";
@@ -88,6 +90,10 @@ export function checkEnrolment(
     if (!checkGroups(record, request, trust, findings)) groupsKnown = false;
     checkUse(record, request, leaves, findings);
   }
+  for (const grant of record.standingGrants ?? []) {
+    checkAhead(record, grant, enrolments, findings);
+    if (!checkGroupsAhead(record, grant, trust, findings)) groupsKnown = false;
+  }
   for (const { signed, seq, entry } of besideDecisions(record, leaves)) {
     signatures += 1;
     const where = `${record.run.id} step ${seq}, ${signed.reviewer}`;
@@ -99,7 +105,9 @@ export function checkEnrolment(
 }
 
 /** What people signed beside decisions: changes of calls, and what became of interrupted ones. Each with its entry. */
-function besideDecisions({ edits = [], resolutions = [], approvals }: RunRecord, leaves: readonly Leaf[]) {
+function besideDecisions(record: RunRecord, leaves: readonly Leaf[]) {
+  const { edits = [], resolutions = [], standingGrants = [], approvals } = record;
+  const ahead = standingGrants.length === 0 ? [] : standingEntries(record);
   const entryWith = (kind: string, fact: string, value: unknown): LedgerEntry | undefined =>
     leaves.find(({ entry }) => entry.kind === kind && entry.facts[fact] === value)?.entry;
   return [
@@ -108,6 +116,16 @@ function besideDecisions({ edits = [], resolutions = [], approvals }: RunRecord,
       seq: approvals.find(({ id }) => id === signed.request)?.seq ?? -1,
       entry: entryWith("approval.edited", "approval", signed.request),
     })),
+    ...standingGrants.flatMap(({ id, approvals: granters, uses }) =>
+      granters.map((signed) => ({
+        signed,
+        seq: uses[0]?.seq ?? -1,
+        entry: ahead.find(
+          ({ kind, facts }) =>
+            kind === "standing.approved" && facts["grant"] === id && facts["reviewer"] === signed.reviewer,
+        ),
+      })),
+    ),
     ...resolutions.map((signed) => ({
       signed,
       seq: signed.seq,
@@ -195,6 +213,46 @@ function checkGroups(record: RunRecord, request: ApprovalRecord, trust: TrustRoo
     const where = `${record.run.id} step ${request.seq}`;
     findings.add("approvals", code, where, `${count} of ${[group, ...orGroups].join(" or ")} agreed, ${quorum} had to`);
   }
+  return true;
+}
+
+/** A standing grant is used only while the keys that signed it count. */
+function checkAhead(
+  { run }: RunRecord,
+  { id, approvals, uses }: StandingGrantRecord,
+  enrolments: Enrolments | undefined,
+  findings: Findings,
+): void {
+  for (const { keyId, reviewer } of approvals) {
+    const revokedAt = enrolments?.key(keyId)?.revokedAt;
+    const after = revokedAt === undefined ? undefined : uses.find(({ at }) => revokedAt <= at);
+    if (after !== undefined)
+      findings.add(
+        "enrolment",
+        "key_revoked",
+        `${run.id} step ${after.seq}, ${reviewer}`,
+        `\`${id}\` was used at ${after.at}, and the key was revoked at ${revokedAt ?? ""}`,
+      );
+  }
+}
+
+/** The same as `checkGroups`, of those who approved a standing grant. */
+function checkGroupsAhead(
+  { run }: RunRecord,
+  { id, terms, approvals }: StandingGrantRecord,
+  trust: TrustRoots,
+  findings: Findings,
+): boolean {
+  const groups = approvals.map(({ keyId }) => trust.approver(keyId)?.groups);
+  if (groups.some((known) => known === undefined)) return false;
+  const votes = approvals.map((one, place) => standingVote(one, groups[place] ?? []));
+  if (!isGranted(terms, votes))
+    findings.add(
+      "approvals",
+      "not_in_group",
+      `${run.id}, ${id}`,
+      "fewer members of the groups approved it than had to",
+    );
   return true;
 }
 

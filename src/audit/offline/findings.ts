@@ -34,6 +34,8 @@ export const findingCodes = {
   intent_without_end: "something was begun, and its end is not recorded although the run is closed",
   result_without_intent: "something ended that was not begun",
   approval_out_of_order: "an approval was decided or used without having been asked for or granted",
+  standing_grant_exceeded:
+    "a standing grant was used more often, for more, at another time, or otherwise than was agreed",
   policy_not_in_force: "a decision was made under a policy set that was not in force then",
   record_differs: "the run's record says something else than its ledger entries",
   decision_differs: "a recorded decision, made again, comes out otherwise",

@@ -2,6 +2,7 @@ import type { LedgerEntry } from "../../core/ledger-event.ts";
 import { hexOf, noPrevious } from "../../ledger/proof/index.ts";
 import type { Hash } from "../../ledger/proof/index.ts";
 import type { CheckName, Findings } from "./findings.ts";
+import { StandingRules } from "./standing-rules.ts";
 
 /** How far the clocks of an operator's machines may be apart, in milliseconds. */
 const clockToleranceMs = 1_000;
@@ -18,6 +19,8 @@ type OpenRun = {
   readonly begun: Set<number>;
   readonly ended: Map<number, string>;
   readonly approvals: Map<string, string>;
+  /** Steps that a standing grant was used for, by their number. */
+  readonly ahead: Map<number, string>;
   cost: number;
 };
 type Activation = { readonly index: number; readonly at: string; readonly policySet: string };
@@ -32,11 +35,14 @@ export class LedgerRules {
   readonly #log: string;
   readonly #runs = new Map<string, Run>();
   readonly #activations: Activation[] = [];
+  readonly #standing: StandingRules;
   #closed = 0;
   #decisions = 0;
 
-  constructor(log: string, findings: Findings) {
+  /** `whole`: every entry of the log comes, so that uses of standing grants can be counted. */
+  constructor(log: string, findings: Findings, whole: boolean) {
     this.#log = log;
+    this.#standing = new StandingRules(whole, (code, index, message) => this.#say("approvals", code, index, message));
     this.#findings = findings;
   }
 
@@ -61,6 +67,7 @@ export class LedgerRules {
     if (entry.run === undefined) {
       if (entry.kind === "policy.activated")
         this.#activations.push({ index, at: entry.at, policySet: String(entry.facts["policySet"]) });
+      this.#standing.take(index, entry);
       return;
     }
     const run = this.#chain(index, entry, entry.run, leaf);
@@ -97,7 +104,20 @@ export class LedgerRules {
     switch (kind) {
       case "step.decided":
         this.#decisions += 1;
+        if (entry.facts["standingGrant"] !== undefined && open.ahead.get(seq) !== entry.facts["standingGrant"])
+          this.#say(
+            "approvals",
+            "standing_grant_exceeded",
+            index,
+            `step ${seq}: no use of its standing grant goes before`,
+          );
         open.decided.set(seq, { outcome: String(entry.facts["outcome"]), action: String(entry.facts["action"]) });
+        return;
+      case "standing.used":
+        this.#standing.take(index, entry);
+        if (open.ahead.has(seq) || open.begun.has(seq))
+          this.#say("approvals", "standing_grant_exceeded", index, `step ${seq}: it was decided on before`);
+        open.ahead.set(seq, String(entry.facts["grant"]));
         return;
       case "step.intent": {
         const decided = open.decided.get(seq);
@@ -193,5 +213,5 @@ export class LedgerRules {
 }
 
 function newRun(): OpenRun {
-  return { decided: new Map(), begun: new Set(), ended: new Map(), approvals: new Map(), cost: 0 };
+  return { decided: new Map(), begun: new Set(), ended: new Map(), approvals: new Map(), ahead: new Map(), cost: 0 };
 }

@@ -56,7 +56,7 @@ export function verifyLogSection(files: BundleFiles, section: LogSection, questi
   const note = files.text(section.checkpoint);
   const checkpoint = note === undefined ? undefined : openTrusted(section, note, question);
   const witnesses = note === undefined ? [] : countWitnesses(section, note, question);
-  const rules = new LedgerRules(section.log, findings);
+  const rules = new LedgerRules(section.log, findings, section.coverage === "full");
   const pins = pinnedOf(section, question);
   const walk = walkLeaves(files, section, checkpoint, pins, rules, question);
   if (checkpoint !== undefined) comparePins(files, section, checkpoint, pins, walk, question);

@@ -103,6 +103,37 @@ const recordFile = z.strictObject({
       }),
     )
     .optional(),
+  standingGrants: z
+    .array(
+      z.looseObject({
+        id: z.string(),
+        terms: z.looseObject({}),
+        expiresAt: z.string(),
+        approvals: z.array(
+          z.looseObject({
+            reviewer: z.string(),
+            person: z.string(),
+            groups: z.array(z.string()),
+            at: z.string(),
+            statement: z.string(),
+            keyId: z.string(),
+            signature: z.string(),
+            publicKey: z.string(),
+          }),
+        ),
+        uses: z.array(
+          z.looseObject({
+            seq: z.int(),
+            n: z.int(),
+            amount: z.int(),
+            total: z.int(),
+            barred: z.array(z.looseObject({ person: z.string(), because: z.string() })),
+            at: z.string(),
+          }),
+        ),
+      }),
+    )
+    .optional(),
   resolutions: z
     .array(
       z.looseObject({
@@ -130,9 +161,9 @@ export function readRun(
   section: RunSection,
   {
     leaves,
-    seals,
+    kept,
     note,
-  }: { readonly leaves: readonly Leaf[]; readonly seals: readonly Leaf[]; readonly note: string | undefined },
+  }: { readonly leaves: readonly Leaf[]; readonly kept: readonly Leaf[]; readonly note: string | undefined },
   findings: Findings,
 ): RunRecord | undefined {
   const rows = files.parsed(section.record, recordFile);
@@ -163,7 +194,12 @@ export function readRun(
       verifierKey: "",
       waiting: 0,
       entries: leaves.map(({ index, leaf }) => ({ index, leaf })),
-      seals: seals.map(({ index, leaf }) => ({ index, leaf })),
+      seals: kept
+        .filter(({ entry }) => entry.kind === "history.sealed" && entry.facts["run"] === run.id)
+        .map(({ index, leaf }) => ({ index, leaf })),
+      grants: kept
+        .filter(({ entry }) => (rows.standingGrants ?? []).some(({ id }) => id === entry.facts["grant"]))
+        .map(({ index, leaf }) => ({ index, leaf })),
     },
   } as unknown as RunRecord;
 }

@@ -1,3 +1,4 @@
+import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { RunRecord } from "../../core/run-record.ts";
 import { checkApprovals } from "../approvals.ts";
 import { checkContents } from "../contents.ts";
@@ -117,10 +118,15 @@ function readLogs(
       findings,
       pinned,
       runs,
-      keep: section.log === enrolmentLog ? isEnrolment : ({ kind }) => kind === "history.sealed",
+      keep: section.log === enrolmentLog ? isEnrolment : isBesideRuns,
       onProgress: onProgress && ((log, entries) => onProgress(`${log}: ${entries} entries`)),
     }),
   );
+}
+
+/** What is kept of the entries that are in no run: seals of histories, and how standing grants came to be. */
+function isBesideRuns({ kind }: LedgerEntry): boolean {
+  return kind === "history.sealed" || kind.startsWith("standing.");
 }
 
 type LoadedRun = ReportedRun & { readonly section: RunSection; readonly log: LogFound };
@@ -140,8 +146,7 @@ function readRuns(
       findings.add("runs", "run_missing", section.run, "the bundle has no ledger entry of it");
       return [];
     }
-    const seals = log.kept.filter(({ entry }) => entry.kind === "history.sealed" && entry.facts["run"] === section.run);
-    const record = readRun(files, section, { leaves, seals, note: log.note }, findings);
+    const record = readRun(files, section, { leaves, kept: log.kept, note: log.note }, findings);
     return record === undefined ? [] : [{ section, log, record, leaves }];
   });
 }
@@ -347,6 +352,11 @@ function conclude(
       ...(tally.groupsKnown
         ? []
         : ["that reviewers were members of the groups that had to agree: the trust file does not say"]),
+      ...(runs.every(({ record, log }) => (record.standingGrants ?? []).length === 0 || log.section.coverage === "full")
+        ? []
+        : [
+            "how often, and for how much, other runs used the same standing grants: only a selection of the log is here",
+          ]),
       ...(tally.signatures === 0 ? [] : ["what reviewers' screens showed"]),
       ...(tally.reported || manifest.report === undefined
         ? []

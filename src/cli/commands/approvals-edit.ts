@@ -84,7 +84,8 @@ function changedArguments(before: JsonObject, flags: EditFlags): JsonObject {
   }, base);
 }
 
-function valueOf(text: string): Json {
+/** JSON, or text that is not JSON. */
+export function valueOf(text: string): Json {
   try {
     return JSON.parse(text) as Json;
   } catch {

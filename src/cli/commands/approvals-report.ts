@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 
 import type { ResponseOf } from "../../api/index.ts";
+import { isBudgetPolicy } from "../../core/budget.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { sinceOf } from "../policy-sets.ts";
@@ -39,7 +40,7 @@ async function report({ reviewer, terminal }: Cli, { since, ...rest }: Flags): P
   if (found.next !== null)
     terminal.say(`more: countersign approvals report --team ${found.team} --cursor ${found.next}`);
   if (found.reviewers.length > 0) sayReviewers(terminal, found.reviewers);
-  for (const one of found.candidates) sayCandidate(terminal, one);
+  for (const one of found.candidates) sayCandidate(terminal, found.team, one);
   terminal.result(found);
 }
 
@@ -76,18 +77,23 @@ function sayReviewers(terminal: Cli["terminal"], reviewers: Report["reviewers"])
 
 function sayCandidate(
   { say }: Cli["terminal"],
+  team: string,
   { policy, tool, approved, narrowing }: Report["candidates"][number],
 ): void {
   say(`\n${safe(policy)} asked about ${safe(tool)} and was approved every time, ${approved} times`);
-  if (narrowing.status === "none") {
-    say(`  no narrower policy is proposed: ${brief(narrowing.reason, 200)}`);
-    return;
+  if (narrowing.status === "none") say(`  no narrower policy is proposed: ${brief(narrowing.reason, 200)}`);
+  else {
+    say(
+      "  proposed, in force nowhere; put it into the team's pack, then `policy check`, `policy diff` and `policy backtest`:",
+    );
+    for (const line of safe(narrowing.text).split("\n")) say(`    ${line}`);
+    if (narrowing.open.length > 0) say(`  it leaves these to be anything: ${narrowing.open.map(safe).join(", ")}`);
   }
-  say(
-    "  proposed, in force nowhere; put it into the team's pack, then `policy check`, `policy diff` and `policy backtest`:",
-  );
-  for (const line of safe(narrowing.text).split("\n")) say(`    ${line}`);
-  if (narrowing.open.length > 0) say(`  it leaves these to be anything: ${narrowing.open.map(safe).join(", ")}`);
+  // More room in a budget is given each time.
+  if (!isBudgetPolicy(policy))
+    say(
+      `  or let two people grant such calls ahead, for a time: countersign approvals grant propose --team ${safe(team)} --tool ${safe(tool)} --policy ${safe(policy)} --agent …`,
+    );
 }
 
 /** `12 (60 %)`. */

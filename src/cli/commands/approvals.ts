@@ -12,6 +12,7 @@ import { brief, localTime } from "../terminal.ts";
 import { addAskCommands, describeMessages } from "./approvals-ask.ts";
 import { decideMany, requestsLike } from "./approvals-batch.ts";
 import { addEditCommand } from "./approvals-edit.ts";
+import { addGrantCommands } from "./approvals-grant.ts";
 import { addResolveCommand, listOpenOutcomes } from "./approvals-resolve.ts";
 import { addDelegationCommands } from "./delegations.ts";
 import { addReportCommand } from "./approvals-report.ts";
@@ -59,6 +60,7 @@ export function addApprovalCommands(program: Command): void {
   addAskCommands(approvals);
   addResolveCommand(approvals);
   addDelegationCommands(approvals);
+  addGrantCommands(approvals);
 }
 
 async function list(cli: Cli, flags: ListFlags): Promise<void> {

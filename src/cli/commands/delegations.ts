@@ -99,7 +99,7 @@ function lineOf({ delegator, delegate: to, team, tool, maxAmount, from, until, r
 const unitMs: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** A date, a time of this machine's zone where it names none, or a span after `begins`. */
-function timeOf(text: string, flag: string, begins: Date): Date {
+export function timeOf(text: string, flag: string, begins: Date): Date {
   const span = /^([1-9]\d{0,4})([mhd])$/.exec(text);
   if (span !== null) return new Date(begins.getTime() + Number(span[1]) * (unitMs[span[2] ?? ""] ?? Number.NaN));
   // A date alone would be read as UTC, and a time as local: both are meant here.

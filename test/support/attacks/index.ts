@@ -4,6 +4,7 @@ import { insiderAttacks } from "./insider.ts";
 import { logAttacks } from "./log.ts";
 import { otherAttacks } from "./other.ts";
 import { recordAttacks } from "./record.ts";
+import { standingAttacks } from "./standing.ts";
 import type { Attack } from "./attack.ts";
 export type { Attack } from "./attack.ts";
 
@@ -13,5 +14,6 @@ export const attacks: readonly (readonly [string, readonly Attack[]])[] = [
   ["By who holds the log's key: everything is hashed and signed again", insiderAttacks],
   ["The record", recordAttacks],
   ["Approvals", approvalAttacks],
+  ["Standing grants", standingAttacks],
   ["Histories, statements, the page, and what is required", otherAttacks],
 ];
