@@ -43,6 +43,8 @@ export {
   revokeReviewerKey,
 } from "./keys.ts";
 export type { KeyState, Passkey, ReviewerKey } from "./keys.ts";
+export { lineDiff } from "./line-diff.ts";
+export type { DiffLine } from "./line-diff.ts";
 export { renderAction, renderChange, rendererVersion } from "./render.ts";
 export { alwaysApproved, approvedCalls, policyLoads, reviewerLoads } from "./report.ts";
 export type { CallRecord, PolicyLoad, ReportScope, ReviewerLoad } from "./report.ts";

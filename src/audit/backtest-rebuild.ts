@@ -148,7 +148,8 @@ function readArguments(step: DecidedStep, { document }: Release): JsonObject | s
   return digestOf(parsed.value) === step.arguments ? parsed.value : "the call's arguments are not the recorded ones";
 }
 
-function createActions({ document }: Release): (step: CountedStep) => readonly string[] {
+/** The Cedar action of a call, with its groups. */
+export function createActions({ document }: Release): (step: CountedStep) => readonly string[] {
   const known = new Map(
     callablesOf(document).map((tool) => [actionOfTool(tool), [actionOfTool(tool), ...groupsOfTool(tool)]]),
   );

@@ -11,3 +11,24 @@ export { backtest } from "./backtest.ts";
 export type { BacktestExample, BacktestReport, BacktestRequest } from "./backtest.ts";
 export { explainDecision } from "./backtest-explain.ts";
 export type { DecisionExplanation } from "./backtest-explain.ts";
+export {
+  answerInFork,
+  approvalAnswers,
+  carriedBy,
+  createForkAnswers,
+  effectAnswers,
+  ForkError,
+  planFork,
+  readForked,
+  reportFork,
+  seedFork,
+} from "./fork/index.ts";
+export type {
+  ApprovalAnswers,
+  EffectAnswers,
+  ForkPlan,
+  ForkReport,
+  ForkSide,
+  StepComparison,
+  WouldWait,
+} from "./fork/index.ts";

@@ -28,6 +28,7 @@ const refusals: ReadonlySet<string> = new Set([
   "incomplete",
   "not_delivered",
   "policies_invalid",
+  "fork_refused",
 ]);
 
 /** 1: it was refused, or refuted. 2: it could not be asked for: usage or environment. */

@@ -121,8 +121,7 @@ export async function startAgentWorker(
     provider: model.provider,
     priceOf: await pricesOf(env, model.baseUrl),
     toolRoots: toolRootsOf(env),
-    remote: remoteOptionsOf(env),
-    detector: detectorOptionsOf(env),
+    ...deciders(env),
     environment: {
       name: env["COUNTERSIGN_ENVIRONMENT"] || noFacts.environment.name,
       region: env["COUNTERSIGN_MODEL_REGION"] || noFacts.environment.region,
@@ -133,10 +132,15 @@ export async function startAgentWorker(
   return { worker, model: model.name };
 }
 
+/** Who is asked about a decision beside the policies, as the environment names them. */
+export function deciders(env: NodeJS.ProcessEnv) {
+  return { remote: remoteOptionsOf(env), detector: detectorOptionsOf(env) };
+}
+
 type Model = { readonly name: string; readonly provider: ModelProvider; readonly baseUrl?: string };
 
 /** Any OpenAI-compatible server where a key or an address is set; else the scripted model, over the same protocol. */
-async function modelOf(env: NodeJS.ProcessEnv, stack: ShutdownStack): Promise<Model> {
+export async function modelOf(env: NodeJS.ProcessEnv, stack: ShutdownStack): Promise<Model> {
   // Set to nothing is not set.
   const apiKey = env["OPENAI_API_KEY"] || undefined;
   const address = env["OPENAI_BASE_URL"] || undefined;
@@ -158,7 +162,7 @@ async function modelOf(env: NodeJS.ProcessEnv, stack: ShutdownStack): Promise<Mo
 }
 
 /** The shipped table, under the operator's own prices in the JSON file that COUNTERSIGN_PRICES names. */
-async function pricesOf(
+export async function pricesOf(
   env: NodeJS.ProcessEnv,
   baseUrl: string | undefined,
 ): Promise<(model: string) => ReturnType<typeof priceOf>> {

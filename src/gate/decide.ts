@@ -61,6 +61,8 @@ export type GateOptions = {
   readonly detector?: DetectorOptions | undefined;
   /** Short, repeatable tools go through local activities. */
   readonly fastLane: boolean;
+  /** What runs that are not in the database add to history facts, by name: for a fork. Absent: all runs are in it. */
+  readonly historyBeyond?: Readonly<Record<string, number>> | undefined;
   readonly now: () => Date;
 };
 
@@ -98,7 +100,7 @@ export function createDecider(
   options: GateOptions,
   shadow = createShadow(options.pool, options.now),
 ): (request: DecisionRequest) => Promise<Decided> {
-  const count = createHistoryCounter(options.keys);
+  const count = createHistoryCounter(options.keys, options.historyBeyond);
   const writeTogether = createDecisionWriter(options.pool);
   return async (request) => {
     try {

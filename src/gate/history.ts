@@ -133,7 +133,11 @@ export type HistoryCounter = (tx: Tx, request: HistoryRequest) => Promise<Readon
  * on `tx`: a decision that holds locks never waits for another connection. Steps count from their intent on, so parallel ones see each
  * other. Throws `history_uncountable`.
  */
-export function createHistoryCounter(keys: PayloadKeys): HistoryCounter {
+export function createHistoryCounter(
+  keys: PayloadKeys,
+  /** What is to be added to facts of more than one run, by name, for runs that are not in this database: a fork's. */
+  beyond: Readonly<Record<string, number>> = {},
+): HistoryCounter {
   const valuesOf = createArgumentReader(keys);
   return async (tx, request) => {
     const { facts, run } = request;
@@ -142,7 +146,9 @@ export function createHistoryCounter(keys: PayloadKeys): HistoryCounter {
     const counted = facts.filter(({ measure }) => measure === "count");
     const summed = facts.filter(({ measure }) => measure === "sum");
     const [counts, sums] = await Promise.all([countsOf(tx, request, counted), sumsOf(tx, request, summed, valuesOf)]);
-    return Object.fromEntries(facts.map(({ name }) => [name, counts.get(name) ?? sums.get(name) ?? 0]));
+    return Object.fromEntries(
+      facts.map(({ name }) => [name, plus(counts.get(name) ?? sums.get(name) ?? 0, beyond[name] ?? 0, name)]),
+    );
   };
 }
 

@@ -66,7 +66,7 @@ type Judged = {
  */
 export function createResponses(options: GateOptions, shadow: Shadow) {
   const { pool, keys } = options;
-  const count = createHistoryCounter(keys);
+  const count = createHistoryCounter(keys, options.historyBeyond);
 
   async function governs(run: RunContext, policySet: Digest | null): Promise<boolean> {
     if (policySet === null) return false;

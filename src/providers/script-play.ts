@@ -42,10 +42,12 @@ export function play(script: Script, messages: readonly Message[]): Play {
 type Found = { readonly branch: Branch; readonly names: Readonly<Record<string, string>>; readonly at: number };
 
 function findBranch(script: Script, messages: readonly Message[]): Found | undefined {
+  const system = messages.find((message) => message.role === "system")?.content ?? "";
   for (let at = messages.length - 1; at >= 0; at -= 1) {
     const message = messages[at];
     if (message?.role !== "user") continue;
     for (const branch of script.branches) {
+      if (branch.system !== undefined && !compileWhen(branch.system).test(system)) continue;
       const match = compileWhen(branch.when).exec(message.content);
       if (match !== null) return { branch, names: definedGroups(match.groups), at };
     }

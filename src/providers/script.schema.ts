@@ -114,6 +114,8 @@ const branchSchema = z.strictObject({
   name: z.string().min(1),
   /** Found in the user's message; its named groups are templates' names. The first branch that matches is played. */
   when: regexText,
+  /** Must be found in the system prompt as well: for an agent that does otherwise with another one. */
+  system: regexText.optional(),
   /** An input that leads here, for the fallback's list of what the script knows. */
   example: z.string().optional(),
   /** The answer after the n-th assistant message since the user's is turn n, from 0. */

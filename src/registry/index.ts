@@ -11,6 +11,7 @@ export {
   latestActivation,
   policyActivations,
   policySetByDigest,
+  storePolicySet,
 } from "./policy-sets.ts";
 export type { StoredPolicySet } from "./policy-sets.ts";
 export { hashToken, newToken, principalByToken, principalExists, putPrincipal, roles } from "./principals.ts";

@@ -1,7 +1,7 @@
 import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from "@temporalio/client";
 
 import { agentWorkflow, approvalDecidedSignal, runStateQuery } from "../core/contract.ts";
-import type { AgentWorkflowInput, RunState } from "../core/contract.ts";
+import type { AgentWorkflowInput, CarriedState, RunState } from "../core/contract.ts";
 import type { ApprovalId, RunId } from "../core/ids.ts";
 import { TemporalError } from "./bundle.ts";
 
@@ -28,9 +28,15 @@ export async function connectTemporal(options: {
 /** Starts the workflow of a registered run. Safe to repeat: a run that is started already is left as it is. */
 export async function startAgentRun(
   client: Client,
-  options: { readonly run: RunId; readonly taskQueue: string },
+  options: {
+    readonly run: RunId;
+    readonly taskQueue: string;
+    /** Where the agent loop is taken up, as after continue-as-new: for a fork. Absent: at its beginning. */
+    readonly carried?: CarriedState;
+  },
 ): Promise<void> {
-  const input: AgentWorkflowInput = { run: options.run };
+  const { run, carried } = options;
+  const input: AgentWorkflowInput = carried === undefined ? { run } : { run, carried };
   try {
     await bounded(client, () =>
       client.workflow.start(agentWorkflow, {

@@ -4,7 +4,14 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/wo
 import type { LogLevel } from "@temporalio/worker";
 import type { Logger } from "pino";
 
-import { lifecycleActivities, modelActivity, retrievalActivity, toolActivity } from "../../activities/index.ts";
+import {
+  answeredActivities,
+  lifecycleActivities,
+  modelActivity,
+  retrievalActivity,
+  toolActivity,
+} from "../../activities/index.ts";
+import type { CallAnswerer } from "../../activities/index.ts";
 import { noFacts } from "../core/decision.ts";
 import type { RunFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
@@ -38,6 +45,10 @@ export type AgentWorkerOptions = {
   readonly fastLane?: boolean;
   /** Default: bundled now from `workflows/`. */
   readonly bundle?: WorkflowBundle;
+  /** What answers tool calls and retrievals in the place of the release's tools, none of which is loaded then: a fork's record. */
+  readonly answerCalls?: CallAnswerer;
+  /** See `GateOptions`. */
+  readonly historyBeyond?: Readonly<Record<string, number>>;
   /** How many runs are kept in memory at most, those that wait included; the rest is replayed when it wakes. Default: by the heap's size. */
   readonly maxCachedWorkflows?: number;
   readonly now?: () => Date;
@@ -77,6 +88,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     remote: options.remote,
     detector: options.detector,
     fastLane: options.fastLane ?? true,
+    historyBeyond: options.historyBeyond,
     now,
   };
   const gate = createGate({ ...gateOptions, logger: options.logger });
@@ -89,8 +101,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     workflowBundle: { code: bundle.code },
     activities: {
       model: modelActivity(options.provider, (call, text) => publisher.publish(call, text)),
-      tool: toolActivity(options.toolRoots),
-      retrieval: retrievalActivity(options.toolRoots),
+      ...callActivities(options),
       ...lifecycleActivities({ pool, keys: options.keys, cache, bundle: bundle.digest, now }),
     },
     interceptors: { activity: [gate] },
@@ -118,6 +129,11 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
       await pool.end();
     }),
   };
+}
+
+function callActivities({ answerCalls, toolRoots }: AgentWorkerOptions) {
+  if (answerCalls !== undefined) return answeredActivities(answerCalls);
+  return { tool: toolActivity(toolRoots), retrieval: retrievalActivity(toolRoots) };
 }
 
 /** A second call waits for what the first one does. */

@@ -83,6 +83,8 @@ export type World = Awaited<ReturnType<typeof createWorld>>;
 /** A team with one agent, whose model plays `script`; everything but the model is the real thing. */
 export async function createWorld(options: {
   readonly turns: ScriptInput["branches"][number]["turns"];
+  /** Branches of the script that come before the one with these turns. */
+  readonly branches?: ScriptInput["branches"];
   readonly policy?: string;
   readonly output?: JsonSchema;
   readonly limits?: Partial<RunLimits>;
@@ -98,7 +100,7 @@ export async function createWorld(options: {
   const script = defineScript({
     v: 1,
     model: "scripted/test",
-    branches: [{ name: "all", when: "^go$", turns: options.turns }],
+    branches: [...(options.branches ?? []), { name: "all", when: "^go$", turns: options.turns }],
   });
   const model = await startScriptedModel({ scripts: [scriptSource([script])] });
   const workers: AgentWorker[] = [];

@@ -9,6 +9,7 @@ import { trustIn } from "../known-logs.ts";
 import { addSelectionFlags, selectRuns } from "../run-selection.ts";
 import type { SelectionFlags } from "../run-selection.ts";
 import { addExportCommand } from "./audit-export.ts";
+import { addForkCommand } from "./audit-fork.ts";
 import { addTrustCommands } from "./audit-trust.ts";
 import { localTime, safe } from "../terminal.ts";
 import type { Terminal } from "../terminal.ts";
@@ -42,6 +43,7 @@ export function addAuditCommands(program: Command): void {
     .command("timeline <run>")
     .description("a run as a person reads it: asked, decided, by whom, done")
     .action((run: RunId, _flags, command: Command) => timeline(cliOf(command), run));
+  addForkCommand(audit);
   addExportCommand(audit);
   addTrustCommands(audit);
 }

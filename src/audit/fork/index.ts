@@ -1,0 +1,11 @@
+export { createForkAnswers, effectAnswers } from "./answers.ts";
+export type { AnsweredCall, EffectAnswers } from "./answers.ts";
+export type { ComparedStep, StepComparison } from "./compare.ts";
+export { readForked } from "./forked.ts";
+export { ForkError, planFork } from "./plan.ts";
+export type { ForkPlan, ForkRequest } from "./plan.ts";
+export { reportFork } from "./report.ts";
+export type { ForkReport, ForkSide } from "./report.ts";
+export { answerInFork, approvalAnswers } from "./reviewers.ts";
+export type { ApprovalAnswers, WouldWait } from "./reviewers.ts";
+export { carriedBy, seedFork } from "./seed.ts";
