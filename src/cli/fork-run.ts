@@ -87,8 +87,7 @@ export async function runFork(options: ForkOptions): Promise<ForkReport> {
       told(steps);
       if (row?.closedAt != null) break;
       for (const request of await listRequests(pool, { run: id, state: "pending", limit: 100 })) {
-        const call = steps.find(({ seq }) => seq === request.seq);
-        const wait = await answerInFork(pool, plan, request, approvals, call, now());
+        const wait = await answerInFork(pool, plan, request, approvals, now());
         waits.push(wait);
         options.onProgress(`step ${wait.seq} ${wait.name}: would wait for ${wait.groups.join(", ")}; ${wait.answer}`);
         await wakeRun(client, id, request.id);

@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -27,7 +28,10 @@ export async function startForkWorld(
   onProgress: (line: string) => void,
 ): Promise<ForkWorld> {
   const folder = await mkdtemp(join(tmpdir(), "countersign-fork-"));
-  stack.add("the fork's folder", () => rm(folder, { recursive: true, force: true, maxRetries: 5 }), 10_000);
+  // Also where a second Ctrl-C ends the process at once.
+  const remove = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  process.once("exit", remove);
+  stack.add("the fork's folder", remove, 10_000);
   const home = resolveHome({ COUNTERSIGN_HOME: folder });
   const broken = new AbortController();
   const onExit = (name: string) => () =>

@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,6 +16,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { exportBundle } from "../../src/audit/index.ts";
+import type { ForkReport } from "../../src/audit/index.ts";
 import type { OfflineReport } from "../../src/audit/offline/index.ts";
 import { evidenceSource } from "../../src/cli/evidence-source.ts";
 import { registerExample, startExampleRun } from "../../src/cli/example.ts";
@@ -34,9 +44,11 @@ afterAll(async () => {
 });
 
 const at = (name: string): string => join(folder, name);
-function command(...args: readonly string[]): Promise<Outcome> {
+const command = (...args: readonly string[]): Promise<Outcome> => commandIn({}, ...args);
+function commandIn(env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Outcome> {
   const { token } = stack.cli().cli.connection;
   return countersign([...args, "--json"], {
+    ...env,
     COUNTERSIGN_HOME: stack.home,
     COUNTERSIGN_URL: stack.url,
     COUNTERSIGN_TOKEN: token ?? "",
@@ -71,11 +83,12 @@ test("an outsider verifies what the commands export, and gets 0, 1 and 2", async
   expect(errorIn(await outsider("verify", at("bundle"), "--trust", at("case.yaml"))).code).toBe("trust_unreadable");
 });
 
+async function reads() {
+  const { entries } = await stack.operator.entries({ params: { log: "shop" }, query: { limit: 1_000 } });
+  return entries.map(({ leaf }) => JSON.parse(leaf)).filter(({ kind }) => kind === "audit.read");
+}
+
 test("each reading of contents is in the ledger, with who read; evidence without contents is no such reading", async () => {
-  const reads = async () => {
-    const { entries } = await stack.operator.entries({ params: { log: "shop" }, query: { limit: 1_000 } });
-    return entries.map(({ leaf }) => JSON.parse(leaf)).filter(({ kind }) => kind === "audit.read");
-  };
   const before = (await reads()).length;
   await command("audit", "export", run, "-o", at("withheld"));
   expect(await reads()).toHaveLength(before);
@@ -86,6 +99,27 @@ test("each reading of contents is in the ledger, with who read; evidence without
   expect(after).toHaveLength(before + 1);
   const { principal } = { principal: (await stack.operator.whoAmI({})).id };
   expect(after.at(-1).facts).toEqual({ run, by: principal, what: "record" });
+});
+
+test("a fork is told and written down, is no run of the server's, and leaves nothing behind", async () => {
+  const count = async () => [(await stack.operator.listRuns({ query: {} })).runs.length, (await reads()).length];
+  const [runs, read] = await count();
+  const temporary = mkdtempSync(join(tmpdir(), "countersign-forks-"));
+  chmodSync(temporary, 0o755);
+  const fork = (...args: readonly string[]) => commandIn({ TMPDIR: temporary }, "audit", "fork", run, ...args);
+  const forked = await fork("--at", "2", "--effects", "recorded", "-o", at("fork.json"));
+  const report = documentOf<ForkReport>(forked);
+  expect(forked.code).toBe(0);
+  expect(report).toMatchObject({ run, counts: { changed: 0, added: 0, missing: 0 }, outcome: { same: true } });
+  expect(report.wouldAct.map(({ name }) => name)).toContain("refund");
+  expect(JSON.parse(readFileSync(at("fork.json"), "utf8"))).toEqual(report);
+  expect(statSync(at("fork.json")).mode & 0o777).toBe(0o600);
+  expect(errorIn(await fork("--at", "2", "-o", at("fork.json"))).code).toBe("usage");
+  const priceless = await fork("--at", "2", "--with", "model=nobody/knows");
+  expect([priceless.code, errorIn(priceless).code]).toEqual([1, "fork_refused"]);
+  expect(readdirSync(temporary)).toEqual([]);
+  rmSync(temporary, { recursive: true });
+  expect(await count()).toEqual([runs, (read ?? 0) + 2]);
 });
 
 test("the page runs nothing, loads nothing, and shows what others wrote as text", async () => {

@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import type { HistoryFact } from "../../src/core/decision.ts";
-import type { RunId } from "../../src/core/ids.ts";
+import { planFork } from "../../src/audit/index.ts";
+import type { Digest, RunId } from "../../src/core/ids.ts";
+import type { RunRecord } from "../../src/core/run-record.ts";
 import { forkIn, policiesOf, recordIn, told } from "../support/forks.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
@@ -34,9 +36,10 @@ test("without a change a fork is the run again, from wherever it is begun: reads
   const world = await createWorld({
     turns: [
       { calls: [look("box"), look("nothing")] },
-      { calls: [pay(100), look("box"), look("box")] },
+      { calls: [pay(100), look("box"), { tool: "shelf", arguments: { query: "note", limit: 2 } }, look("box")] },
       { text: "done" },
     ],
+    retrieval: [],
   });
   await world.work();
   await world.pool.query(
@@ -44,18 +47,19 @@ test("without a change a fork is the run again, from wherever it is begun: reads
   );
   const record = await ran(world);
   const [was, effects] = [await everythingIn(world), await done(world)];
-  expect(record.steps.map(({ name }) => name)).toHaveLength(8);
+  expect(record.steps.map(({ name }) => name)).toHaveLength(9);
   for (const at of [0, 1, 3]) {
     const fork = await forkIn(world, record, at, { effects: "recorded" });
     expect(fork, `at ${at}`).toMatchObject({
-      counts: { same: 8 - at, changed: 0, added: 0, missing: 0 },
+      counts: { same: 9 - at, changed: 0, added: 0, missing: 0 },
       outcome: { same: true, diff: [] },
-      fork: { status: "completed", steps: 8, output: { text: "done" } },
-      original: { steps: 8, tokens: fork.fork.tokens, costMicroUsd: fork.fork.costMicroUsd },
+      fork: { status: "completed", steps: 9, output: { text: "done" } },
+      original: { steps: 9, tokens: fork.fork.tokens, costMicroUsd: fork.fork.costMicroUsd },
       with: { changed: [], release: record.run.release },
       notes: [],
     });
     expect(fork.fork.tokens.input).toBeGreaterThan(0);
+    expect(fork.reads.some(({ kind }) => kind === "retrieval")).toBe(true);
     // Each was answered by its own step: a failure as a failure, the second of two alike by the second.
     for (const { seq, recorded } of [...fork.reads, ...fork.wouldAct]) expect(recorded).toBe(seq);
     expect(fork.fork.run).not.toBe(record.run.id);
@@ -236,6 +240,50 @@ test("what policies count over other runs is counted as it stood then", async ()
   const fork = await forkIn(world, record, 0, { policies });
   expect(fork.notes).toContain("history facts of which the record does not tell count this run alone: views");
   expect(told(fork)).toContain("~ look (decision, result)");
+});
+
+test("what cannot be forked, or not so, is refused before anything is started", async () => {
+  const world = await createWorld({ turns: [{ calls: [look("box"), look("lid")] }, { text: "done" }] });
+  await world.work();
+  const record = await ran(world);
+  const asked = { at: 2, maxCostMicroUsd: 1 };
+  expect(() => planFork(record, { ...asked, at: 1 })).not.toThrow();
+  const { [record.steps[1]?.result as Digest]: _, ...erased } = record.payloads;
+  const changed = { ...record.payloads, [record.steps[1]?.result as Digest]: { status: "ok", value: "forged" } };
+  const misfit = policiesOf(
+    `permit(principal, action == Action::"tool/look", resource) when { context.input.colour == "red" };`,
+  );
+  const refusals: readonly (readonly [string, RunRecord, Partial<Parameters<typeof planFork>[1]>, string])[] = [
+    ["an open run", { ...record, run: { ...record.run, status: "running", closedAt: null } }, {}, "is running"],
+    ["a step that is not there", record, { at: 4 }, "there is no step 4"],
+    ["the second of two calls", record, {}, "one of several calls"],
+    [
+      "contents that are gone",
+      { ...record, payloads: erased },
+      { at: 3 },
+      "the result of step 1 is missing, was erased",
+    ],
+    ["contents that are others", { ...record, payloads: changed }, { at: 3 }, "the result of step 1"],
+    ["another input", { ...record, input: { prompt: "stop" } }, { at: 0 }, "its input"],
+    ["a release that is another", { ...record, release: { ...record.release, prompt: "x" } }, { at: 0 }, "its release"],
+    [
+      "a step left out",
+      { ...record, steps: record.steps.filter(({ seq }) => seq !== 1) },
+      { at: 3 },
+      "step 1 is missing",
+    ],
+    ["policies that are gone", { ...record, policySets: {} }, { at: 0 }, "policy set"],
+    ["policies that do not fit", record, { at: 0, policies: misfit }, "does not fit the release's tools"],
+    ["no prompt", record, { at: 0, prompt: " \n" }, "a prompt has 1 to"],
+    ["too long a prompt", record, { at: 0, prompt: "x".repeat(200_001) }, "this one 200001"],
+    ["a prompt that cannot be kept", record, { at: 0, prompt: "a\0b" }, "a prompt has 1 to"],
+    ["a model without a name", record, { at: 0, model: "" }, "a model's name"],
+  ];
+  for (const [what, of, request, message] of refusals) {
+    const plan = () => planFork(of, { ...asked, ...request });
+    expect(plan, what).toThrow(message);
+    expect(plan, what).toThrow(expect.objectContaining({ code: "fork_refused" }) as Error);
+  }
 });
 
 test("a fork that is interrupted ends, and leaves no run behind", async () => {

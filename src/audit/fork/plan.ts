@@ -116,9 +116,9 @@ function assertWhole(record: RunRecord, kept: readonly StepRecord[], at: number)
 }
 
 function releaseFor({ release }: RunRecord, { model, prompt }: ForkRequest): Release {
-  if (model !== undefined && (model === "" || model.length > maxModelCharacters || !model.isWellFormed()))
+  if (model !== undefined && (model === "" || model.length > maxModelCharacters || !keepable(model)))
     throw refused(`a model's name has 1 to ${maxModelCharacters} characters`);
-  if (prompt !== undefined && (prompt.trim() === "" || prompt.length > maxPromptCharacters || !prompt.isWellFormed()))
+  if (prompt !== undefined && (prompt.trim() === "" || prompt.length > maxPromptCharacters || !keepable(prompt)))
     throw refused(`a prompt has 1 to ${maxPromptCharacters} characters, this one ${prompt.length}`);
   return releaseOfDocument({
     ...release,
@@ -167,4 +167,9 @@ export function digestIfPossible(value: Json | undefined): Digest | undefined {
 
 function refused(message: string, hint?: string): ForkError {
   return new ForkError("fork_refused", message, hint === undefined ? {} : { hint });
+}
+
+/** Postgres keeps neither NUL nor half a character in JSON. */
+function keepable(text: string): boolean {
+  return text.isWellFormed() && !text.includes("\0");
 }

@@ -13,9 +13,10 @@ import type { ApprovalRequest, Passkey, SignedStatement } from "../../approvals/
 import { isBudgetPolicy } from "../../core/budget.ts";
 import { askedOf } from "../../core/decision.ts";
 import type { ApprovalRequirement } from "../../core/decision.ts";
-import type { ApprovalRecord, RunRecord, StepRecord } from "../../core/run-record.ts";
+import type { DecisionRecord, RunRecord, StepRecord } from "../../core/run-record.ts";
+import type { ApprovalId } from "../../core/ids.ts";
 import { putPrincipal } from "../../registry/index.ts";
-import { inTransaction } from "../../store/index.ts";
+import { decisionsOf, inTransaction, stepsOf } from "../../store/index.ts";
 import type { Pool, Tx } from "../../store/index.ts";
 import { lastDecision } from "./history.ts";
 import type { ForkPlan } from "./plan.ts";
@@ -46,10 +47,9 @@ export async function answerInFork(
   plan: ForkPlan,
   request: ApprovalRequest,
   mode: ApprovalAnswers,
-  call: Pick<StepRecord, "kind" | "arguments"> | undefined,
   now: Date,
 ): Promise<WouldWait> {
-  const said = whatIsSaid(plan, request, mode, call);
+  const said = whatIsSaid(plan, request, mode, await askedIn(pool, request));
   const wanted = request.requirements.flatMap((requirement) =>
     Array.from({ length: said.answer === "deny" ? 1 : requirement.quorum }, () => requirement),
   );
@@ -68,33 +68,49 @@ export async function answerInFork(
 
 function whatIsSaid(
   { record }: ForkPlan,
-  { requirements, name }: ApprovalRequest,
+  { requirements }: ApprovalRequest,
   mode: ApprovalAnswers,
-  call: Pick<StepRecord, "kind" | "arguments"> | undefined,
+  asked: string | undefined,
 ): Said {
   // What a fork may cost was said when it was begun.
   if (requirements.some(({ policy }) => isBudgetPolicy(policy)))
     return { answer: "deny", because: "a fork has no more than the run's own limits and --max-cost give it" };
   if (mode !== "recorded") return { answer: mode, because: `--approvals ${mode}` };
-  const then = call === undefined ? undefined : saidThen(record, { ...call, name });
+  const then = asked === undefined ? undefined : saidThen(record, asked);
   return then ?? { answer: "deny", because: "nobody decided on such a call in the record" };
 }
 
-/** What people said about the same call, the last time that they were asked. */
-function saidThen(record: RunRecord, call: Pick<StepRecord, "kind" | "name" | "arguments">): Said | undefined {
-  const asked = record.approvals.findLast(({ seq }) => {
-    const step = record.steps.find((one) => one.seq === seq);
-    return step?.kind === call.kind && step.name === call.name && step.arguments === call.arguments;
-  });
-  if (asked === undefined) return undefined;
-  const because = `step ${asked.seq} of the record: ${asked.state}`;
+/** What people said about the same, the last time that they were asked. */
+function saidThen(record: RunRecord, asked: string): Said | undefined {
+  const request = record.approvals.findLast(({ id }) => askedBy(record, id) === asked);
+  if (request === undefined) return undefined;
+  const { seq, state } = request;
   // A call that a reviewer changed was not approved as it was asked.
-  return { answer: isApproved(record, asked) ? "approve" : "deny", because };
+  const changed = (lastDecision(record, seq)?.edit ?? null) !== null;
+  const approved = !changed && (state === "consumed" || state === "approved");
+  return {
+    answer: approved ? "approve" : "deny",
+    because: `step ${seq} of the record: ${changed ? "changed" : state}`,
+  };
 }
 
-function isApproved(record: RunRecord, { id, seq, state }: ApprovalRecord): boolean {
-  const changed = (lastDecision(record, seq)?.edit ?? null) !== null;
-  return !changed && (state === "consumed" || state === "approved") && lastDecision(record, seq)?.approval === id;
+async function askedIn(pool: Pool, { id, run }: ApprovalRequest): Promise<string | undefined> {
+  const [steps, decisions] = await Promise.all([stepsOf(pool, run), decisionsOf(pool, run)]);
+  return askedBy({ steps, decisions }, id);
+}
+
+type Asking = {
+  readonly steps: readonly Pick<StepRecord, "seq" | "kind" | "name" | "arguments">[];
+  readonly decisions: readonly Pick<DecisionRecord, "seq" | "outcome" | "approval" | "edit" | "facts">[];
+};
+
+/** What a request asks about, whatever run it is of: an answer of the model, or a call. Undefined for a call that a reviewer changed. */
+function askedBy({ steps, decisions }: Asking, request: ApprovalId): string | undefined {
+  const decision = decisions.find(({ outcome, approval }) => outcome === "require_approval" && approval === request);
+  const step = steps.find(({ seq }) => seq === decision?.seq);
+  if (decision === undefined || step === undefined || (decision.edit ?? null) !== null) return undefined;
+  const { response } = decision.facts;
+  return response === undefined ? `${step.kind}/${step.name}/${step.arguments}` : `answer/${response.answer}`;
 }
 
 type Signer = { readonly reviewer: string; readonly sign: (statement: string) => SignedStatement };
