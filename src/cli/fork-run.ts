@@ -73,8 +73,9 @@ export async function runFork(options: ForkOptions): Promise<ForkReport> {
       ...(options.bundle === undefined ? {} : { bundle: options.bundle }),
     });
     stack.add("the fork's worker", () => worker.stop(), 20_000);
-    const { client, close } = await connectTemporal(options.temporal);
-    stack.add("the fork's Temporal connection", close, 5_000);
+    const connection = await connectTemporal(options.temporal);
+    stack.add("the fork's Temporal connection", () => connection.close(), 5_000);
+    const { client } = connection;
     await startAgentRun(client, { run: id, taskQueue, carried: carriedBy(plan) });
     stack.add("the fork's run", () => ended(pool, id, () => cancelRun(client, id)), cancelWithinMs);
 
@@ -82,10 +83,10 @@ export async function runFork(options: ForkOptions): Promise<ForkReport> {
     const told = createTeller(plan, options.onProgress);
     for (;;) {
       if (signal.aborted) throw stopped(signal);
-      const row = await runById(pool, id);
+      const over = await isClosed(pool, id);
       const steps = await stepsOf(pool, id, plan.at);
       told(steps);
-      if (row?.closedAt != null) break;
+      if (over) break;
       for (const request of await listRequests(pool, { run: id, state: "pending", limit: 100 })) {
         const wait = await answerInFork(pool, plan, request, approvals, now());
         waits.push(wait);
@@ -126,9 +127,14 @@ function createTeller(plan: ForkPlan, onProgress: (line: string) => void): (step
   };
 }
 
+async function isClosed(pool: Pool, id: RunId): Promise<boolean> {
+  const row = await runById(pool, id);
+  return row !== undefined && row.closedAt !== null;
+}
+
 /** A run that was not let come to its end is cancelled first, so that a model call under way is given up. */
 async function ended(pool: Pool, id: RunId, cancel: () => Promise<void>): Promise<void> {
-  if ((await runById(pool, id))?.closedAt != null) return;
+  if (await isClosed(pool, id)) return;
   await cancel();
-  while ((await runById(pool, id))?.closedAt == null) await sleep(lookMs);
+  while (!(await isClosed(pool, id))) await sleep(lookMs);
 }

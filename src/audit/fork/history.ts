@@ -95,7 +95,8 @@ export function askedText(
   { askedBy, callIndex }: StepRecord,
 ): string | undefined {
   const asking = steps.find(({ seq, kind }) => seq === askedBy && kind === "model");
-  const answer = asking?.result == null ? undefined : (payloads[asking.result] as unknown as ModelResult | undefined);
+  const result = asking?.result ?? null;
+  const answer = result === null ? undefined : (payloads[result] as unknown as ModelResult | undefined);
   return answer?.toolCalls[callIndex ?? -1]?.arguments;
 }
 

@@ -14,6 +14,7 @@ import { CliError } from "../cli-error.ts";
 import { closedRecord } from "../closed-record.ts";
 import { policySetNamed } from "../policy-sets.ts";
 import { readText } from "../read-text.ts";
+import { brief } from "../terminal.ts";
 
 const changes = ["model", "prompt", "policy"] as const;
 type Changes = Partial<Record<(typeof changes)[number], string>>;
@@ -140,7 +141,7 @@ async function carryOut(cli: Cli, plan: ForkPlan, flags: ForkFlags): Promise<For
       priceOf,
       ...services.deciders(env),
       bundle: await bundleOf(cli, plan),
-      logger: await quietLogger(env),
+      logger: await complaintsTo(terminal.note),
       onProgress: (line) => terminal.note(line),
       signal: AbortSignal.any([signal, world.broken]),
     });
@@ -163,9 +164,18 @@ async function bundleOf({ client }: Cli, { record }: ForkPlan) {
   throw new CliError("refuted", `workflow bundle \`${digest}\` has other contents than its name says`);
 }
 
-async function quietLogger(env: NodeJS.ProcessEnv) {
+/** What the fork's worker complains of: a step that cannot be decided on is tried again until it can, and that has to be seen. */
+async function complaintsTo(note: (line: string) => void) {
   const { pino } = await import("pino");
-  return pino({ level: env["COUNTERSIGN_LOG_LEVEL"] ?? "silent" }, pino.destination(2));
+  return pino(
+    { level: "warn" },
+    {
+      write(line: string) {
+        const { msg, err } = JSON.parse(line) as { msg?: string; err?: { message?: string } };
+        note(brief([msg, err?.message].filter((text) => text !== undefined).join(": "), 300));
+      },
+    },
+  );
 }
 
 async function promptIn(file: string): Promise<string> {
