@@ -12,7 +12,7 @@ import { createShutdownStack } from "../dev/index.ts";
 import { createPool, migrate, payloadKeysOf, runById, stepsOf } from "../store/index.ts";
 import type { Pool, StepRow } from "../store/index.ts";
 import { cancelRun, connectTemporal, startAgentRun, startWorker, wakeRun } from "../temporal/index.ts";
-import type { AgentWorkerOptions, WorkflowBundle } from "../temporal/index.ts";
+import type { AgentWorkerOptions, TemporalConnection, WorkflowBundle } from "../temporal/index.ts";
 import { CliError } from "./cli-error.ts";
 
 export type ForkOptions = {
@@ -42,7 +42,7 @@ const cancelWithinMs = 5_000;
  * has an id of its own too, so nothing of it can be taken for the recorded one. Throws `environment` where it is interrupted.
  */
 export async function runFork(options: ForkOptions): Promise<ForkReport> {
-  const { plan, approvals, effects, signal } = options;
+  const { plan, approvals, effects } = options;
   const stack = createShutdownStack();
   const madeAt = new Date();
   try {
@@ -79,26 +79,41 @@ export async function runFork(options: ForkOptions): Promise<ForkReport> {
     await startAgentRun(client, { run: id, taskQueue, carried: carriedBy(plan) });
     stack.add("the fork's run", () => ended(pool, id, () => cancelRun(client, id)), cancelWithinMs);
 
-    const waits: WouldWait[] = [];
-    const told = createTeller(plan, options.onProgress);
-    for (;;) {
-      if (signal.aborted) throw stopped(signal);
-      const over = await isClosed(pool, id);
-      const steps = await stepsOf(pool, id, plan.at);
-      told(steps);
-      if (over) break;
-      for (const request of await listRequests(pool, { run: id, state: "pending", limit: 100 })) {
-        const wait = await answerInFork(pool, plan, request, approvals, now());
-        waits.push(wait);
-        options.onProgress(`step ${wait.seq} ${wait.name}: would wait for ${wait.groups.join(", ")}; ${wait.answer}`);
-        await wakeRun(client, id, request.id);
-      }
-      await Promise.race([sleep(lookMs), worker.failed]);
-    }
+    const waits = await untilClosed(options, { pool, client, id, now, failed: worker.failed });
     const forked = await readForked(pool, keys, id);
     return reportFork({ plan, forked, answered: answers.answered(), waits, approvals, effects, madeAt });
   } finally {
     await stack.run();
+  }
+}
+
+type Begun = {
+  readonly pool: Pool;
+  readonly client: TemporalConnection["client"];
+  readonly id: RunId;
+  readonly now: () => Date;
+  readonly failed: Promise<never>;
+};
+
+/** Follows the run, and says what people would have to say. */
+async function untilClosed(options: ForkOptions, begun: Begun): Promise<readonly WouldWait[]> {
+  const { plan, approvals, signal, onProgress } = options;
+  const { pool, client, id, now, failed } = begun;
+  const waits: WouldWait[] = [];
+  const tell = createTeller(plan, onProgress);
+  for (;;) {
+    if (signal.aborted) throw stopped(signal);
+    // In this order: what is told then is all of it.
+    const closed = await isClosed(pool, id);
+    tell(await stepsOf(pool, id, plan.at));
+    if (closed) return waits;
+    for (const request of await listRequests(pool, { run: id, state: "pending", limit: 100 })) {
+      const wait = await answerInFork(pool, plan, request, approvals, now());
+      waits.push(wait);
+      onProgress(`step ${wait.seq} ${wait.name}: would wait for ${wait.groups.join(", ")}; ${wait.answer}`);
+      await wakeRun(client, id, request.id);
+    }
+    await Promise.race([sleep(lookMs), failed]);
   }
 }
 

@@ -14,7 +14,7 @@ import { CliError } from "../cli-error.ts";
 import { closedRecord } from "../closed-record.ts";
 import { policySetNamed } from "../policy-sets.ts";
 import { readText } from "../read-text.ts";
-import { brief } from "../terminal.ts";
+import { brief, safe } from "../terminal.ts";
 
 const changes = ["model", "prompt", "policy"] as const;
 type Changes = Partial<Record<(typeof changes)[number], string>>;
@@ -142,7 +142,7 @@ async function carryOut(cli: Cli, plan: ForkPlan, flags: ForkFlags): Promise<For
       ...services.deciders(env),
       bundle: await bundleOf(cli, plan),
       logger: await complaintsTo(terminal.note),
-      onProgress: (line) => terminal.note(line),
+      onProgress: (line) => terminal.note(safe(line)),
       signal: AbortSignal.any([signal, world.broken]),
     });
   } catch (error) {
