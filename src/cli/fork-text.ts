@@ -99,5 +99,5 @@ function resultText({ result, state }: Side): string {
 
 function ending({ status, failure, steps, costMicroUsd, tokens }: ForkSide): string {
   const why = failure === null ? "" : ` (${failure.code}: ${safe(failure.message)})`;
-  return `${status}${why} after ${steps} steps; from the fork on ${formatUsd(costMicroUsd)}, ${tokens.input} tokens in, ${tokens.output} out`;
+  return `${status}${why} after ${steps} ${steps === 1 ? "step" : "steps"}; from the fork on ${formatUsd(costMicroUsd)}, ${tokens.input} tokens in, ${tokens.output} out`;
 }

@@ -210,6 +210,29 @@ test("people are not asked: they are said to have approved, denied, or to have s
   expect(await everythingIn(world)).toEqual(was);
 });
 
+test("what people said of a model's answer is said of the same answer again, and of no other", async () => {
+  const world = await createWorld({
+    policy: `@id("all") permit(principal, action, resource);
+      @id("final") @decision("require_approval") @group("treasury") forbid(principal, action == Action::"response", resource)
+      when { context.response.final };`,
+    branches: [{ name: "other", when: "^go$", system: "other", turns: [{ text: "otherwise" }] }],
+    turns: [{ text: "done" }],
+  });
+  await world.work();
+  const grace = await world.reviewer("grace");
+  const run = await world.start();
+  const request = await world.request(run);
+  await grace.decide(request, "approve");
+  await world.wake(run, request);
+  await world.closed(run);
+  const record = await recordIn(world, run);
+  const same = await forkIn(world, record, 0, { approvals: "recorded" });
+  expect(same).toMatchObject({ counts: { same: 1, changed: 0 }, wouldWait: [{ name: "response", answer: "approve" }] });
+  const other = await forkIn(world, record, 0, { approvals: "recorded", prompt: "Be other." });
+  expect(other.wouldWait[0]).toMatchObject({ answer: "deny" });
+  expect(other.fork.output).toBeNull();
+});
+
 test("a fork costs no more than it may, and asks nobody for more", async () => {
   const world = await createWorld({ turns: [{ calls: [look("box")] }, { text: "done" }] });
   await world.work();
