@@ -43,6 +43,8 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   too_many_messages: "not_asked",
   not_canonical: "invalid_request",
   payload_too_large: "payload_too_large",
+  contents_erased: "contents_erased",
+  key_provider_failed: "key_provider_failed",
   receiver_missing: "receiver_not_found",
   address_refused: "address_refused",
 };
