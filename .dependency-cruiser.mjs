@@ -54,7 +54,7 @@ const packages = {
   "src/core": ["zod", "yaml"],
   workflows: ["@temporalio/workflow"],
   "src/api": ["eventsource-parser", "zod"],
-  "src/store": ["pg", "canonicalize"],
+  "src/store": ["pg", "canonicalize", "lru-cache", "ulid", "zod"],
   "src/ledger/proof": ["zod"],
   "src/approvals": ["ulid", "zod"],
   "src/notify": ["ipaddr.js", "nodemailer", "standardwebhooks", "ulid", "zod"],

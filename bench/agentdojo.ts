@@ -19,7 +19,7 @@ import type { ModelProvider } from "../src/providers/index.ts";
 import { activatePolicySet, registerRelease, releaseOfDocument } from "../src/registry/index.ts";
 import { createPool, createRun, migrate, payloadKeysOf, putPayloads } from "../src/store/index.ts";
 import type { Pool } from "../src/store/index.ts";
-import { connectTemporal, startAgentRun, startWorker, wakeRun } from "../src/temporal/index.ts";
+import { connectTemporal, createPayloadCodec, startAgentRun, startWorker, wakeRun } from "../src/temporal/index.ts";
 import type { TemporalConnection } from "../src/temporal/index.ts";
 import { loadToolModule } from "../src/tools/index.ts";
 import { createReviewer } from "./reviewer.ts";
@@ -71,7 +71,8 @@ export async function benchAgentdojo(print: (line: string) => void, options: Opt
   const servers = await startServers(print);
   const folder = await mkdtemp(join(tmpdir(), "countersign-dojo-"));
   const pool = createPool({ url: servers.databaseUrl });
-  const temporal = await connectTemporal(servers.temporal);
+  const codec = createPayloadCodec(pool, payloadKeysOf(Buffer.alloc(32, 1)));
+  const temporal = await connectTemporal({ ...servers.temporal, codec });
   try {
     await migrate(pool);
     const { document } = await loadPolicyDirectory(policies);

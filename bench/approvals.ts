@@ -13,7 +13,7 @@ import { policySetOf } from "../src/policy/index.ts";
 import { activatePolicySet, registerRelease, releaseOfDocument } from "../src/registry/index.ts";
 import { createPool, createRun, migrate, payloadKeysOf, putPayloads } from "../src/store/index.ts";
 import type { PayloadKeys, Pool } from "../src/store/index.ts";
-import { connectTemporal, startAgentRun } from "../src/temporal/index.ts";
+import { connectTemporal, createPayloadCodec, startAgentRun } from "../src/temporal/index.ts";
 import { loadToolModule } from "../src/tools/index.ts";
 import { forkWorker } from "./approvals-worker.ts";
 import type { WorkerMemory } from "./approvals-worker.ts";
@@ -56,7 +56,7 @@ export async function benchApprovals(print: (line: string) => void): Promise<obj
     await migrate(pool);
     const keys = payloadKeysOf(Buffer.from(key, "hex"));
     const release = await register(pool);
-    const temporal = await connectTemporal(servers.temporal);
+    const temporal = await connectTemporal({ ...servers.temporal, codec: createPayloadCodec(pool, keys) });
     const workers = {
       wait: await forkWorker({ servers, taskQueue: "wait", key, maxCachedWorkflows }),
       end: await forkWorker({ servers, taskQueue: "end", key, maxCachedWorkflows }),

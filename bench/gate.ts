@@ -13,7 +13,15 @@ import { createGate, createRunCache, openRun } from "../src/gate/index.ts";
 import type { EffectOutcome } from "../src/gate/index.ts";
 import { createSequencer, createSigner } from "../src/ledger/index.ts";
 import { activatePolicySet, registerRelease, releaseOfDocument } from "../src/registry/index.ts";
-import { createPool, createRun, migrate, payloadKeysOf, putPayloads } from "../src/store/index.ts";
+import {
+  createPool,
+  createRun,
+  dataKeyOf,
+  migrate,
+  newRunKey,
+  payloadKeysOf,
+  putPayloads,
+} from "../src/store/index.ts";
 import type { PayloadKeys, Pool } from "../src/store/index.ts";
 import { cedarOf, rulesOf, tools } from "./policies/rules.ts";
 import { startPostgresAlone } from "./servers.ts";
@@ -173,7 +181,7 @@ export async function gateSide(url: string) {
     /** A run whose model has asked for all its calls. */
     async prepareRun(): Promise<RunId> {
       const run = await startRun(pool, keys, release);
-      await openRun({ pool, keys, cache, bundle: "0".repeat(64) as Digest, now }, run, run);
+      await openRun({ pool, cache, bundle: "0".repeat(64) as Digest, now }, run, run);
       const usage = { input: 100, cachedInput: 0, output: 20, reasoning: 0 };
       const result = { content: "", toolCalls: callsOfModel(), finishReason: "tool_calls" } as const;
       const asked = await execute(run, "model", { run, seq: 0 }, async () => {
@@ -237,12 +245,25 @@ async function register(pool: Pool): Promise<Release> {
 
 async function startRun(pool: Pool, keys: PayloadKeys, { digest, document }: Release): Promise<RunId> {
   const id = `run_${ulid()}` as RunId;
-  const [input] = await putPayloads(pool, keys, [
+  const now = new Date();
+  const dataKey = await dataKeyOf(pool, keys, "", now);
+  const { sealing, sealedKey } = newRunKey(dataKey, id);
+  const [input] = await putPayloads(pool, sealing, [
     { prompt: "Send it to alice@example.com, please.", tags: { nonce: id } },
   ]);
   if (input === undefined) throw new Error("no input");
   const { agent, limits } = document;
-  await createRun(pool, { id, team, agent, release: digest, input, requestedBy: "bench", limits, now: new Date() });
+  await createRun(pool, {
+    id,
+    team,
+    agent,
+    release: digest,
+    input,
+    requestedBy: "bench",
+    limits,
+    contents: { dataKey: dataKey.id, sealedKey },
+    now,
+  });
   return id;
 }
 

@@ -16,9 +16,17 @@ import { createSequencer, createSigner } from "../src/ledger/index.ts";
 import { policySetOf } from "../src/policy/index.ts";
 import type { ModelProvider } from "../src/providers/index.ts";
 import { activatePolicySet, registerRelease, releaseOfDocument } from "../src/registry/index.ts";
-import { createPool, createRun, migrate, payloadKeysOf, putPayloads } from "../src/store/index.ts";
+import {
+  createPool,
+  createRun,
+  dataKeyOf,
+  migrate,
+  newRunKey,
+  payloadKeysOf,
+  putPayloads,
+} from "../src/store/index.ts";
 import type { PayloadKeys, Pool } from "../src/store/index.ts";
-import { connectTemporal, startAgentRun, startWorker } from "../src/temporal/index.ts";
+import { connectTemporal, createPayloadCodec, startAgentRun, startWorker } from "../src/temporal/index.ts";
 import { loadToolModule } from "../src/tools/index.ts";
 import { startServers } from "./servers.ts";
 import type { BenchServers } from "./servers.ts";
@@ -110,7 +118,7 @@ async function governedSide(servers: BenchServers) {
   const pool = createPool({ url: servers.databaseUrl });
   await migrate(pool);
   const keys = payloadKeysOf(Buffer.alloc(32, 1));
-  const temporal = await connectTemporal(servers.temporal);
+  const temporal = await connectTemporal({ ...servers.temporal, codec: createPayloadCodec(pool, keys) });
   const { client } = temporal;
   const pinned = await release(pool, toolRoots);
   const { document } = policySetOf([{ name: "bench.cedar", text: '@id("all") permit(principal, action, resource);' }]);
@@ -178,10 +186,25 @@ async function startRun(
   turns: number,
 ): Promise<RunId> {
   const id = `run_${ulid()}` as RunId;
-  const [input] = await putPayloads(pool, keys, [{ prompt: `${turns} turns, please`, tags: { nonce: randomUUID() } }]);
+  const now = new Date();
+  const dataKey = await dataKeyOf(pool, keys, "", now);
+  const { sealing, sealedKey } = newRunKey(dataKey, id);
+  const [input] = await putPayloads(pool, sealing, [
+    { prompt: `${turns} turns, please`, tags: { nonce: randomUUID() } },
+  ]);
   if (input === undefined) throw new Error("no input");
   const { team, agent, limits } = document;
-  await createRun(pool, { id, team, agent, release: digest, input, requestedBy: "bench", limits, now: new Date() });
+  await createRun(pool, {
+    id,
+    team,
+    agent,
+    release: digest,
+    input,
+    requestedBy: "bench",
+    limits,
+    contents: { dataKey: dataKey.id, sealedKey },
+    now,
+  });
   await startAgentRun(client, { run: id, taskQueue: lane });
   return id;
 }

@@ -96,9 +96,14 @@ const approvalMessage = z.object({
 export const messageBody = z.strictObject({ text: z.string().trim().min(1).max(4_000) });
 export const messagePage = z.object({ messages: z.array(approvalMessage) });
 
+const salt = z.string().regex(/^[0-9a-f]{64}$/);
+
 export const approvalDetail = approvalSummary
   .extend({
     rendered: z.string().describe("the action as text, made by the gate and not by the agent"),
+    salt: salt
+      .nullable()
+      .describe("what digests of contents are made with, 32 bytes in hexadecimal; null: they are SHA-256"),
     statement: statementTemplate,
     routing,
     events: z

@@ -82,6 +82,16 @@ export const errorCodes = {
   mail_not_set_up: { status: 422, retryable: false },
   /** Notices are not sent to such an address: not public and not allowed by the operator, or not https. */
   address_refused: { status: 422, retryable: false },
+  /** A legal hold stands on whom or what was to be erased. */
+  legal_hold: { status: 409, retryable: false },
+  hold_not_found: { status: 404, retryable: false },
+  /** Contents of a run at work, or of one whose history is being archived, are not erased. */
+  run_open: { status: 409, retryable: true },
+  nothing_to_erase: { status: 404, retryable: false },
+  /** The contents that it takes were erased. */
+  contents_erased: { status: 410, retryable: false },
+  /** Whoever wraps data keys could not be asked, or refused: nothing is read or written. */
+  key_provider_failed: { status: 503, retryable: true },
   internal: { status: 500, retryable: false },
   temporal_unavailable: { status: 503, retryable: true },
   database_unavailable: { status: 503, retryable: true },

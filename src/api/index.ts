@@ -15,6 +15,7 @@ export { createClient } from "./client.ts";
 export type { ApiClient, ClientOptions } from "./client.ts";
 export { maxBodyBytes, roles } from "./common.schema.ts";
 export type { Role } from "./common.schema.ts";
+export type { HoldView } from "./erasure.schema.ts";
 export { errorCodes, isErrorCode } from "./error-codes.ts";
 export type { ErrorCode } from "./error-codes.ts";
 export { ApiError, bodyOf, errorBody } from "./errors.ts";

@@ -63,6 +63,18 @@ import {
   standingQuery,
 } from "./standing-grants.schema.ts";
 import { budgetPage, budgetSet, budgetsQuery, setBudgetBody } from "./budgets.schema.ts";
+import {
+  eraseBody,
+  erasure,
+  holdPage,
+  liftHoldBody,
+  listHoldsBody,
+  placeHoldBody,
+  placedHold,
+  retentionBody,
+  retentionPage,
+  retentionSet,
+} from "./erasure.schema.ts";
 import { freezeBody, freezeChanged, freezePage, freezesQuery } from "./freezes.schema.ts";
 import {
   activatePolicyBody,
@@ -698,6 +710,60 @@ export const routes = {
     query: freezesQuery,
     status: 200,
     response: freezePage,
+  },
+
+  erase: {
+    method: "POST",
+    path: "/v1/erasures",
+    summary: "Erase the contents of a subject's runs, or of one run; the ledger keeps that it was done",
+    access: [],
+    body: eraseBody,
+    status: 200,
+    response: erasure,
+  },
+  placeHold: {
+    method: "POST",
+    path: "/v1/holds",
+    summary: "Keep the contents of a subject's runs, or of one run, from being erased",
+    access: ["auditor"],
+    body: placeHoldBody,
+    status: 201,
+    response: placedHold,
+  },
+  liftHold: {
+    method: "POST",
+    path: "/v1/holds/lift",
+    summary: "Lift a hold",
+    access: [],
+    body: liftHoldBody,
+    status: 200,
+    response: placedHold,
+  },
+  listHolds: {
+    method: "POST",
+    path: "/v1/holds/search",
+    summary: "Holds that stand, newest first; a subject's id is not put into an address",
+    access: ["auditor"],
+    body: listHoldsBody,
+    status: 200,
+    response: holdPage,
+  },
+  setRetention: {
+    method: "POST",
+    path: "/v1/retention",
+    summary: "Set how long a team keeps the contents of its closed runs",
+    access: [],
+    body: retentionBody,
+    status: 200,
+    response: retentionSet,
+  },
+  listRetentions: {
+    method: "GET",
+    path: "/v1/retention",
+    summary: "How long teams keep contents, and how many runs are past it",
+    access: readers,
+    status: 200,
+    response: retentionPage,
   },
 
   checkpoint: {

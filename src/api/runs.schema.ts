@@ -64,6 +64,7 @@ export const runView = z
     maxTokens: z.int().nullable().describe("null: no limit"),
     spentCalls: z.int().describe("calls of models and tools that were begun"),
     maxCalls: z.int().nullable().describe("null: no limit"),
+    contentsErasedAt: time.nullable().describe("since when its contents are gone; null: they are kept"),
   })
   .meta({ id: "Run" });
 export type RunView = z.output<typeof runView>;
@@ -121,11 +122,14 @@ export const runState = z
 export const runDetail = z
   .object({
     run: runView,
-    input: z.object({
-      prompt: z.string(),
-      subject: z.object({ id: z.string(), email: z.string().optional() }).optional(),
-      tags: z.record(z.string(), z.string()).optional(),
-    }),
+    input: z
+      .object({
+        prompt: z.string(),
+        subject: z.object({ id: z.string(), email: z.string().optional() }).optional(),
+        tags: z.record(z.string(), z.string()).optional(),
+      })
+      .nullable()
+      .describe("null: it was erased"),
     steps: z.array(stepView),
     decisions: z.array(decisionView),
     approvals: z.array(approvalSummary),

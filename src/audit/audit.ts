@@ -4,6 +4,7 @@ import { checkContents } from "./contents.ts";
 import { checkHistory } from "./history.ts";
 import { checkKeys } from "./keys.ts";
 import { checkLedger } from "./ledger.ts";
+import { erasureOf } from "./erasure.ts";
 import { checkDecisions } from "./redecide.ts";
 import { createReplayers } from "./replayers.ts";
 import type { Replayers } from "./replayers.ts";
@@ -25,7 +26,7 @@ export async function replayRun(
       checkContents(record),
       await checkHistory(record, bundleCode, own),
       checkDecisions(record),
-      checkApprovals(record),
+      checkApprovals(record, erasureOf(record) === undefined),
       checkCosts(record),
     ]);
   } finally {
@@ -38,7 +39,7 @@ export function verifyRun(record: RunRecord, verifierKey: string): AuditReport {
   return reportOf([
     checkContents(record),
     ...checkLedger(record, verifierKey),
-    checkApprovals(record),
+    checkApprovals(record, erasureOf(record) === undefined),
     checkKeys(record, verifierKey),
   ]);
 }

@@ -7,7 +7,7 @@ import type { ApprovalRecord, DecisionRecord, RunRecord } from "../core/run-reco
 import { exhaustedBy, withBudgets } from "../gate/index.ts";
 import { compilePolicies, consideredFor, explain, parsePolicySet, PolicyError, requestJson } from "../policy/index.ts";
 import type { CompiledPolicies, ConsideredPolicy, PolicyRequest } from "../policy/index.ts";
-import { digestOf } from "../store/index.ts";
+import { contentDigest } from "../store/index.ts";
 import type { DecidedRun, DecidedStep } from "./backtest-pages.ts";
 import { createRebuilder } from "./backtest-rebuild.ts";
 import { approvedFor } from "./redecide.ts";
@@ -104,7 +104,7 @@ function decideAgain(record: RunRecord, decision: DecisionRecord): Again {
   const step = steps.find(({ seq, n }) => seq === decision.seq && n === decision.n);
   if (step === undefined) return { obligations: [], doubts: ["the step is not recorded"] };
   const { id, agent, release, requestedBy, team } = record.run;
-  const run: DecidedRun = { id, agent, release, requestedBy, input: record.input, decisions: steps };
+  const run: DecidedRun = { id, agent, release, requestedBy, input: record.input, salt: record.salt, decisions: steps };
   const declared = (digest: Digest) => {
     const document = record.policySets[digest];
     return document === undefined ? undefined : parsePolicySet(document).history;
@@ -127,7 +127,7 @@ function decideAgain(record: RunRecord, decision: DecisionRecord): Again {
       ...differs("outcome", decision.outcome, verdict.outcome),
       ...(explained.request === undefined
         ? []
-        : differs("request", decision.request, digestOf(requestJson(explained.request)))),
+        : differs("request", decision.request, contentDigest(record.salt, requestJson(explained.request)))),
     ],
   };
 }

@@ -4,8 +4,8 @@ import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
 import type { Approved } from "../policy/index.ts";
-import { getPayloads } from "../store/index.ts";
-import type { PayloadKeys, Tx } from "../store/index.ts";
+import { getContents } from "../store/index.ts";
+import type { Content, PayloadKeys, Tx } from "../store/index.ts";
 
 /** A run with every decision on its steps, and the contents that these were about. */
 export type DecidedRun = {
@@ -14,6 +14,8 @@ export type DecidedRun = {
   readonly release: Digest;
   readonly requestedBy: string;
   readonly input: RunInput | undefined;
+  /** What its digests are made with; absent: they are bare. */
+  readonly salt?: string | undefined;
   readonly decisions: readonly DecidedStep[];
 };
 
@@ -131,28 +133,29 @@ async function withDecisions(tx: Tx, keys: PayloadKeys, runs: readonly RunRow[])
     agent,
     release,
     requestedBy,
-    input: contents.get(input) as RunInput | undefined,
+    input: contents.get(input)?.value as RunInput | undefined,
+    salt: contents.get(input)?.salt,
     decisions: (ofRun.get(id) ?? []).map(({ run: _run, askedResult, grant, ...row }) => ({
       ...row,
-      asked: askedResult === null ? undefined : contents.get(askedResult),
+      asked: askedResult === null ? undefined : contents.get(askedResult)?.value,
       approved: row.outcome === "allow" && grant !== null ? (approved.get(grant) ?? []) : [],
     })),
   }));
 }
 
 /** Contents that are there and can be opened. What was erased, or is damaged, leaves its decisions out, and not the whole backtest. */
-async function open(tx: Tx, keys: PayloadKeys, digests: readonly Digest[]): Promise<ReadonlyMap<Digest, Json>> {
+async function open(tx: Tx, keys: PayloadKeys, digests: readonly Digest[]): Promise<ReadonlyMap<Digest, Content>> {
   const { rows } = await tx.query<{ digest: Digest; bytes: number }>(
     "select digest, octet_length(ciphertext) as bytes from payload where digest = any($1::text[])",
     [[...new Set(digests)]],
   );
-  const found = new Map<Digest, Json>();
+  const found = new Map<Digest, Content>();
   for (const batch of batchesOf(rows)) {
     try {
-      for (const [digest, value] of await getPayloads(tx, keys, batch)) found.set(digest, value);
+      for (const [digest, value] of await getContents(tx, keys, batch)) found.set(digest, value);
     } catch {
       for (const digest of batch) {
-        const alone = await getPayloads(tx, keys, [digest]).catch(() => new Map<Digest, Json>());
+        const alone = await getContents(tx, keys, [digest]).catch(() => new Map<Digest, Content>());
         for (const [, value] of alone) found.set(digest, value);
       }
     }

@@ -17,7 +17,7 @@ import {
   responseAction,
 } from "../policy/index.ts";
 import type { CompiledPolicies, PolicyRequest } from "../policy/index.ts";
-import { canonicalText, digestOf } from "../store/index.ts";
+import { canonicalText, contentDigest } from "../store/index.ts";
 import { parseArguments } from "../tools/index.ts";
 import type { DecidedRun, DecidedStep } from "./backtest-pages.ts";
 
@@ -40,7 +40,7 @@ export function createRebuilder(run: DecidedRun, release: Release, team: string,
   let counted: readonly (CountedStep & { readonly seq: number })[] | undefined;
 
   function argumentsOf(step: DecidedStep): JsonObject | string {
-    const known = read.get(step) ?? readArguments(step, release);
+    const known = read.get(step) ?? readArguments(step, release, run.salt);
     read.set(step, known);
     return known;
   }
@@ -137,7 +137,7 @@ function resolve(step: DecidedStep, argumentsOf: (step: DecidedStep) => JsonObje
 }
 
 /** The arguments that were decided on, checked against the digest that the step is recorded with; or why there are none. */
-function readArguments(step: DecidedStep, { document }: Release): JsonObject | string {
+function readArguments(step: DecidedStep, { document }: Release, salt: string | undefined): JsonObject | string {
   if ((step.edit ?? null) !== null) return "a reviewer had changed the call";
   const call = (step.asked as unknown as ModelResult | undefined)?.toolCalls?.[step.callIndex ?? -1];
   if (call === undefined) return "the call's arguments cannot be read";
@@ -145,7 +145,9 @@ function readArguments(step: DecidedStep, { document }: Release): JsonObject | s
   if (tool === undefined) return `the release has no such ${step.kind}`;
   const parsed = parseArguments(call.arguments, tool.parameters);
   if (!parsed.ok) return "the call's arguments do not fit the tool";
-  return digestOf(parsed.value) === step.arguments ? parsed.value : "the call's arguments are not the recorded ones";
+  return contentDigest(salt, parsed.value) === step.arguments
+    ? parsed.value
+    : "the call's arguments are not the recorded ones";
 }
 
 /** The Cedar action of a call, with its groups. */

@@ -170,7 +170,7 @@ function createComparison(
   function verdictUnder(step: DecidedStep, policies: CompiledPolicies | undefined): Verdict | Comparison {
     const rebuilt = rebuild(step, policies);
     if (rebuilt.status !== "ready") return rebuilt;
-    return policies === undefined ? unfit : decideAgain(policies, rebuilt.request, step);
+    return policies === undefined ? unfit : decideAgain(policies, rebuilt.request, step, run.salt);
   }
 
   return (step) => {
@@ -181,9 +181,14 @@ function createComparison(
   };
 }
 
-function decideAgain(policies: CompiledPolicies, request: PolicyRequest, { approved, facts }: DecidedStep): Verdict {
+function decideAgain(
+  policies: CompiledPolicies,
+  request: PolicyRequest,
+  { approved, facts }: DecidedStep,
+  salt: string | undefined,
+): Verdict {
   const { decision, effective } = explain(policies, request, approved);
-  return verdictOf(withBudgets(decision, exhaustedBy(facts.budget), approved), effective);
+  return verdictOf(withBudgets(decision, exhaustedBy(facts.budget), approved), effective, salt);
 }
 
 function recorded({ outcome, code, policies, effective, shadow }: DecidedStep): Verdict {

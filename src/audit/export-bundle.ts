@@ -13,6 +13,7 @@ import {
   Findings,
   parseTrust,
   readBundle,
+  saltedContents,
   trustFormat,
 } from "./offline/index.ts";
 import type { LogSection, Manifest, RunSection } from "./offline/index.ts";
@@ -22,7 +23,7 @@ export type BundleSource = {
   /** Proofs lead to the checkpoint of `size`. */
   evidence(run: RunId, size?: number): Promise<RunEvidence>;
   /** Each call is recorded as a read of contents. */
-  contents(run: RunId): Promise<Pick<RunRecord, "input" | "payloads">>;
+  contents(run: RunId): Promise<Contents>;
   /** The latest signed note, or undefined where nothing was signed. */
   checkpoint(log: string): Promise<string | undefined>;
   /** The leaves of the log's first `size` entries. */
@@ -60,7 +61,8 @@ export type Exported = {
 const looks = 20;
 const pauseMs = 250;
 
-type Fetched = RunEvidence & { readonly contents: Pick<RunRecord, "input" | "payloads"> | undefined };
+type Fetched = RunEvidence & { readonly contents: Contents | undefined };
+type Contents = Pick<RunRecord, "input" | "payloads" | "salt">;
 
 /**
  * Writes an evidence bundle: as a whole, or not at all. Throws `bundle_exists`, `bundle_unwritable`, `bundle_unreadable` where a run is
@@ -90,7 +92,7 @@ export async function exportBundle(source: BundleSource, options: ExportOptions)
       generator: options.generator,
       createdAt: options.now.toISOString(),
       ...(options.about === undefined ? {} : { case: options.about }),
-      needs: [],
+      needs: runs.some(({ run }) => run.dataKey !== undefined) ? [saltedContents] : [],
       extra: {},
       contents: options.contents ? "included" : "withheld",
       logs: people === undefined ? logs : [...logs, people],
@@ -158,9 +160,7 @@ async function covered(source: BundleSource, run: RunId, sizes: Map<string, numb
     const found = sizeOf(evidence.ledger.checkpoint);
     const whole =
       evidence.ledger.waiting === 0 &&
-      [...evidence.ledger.entries, ...(evidence.ledger.seals ?? []), ...(evidence.ledger.grants ?? [])].every(
-        ({ proof }) => proof !== undefined,
-      );
+      [...evidence.ledger.entries, ...besideRuns(evidence.ledger)].every(({ proof }) => proof !== undefined);
     const ended = hasEndedIn(evidence);
     if (whole && ended && found >= known) {
       sizes.set(team, found);
@@ -193,6 +193,11 @@ function sizeOf(note: string | null): number {
   return note === null ? 0 : parseCheckpoint(parseNote(note).text).size;
 }
 
+/** A run's entries that are not in its own chain. */
+function besideRuns({ seals = [], grants = [], erasures = [] }: LedgerExcerpt): LedgerExcerpt["entries"] {
+  return [...seals, ...grants, ...erasures];
+}
+
 async function selectedLog(
   source: BundleSource,
   folder: BundleFolder,
@@ -203,8 +208,7 @@ async function selectedLog(
   const note = runs[0]?.ledger.checkpoint ?? "";
   const byIndex = new Map<number, LedgerExcerpt["entries"][number]>();
   for (const { ledger, context } of runs)
-    for (const entry of [...ledger.entries, ...(ledger.seals ?? []), ...(ledger.grants ?? []), ...context])
-      byIndex.set(entry.index, entry);
+    for (const entry of [...ledger.entries, ...besideRuns(ledger), ...context]) byIndex.set(entry.index, entry);
   const entries = [...byIndex.values()].toSorted((a, b) => a.index - b.index);
   const leaves = `logs/${log}/leaves`;
   await folder.lines(
@@ -298,7 +302,9 @@ async function writeRun(
   await folder.json(`releases/${run.run.release}.json`, run.release as unknown as Json);
   for (const [digest, document] of Object.entries(run.policySets))
     await folder.json(`policies/${digest}.json`, document);
-  if (run.contents !== undefined) {
+  const salt = run.contents?.salt;
+  // Erased contents are not there; whether an entry says so is for the verifier to see.
+  if (run.contents !== undefined && (salt !== undefined || run.run.dataKey === undefined)) {
     await folder.json(`payloads/${run.run.input}.json`, run.contents.input as unknown as Json);
     for (const [digest, value] of Object.entries(run.contents.payloads))
       await folder.json(`payloads/${digest}.json`, value);
@@ -311,6 +317,7 @@ async function writeRun(
   const record = await folder.json(`${at}/record.json`, {
     v,
     run: run.run,
+    ...(salt === undefined ? {} : { salt }),
     steps,
     decisions,
     approvals,

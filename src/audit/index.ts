@@ -4,6 +4,8 @@ export { createReplayers } from "./replayers.ts";
 export type { Replayers } from "./replayers.ts";
 export { exportBundle } from "./export-bundle.ts";
 export type { BundleSource, Exported, ExportOptions } from "./export-bundle.ts";
+export { erasureOf } from "./erasure.ts";
+export type { Erasure } from "./erasure.ts";
 export type { AuditCheck, AuditReport } from "./report.ts";
 export { timelineOf } from "./timeline.ts";
 export type { TimelineEntry } from "./timeline.ts";

@@ -11,6 +11,7 @@ import {
 } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { approvalProblems } from "./approval-entries.ts";
+import { checkErasures, erasureOf } from "./erasure.ts";
 import { differences, timeDifference } from "./differences.ts";
 import type { ExpectedFacts } from "./differences.ts";
 import { check, notChecked } from "./report.ts";
@@ -32,10 +33,12 @@ export function checkLedger(record: RunRecord, verifierKey: string): readonly Au
     signatureCheck(record, checkpoint),
     inclusionCheck(record, checkpoint),
     checkSeals(record, checkpoint),
+    ...(record.ledger.erasures === undefined ? [] : [checkErasures(record, checkpoint)]),
     check("chain", `${placed.length} entries, dense and chained`, [...problems, ...chainProblems(record, placed)]),
     joinCheck(
       record,
       placed.map(({ entry }) => entry),
+      erasureOf(record) === undefined,
     ),
   ];
 }
@@ -258,7 +261,11 @@ function runProblems(
     run.workflowBundle === null &&
     record.steps.length === 0 &&
     (run.status === "pending" || run.status === "cancelled");
-  if (neverStarted && started.length === 0) return problems.concat(endProblems(record, closed));
+  if (neverStarted && started.length === 0)
+    return problems.concat(
+      endProblems(record, closed),
+      closed.flatMap((end) => differences("end", end, { dataKey: run.dataKey ?? null })),
+    );
   if (started.length !== 1 || start === undefined) problems.push(`the run has ${started.length} starts in the ledger`);
   else
     problems.push(
@@ -268,6 +275,7 @@ function runProblems(
         input: run.input,
         requestedBy: run.requestedBy,
         workflowBundle: run.workflowBundle,
+        dataKey: run.dataKey ?? null,
         // A record without histories says nothing of executions.
         ...(execution === undefined ? {} : { temporalRunId: execution }),
       }),

@@ -33,11 +33,12 @@ import {
   responseAction,
 } from "../policy/index.ts";
 import type { Approved, CompiledPolicies } from "../policy/index.ts";
-import { canonicalText, digestOf } from "../store/canonical.ts";
+import { canonicalText, contentDigest } from "../store/canonical.ts";
 import { answerProblems } from "./answers.ts";
 import { editedAgain } from "./edits.ts";
 import { grantedApprovals } from "./approvals.ts";
-import { check } from "./report.ts";
+import { erasedText, erasureOf } from "./erasure.ts";
+import { check, erasedCheck } from "./report.ts";
 import { standingBehind, standingDecisionProblems } from "./standing.ts";
 import type { AuditCheck } from "./report.ts";
 
@@ -54,6 +55,12 @@ const gateDenials: ReadonlySet<string> = new Set<DenialCode>([
  * are recorded, and the approvals whose signatures hold. Differences name the step and both sides.
  */
 export function checkDecisions(record: RunRecord): AuditCheck {
+  const erasure = erasureOf(record);
+  if (erasure !== undefined) {
+    const undecided = undecidedSteps(record);
+    if (undecided.length > 0) return check("decisions", "", undecided);
+    return erasedCheck("decisions", `${record.decisions.length} not decided again: contents ${erasedText(erasure)}`);
+  }
   const run = runContextOf(record);
   const problems = record.decisions.flatMap((decision) => {
     const step = record.steps.find((candidate) => candidate.seq === decision.seq);
@@ -66,12 +73,17 @@ export function checkDecisions(record: RunRecord): AuditCheck {
       ];
     }
   });
-  const undecided = record.steps.filter((step) => !record.decisions.some((decision) => decision.seq === step.seq));
   return check("decisions", `${record.decisions.length} decided again`, [
     ...problems,
-    ...undecided.map((step) => `step ${step.seq} (${step.name}): recorded without a decision`),
+    ...undecidedSteps(record),
     ...answerProblems(record),
   ]);
+}
+
+function undecidedSteps({ steps, decisions }: RunRecord): readonly string[] {
+  return steps
+    .filter(({ seq }) => !decisions.some((decision) => decision.seq === seq))
+    .map(({ seq, name }) => `step ${seq} (${name}): recorded without a decision`);
 }
 
 export function runContextOf(record: RunRecord): RunContext {
@@ -84,6 +96,7 @@ export function runContextOf(record: RunRecord): RunContext {
     release: { digest: release, document: record.release },
     input: record.input,
     inputDigest,
+    salt: record.salt,
   };
 }
 
@@ -130,7 +143,7 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     "effective arguments",
     recorded,
     recorded.effective,
-    effective === undefined ? null : digestOf(effective),
+    effective === undefined ? null : contentDigest(record.salt, effective),
   );
   expect(problems, "shadow", recorded, String(recorded.shadow), String(isShadow(decision)));
   expect(problems, "outcome", recorded, recorded.outcome, decision.outcome);
@@ -147,7 +160,9 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     "request",
     recorded,
     recorded.request,
-    request === undefined ? (recorded.facts.response?.action ?? resolved.actionDigest) : digestOf(requestJson(request)),
+    request === undefined
+      ? (recorded.facts.response?.action ?? resolved.actionDigest)
+      : contentDigest(record.salt, requestJson(request)),
   );
   if ((recorded.standingGrant ?? null) !== null) {
     const { decision: unasked } = explain(compiled, asking, []);
@@ -176,7 +191,7 @@ function knownOf(
   const answer = record.payloads[facts.response.answer];
   if (answer === undefined) throw new Error("what the model answered is missing");
   if (step.kind !== "model") throw new Error("only a model's answer is decided on");
-  return answerFacts(step, answer as unknown as ModelResult);
+  return answerFacts(record, step, answer as unknown as ModelResult);
 }
 
 function actionOf({ kind, name }: ResolvedStep, { facts }: DecisionRecord): string {

@@ -4,7 +4,7 @@ import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import { exhaustedBy, policyRequestOf, renderCall } from "../gate/offline.ts";
 import { compilePolicies, explain, parsePolicySet } from "../policy/index.ts";
-import { digestOf } from "../store/canonical.ts";
+import { contentDigest } from "../store/canonical.ts";
 import { editedAgain } from "./edits.ts";
 import { resolveStep, runContextOf } from "./redecide.ts";
 
@@ -24,7 +24,7 @@ export function renderedProblems(
   if (renderer !== rendererVersion)
     return [`what its reviewers were shown was made by renderer ${String(renderer)}, unknown here`];
   try {
-    const again = digestOf(renderedAgain(record, request));
+    const again = contentDigest(record.salt, renderedAgain(record, request));
     return again === shown ? [] : ["what its reviewers were shown is not the action"];
   } catch (error) {
     return [
@@ -44,7 +44,10 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
   const { edit = null } = decision;
   const resolved = edit === null ? asked : editedAgain(record, asked, edit);
   const exhausted = exhaustedBy(decision.facts.budget);
-  if (decision.effective === null || (resolved.kind === "tool" && decision.effective === digestOf(resolved.args)))
+  if (
+    decision.effective === null ||
+    (resolved.kind === "tool" && decision.effective === contentDigest(record.salt, resolved.args))
+  )
     return renderCall(run, resolved, { exhausted });
   const compiled = compilePolicies(parsePolicySet(record.policySets[decision.policySet]), callablesOf(record.release));
   const { effective } = explain(compiled, policyRequestOf(run, resolved, decision.facts), []);

@@ -1,7 +1,8 @@
 /** One thing that an audit looked at. `problems` name the step and both sides; they hold no contents. */
 export type AuditCheck = {
   readonly name: string;
-  readonly status: "passed" | "failed" | "incomplete";
+  /** `erased`: what it would look at was erased, as the ledger says. */
+  readonly status: "passed" | "failed" | "incomplete" | "erased";
   readonly detail: string;
   readonly problems: readonly string[];
 };
@@ -20,6 +21,11 @@ export function reportOf(checks: readonly AuditCheck[]): AuditReport {
 /** A check that fails with what is wrong, and else passes with `detail`. */
 export function check(name: string, detail: string, problems: readonly string[]): AuditCheck {
   return { name, status: problems.length === 0 ? "passed" : "failed", detail, problems };
+}
+
+/** A check whose object was erased. It holds nothing against the run. */
+export function erasedCheck(name: string, detail: string): AuditCheck {
+  return { name, status: "erased", detail, problems: [] };
 }
 
 export function notChecked(name: string, detail: string): AuditCheck {

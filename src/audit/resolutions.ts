@@ -2,7 +2,7 @@ import { keyIdOf, readSigned, resolutionKind, resolvedResult, subjectNames, veri
 import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ResolutionRecord, RunRecord } from "../core/run-record.ts";
-import { digestOf, sha256 } from "../store/canonical.ts";
+import { contentDigest, sha256 } from "../store/canonical.ts";
 import { differences } from "./differences.ts";
 
 /** What people said of interrupted calls: the signature, that it is on this very call, and that the step ended as they said. */
@@ -28,7 +28,9 @@ function problemOf(record: RunRecord, resolution: ResolutionRecord): string | un
   if (reviewer === record.run.requestedBy) return "it is by who asked for the run";
   if (subjectNames(record.input).includes(reviewer)) return "it is by whom the run acts for";
   if (step.state !== (statement.outcome === "happened" ? "done" : "failed")) return `the step is \`${step.state}\``;
-  return step.result === digestOf(resolvedResult(statement) as unknown as Json)
+  // Without the contents there is no salt, and what the agent was told has no digest to compare.
+  if (record.run.dataKey !== undefined && record.salt === undefined) return undefined;
+  return step.result === contentDigest(record.salt, resolvedResult(statement) as unknown as Json)
     ? undefined
     : "the agent was told something else";
 }

@@ -2,17 +2,19 @@ import { formatUsd } from "../core/money.ts";
 import { named, retrievalIn } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
+import { erasedText, erasureOf } from "./erasure.ts";
 
 export type TimelineEntry = { readonly at: string; readonly title: string; readonly lines: readonly string[] };
 
 /** A run as a person reads it: what was asked, decided, by whom, done, and what it cost. Contents are shown, so mind who reads. */
 export function timelineOf(record: RunRecord): readonly TimelineEntry[] {
   const { run } = record;
+  const erasure = erasureOf(record);
   return [
     {
       at: run.createdAt,
       title: `run of ${run.team}/${run.agent}, asked for by ${run.requestedBy}`,
-      lines: [`input: ${record.input.prompt}`],
+      lines: [erasure === undefined ? `input: ${record.input.prompt}` : `contents: ${erasedText(erasure)}`],
     },
     ...record.steps.map((step) => stepEntry(record, step)),
     ...(run.closedAt === null
@@ -75,7 +77,7 @@ function decisionLines(record: RunRecord, decision: DecisionRecord): readonly st
 function resultLines(record: RunRecord, step: StepRecord): readonly string[] {
   if (step.result === null) return [];
   const payload = record.payloads[step.result];
-  if (payload === undefined) return ["result: not here"];
+  if (payload === undefined) return [erasureOf(record) === undefined ? "result: not here" : "result: ERASED"];
   // A model step that was denied left a denial, as a tool step does.
   const result = payload as unknown as ModelResult | ToolResult;
   if ("content" in result) {
@@ -106,5 +108,8 @@ function resultLines(record: RunRecord, step: StepRecord): readonly string[] {
 function closing(record: RunRecord): readonly string[] {
   const { failure, result } = record.run;
   if (failure !== null) return [`${failure.code}: ${failure.message}`];
-  return result === null ? [] : [`output: ${JSON.stringify(record.payloads[result])}`];
+  if (result === null) return [];
+  const output = record.payloads[result];
+  if (output === undefined) return [erasureOf(record) === undefined ? "output: not here" : "output: ERASED"];
+  return [`output: ${JSON.stringify(output)}`];
 }

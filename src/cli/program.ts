@@ -4,6 +4,9 @@ import { addAgentCommands } from "./commands/agent.ts";
 import { addApprovalCommands } from "./commands/approvals.ts";
 import { addAuditCommands } from "./commands/audit.ts";
 import { addBudgetCommands } from "./commands/budget.ts";
+import { addEraseCommand } from "./commands/erase.ts";
+import { addHoldCommands } from "./commands/hold.ts";
+import { addRetentionCommands } from "./commands/retention.ts";
 import { addFreezeCommands } from "./commands/freeze.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommand } from "./commands/dev.ts";
@@ -31,6 +34,9 @@ const groups: readonly AddCommands[] = [
   addLedgerCommands,
   addAuditCommands,
   addVerifyCommand,
+  addEraseCommand,
+  addHoldCommands,
+  addRetentionCommands,
   addDevCommand,
   addDemoCommand,
   addPeopleCommands,

@@ -23,6 +23,8 @@ export type ServerSettings = {
   /** Where people open the server in a browser; undefined: `http://localhost` and the port. Passkeys are bound to it. */
   readonly origin: string | undefined;
   readonly virtualAuthenticators: boolean;
+  /** The origin of Temporal's UI, whose pages may have payloads decoded for who may read them. */
+  readonly temporalUi: string | undefined;
 };
 
 export function serverSettingsOf(env: NodeJS.ProcessEnv): ServerSettings {
@@ -57,11 +59,17 @@ export function ledgerSettingsOf(
   };
 }
 
-export function siteSettingsOf(env: NodeJS.ProcessEnv): Pick<ServerSettings, "origin" | "virtualAuthenticators"> {
+export function siteSettingsOf(
+  env: NodeJS.ProcessEnv,
+): Pick<ServerSettings, "origin" | "virtualAuthenticators" | "temporalUi"> {
   const origin = given(env, "COUNTERSIGN_ORIGIN")?.replace(/\/$/, "");
   const fault = origin === undefined ? undefined : originFault(origin);
   if (fault !== undefined) throw new CliError("usage", `COUNTERSIGN_ORIGIN: ${fault}`);
-  return { origin, virtualAuthenticators: given(env, "COUNTERSIGN_VIRTUAL_AUTHENTICATORS") === "1" };
+  const temporalUi = given(env, "COUNTERSIGN_TEMPORAL_UI")?.replace(/\/$/, "");
+  if (temporalUi !== undefined && (!URL.canParse(temporalUi) || new URL(temporalUi).origin !== temporalUi))
+    throw new CliError("usage", "COUNTERSIGN_TEMPORAL_UI is not an origin, such as http://localhost:8233");
+  const virtualAuthenticators = given(env, "COUNTERSIGN_VIRTUAL_AUTHENTICATORS") === "1";
+  return { origin, virtualAuthenticators, temporalUi };
 }
 
 export function databaseUrlOf(env: NodeJS.ProcessEnv): string {

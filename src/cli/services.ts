@@ -20,11 +20,12 @@ import {
 } from "../providers/index.ts";
 import type { ModelProvider } from "../providers/index.ts";
 import { createServer } from "../server/index.ts";
-import { createPool, loadOrCreatePayloadKeys, migrate } from "../store/index.ts";
+import { createPool, migrate } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
-import { connectTemporal, startWorker } from "../temporal/index.ts";
+import { connectTemporal, createPayloadCodec, startWorker } from "../temporal/index.ts";
 import type { AgentWorker } from "../temporal/index.ts";
 import { CliError } from "./cli-error.ts";
+import { payloadKeysIn } from "./key-provider.ts";
 import { ownScripts } from "./own-scripts.ts";
 import { oldestPostgres } from "./server-settings.ts";
 import type { ServerSettings } from "./server-settings.ts";
@@ -80,12 +81,13 @@ export async function startApi(
   });
   witnessing.start();
   stack.add("witnesses", () => witnessing.stop(), 15_000);
-  const connection = await connectTemporal(settings.temporal);
+  const keys = await payloadKeysIn(secrets, env);
+  const connection = await connectTemporal({ ...settings.temporal, codec: createPayloadCodec(pool, keys) });
   stack.add("Temporal connection", () => connection.close(), 5_000);
   const server = createServer({
     pool,
     databaseUrl: settings.databaseUrl,
-    keys: await loadOrCreatePayloadKeys(join(secrets, "payload.key")),
+    keys,
     temporal: connection.client,
     taskQueue: settings.taskQueue,
     ledger: {
@@ -101,6 +103,7 @@ export async function startApi(
     notify,
     origin: settings.origin,
     virtualAuthenticators: settings.virtualAuthenticators,
+    temporalUi: settings.temporalUi,
   });
   const { url } = await server.start(settings.port, settings.host);
   stack.add("API", () => server.stop(), 10_000);
@@ -117,7 +120,7 @@ export async function startAgentWorker(
     temporal: settings.temporal,
     taskQueue: settings.taskQueue,
     databaseUrl: settings.databaseUrl,
-    keys: await loadOrCreatePayloadKeys(join(secrets, "payload.key")),
+    keys: await payloadKeysIn(secrets, env),
     provider: model.provider,
     priceOf: await pricesOf(env, model.baseUrl),
     toolRoots: toolRootsOf(env),

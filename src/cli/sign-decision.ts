@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 
 import type { ApiClient, ApprovalDetail } from "../api/index.ts";
 import { keyIdOf, publicKeyOf, signStatement, signText, statementText, textOfSigned } from "../approvals/index.ts";
-import { digestOf } from "../store/canonical.ts";
+import { contentDigest } from "../store/canonical.ts";
 import { CliError } from "./cli-error.ts";
 
 /**
@@ -20,7 +20,7 @@ export async function signDecision(
   const me = await reviewer.whoAmI({});
   const statement = statementText({
     ...detail.statement,
-    rendered: digestOf(detail.rendered),
+    rendered: contentDigest(detail.salt ?? undefined, detail.rendered),
     decision,
     reviewer: me.id,
     reason,

@@ -45,6 +45,10 @@ export const ledgerKinds = [
   "receiver.added",
   "receiver.removed",
   "audit.read",
+  "payload.erased",
+  "hold.placed",
+  "hold.lifted",
+  "retention.set",
 ] as const;
 export type LedgerKind = (typeof ledgerKinds)[number];
 

@@ -27,8 +27,11 @@ export type RunRecord = {
     readonly steps: number;
     readonly spentMicroUsd: number;
     readonly workflowBundle: Digest | null;
+    /** The data key that its contents are under, whose destruction erases them. Absent in runs of before: their digests are bare. */
+    readonly dataKey?: string;
   };
   readonly release: ReleaseDocument;
+  /** Of no prompt where contents were erased. */
   readonly input: RunInput;
   readonly steps: readonly StepRecord[];
   readonly decisions: readonly DecisionRecord[];
@@ -42,6 +45,8 @@ export type RunRecord = {
   /** Policy set documents by digest. */
   readonly policySets: Readonly<Record<Digest, Json>>;
   readonly payloads: Readonly<Record<Digest, Json>>;
+  /** 32 bytes in hexadecimal, which digests of contents are made with (`commitmentOf`). It goes where contents go, and nowhere else. */
+  readonly salt?: string | undefined;
   /** Temporal's histories in protobuf JSON, one for each execution in the continue-as-new chain, oldest first. */
   readonly histories: readonly { readonly temporalRunId: string; readonly history: Json }[];
   readonly ledger: LedgerExcerpt;
@@ -195,6 +200,8 @@ export type LedgerExcerpt = {
   readonly seals?: LedgerExcerpt["entries"];
   /** How the standing grants that the run used came to be, and ended. Absent in records from before there were any. */
   readonly grants?: LedgerExcerpt["entries"];
+  /** The entries that say that contents of the run were erased. Absent in records from before that could be. */
+  readonly erasures?: LedgerExcerpt["entries"];
 };
 
 /** A signed statement in a DSSE envelope. `payload` and `sig` are base64. */
@@ -205,7 +212,7 @@ export type DsseEnvelope = {
 };
 
 /** What is recorded of a run without any contents: digests stand for them. For an evidence bundle. */
-export type RunEvidence = Omit<RunRecord, "input" | "payloads"> & {
+export type RunEvidence = Omit<RunRecord, "input" | "payloads" | "salt"> & {
   /** Entries of the same log that are not the run's own: its release, and each policy set that was put in force. */
   readonly context: LedgerExcerpt["entries"];
   /** The in-toto statement of the run, signed by the log's key; null while it is open, or not wholly in the signed log. */

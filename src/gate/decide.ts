@@ -26,13 +26,14 @@ import type { ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
-import { canonicalText, digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
+import { canonicalText, contentDigest, digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { isShadow } from "./asked.ts";
 import { extendBudgets } from "./budgets.ts";
 import { editIn } from "./edit.ts";
 import { editedStep } from "./edited.ts";
 import { GateError } from "./errors.ts";
+import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter, lockHistory } from "./history.ts";
 import type { HistoryCounter } from "./history.ts";
@@ -269,7 +270,7 @@ async function useGrant(
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
   const effective = effectiveOf(deciding, judged);
-  if (standing.lastEffective !== (effective === undefined ? null : digestOf(effective))) {
+  if (standing.lastEffective !== (effective === undefined ? null : contentDigest(run.salt, effective))) {
     const text = "the policy has changed what would be done since it was shown to the reviewers";
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
@@ -343,7 +344,7 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
   if (judged.decision.outcome !== "require_approval")
     throw new TypeError("only a decision that asks for people opens a request");
   const { requirements } = judged.decision;
-  const sealed = sealPayload(deciding.keys, renderCall(run, step, judged));
+  const sealed = sealPayload(sealingIn(run), renderCall(run, step, judged));
   const expiresAt = new Date(at.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
   const barred = await barredFrom(tx, run.id, subjectNames(run.input));
   await writeSealed(tx, [sealed]);
@@ -400,7 +401,7 @@ function requestedEvent(
 }
 
 function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | undefined): DecisionToRecord {
-  const { run, step, standing, activity, keys, at } = deciding;
+  const { run, step, standing, activity, at } = deciding;
   const { decision, facts, policySet, request } = judged;
   const effective = effectiveOf(deciding, judged);
   const edit = editIn(step);
@@ -414,21 +415,21 @@ function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | und
     policySet,
     request,
     approval,
-    effective: effective === undefined ? undefined : sealPayload(keys, effective),
+    effective: effective === undefined ? undefined : sealPayload(sealingIn(run), effective),
     shadow: isShadow(decision),
     edit: edit?.request,
-    result: denialPayload(keys, decision, step),
+    result: denialPayload(run, decision, step),
     now: at,
   };
 }
 
-function denialPayload(keys: PayloadKeys, decision: Decision, step: ResolvedStep): SealedPayload | undefined {
+function denialPayload(run: RunContext, decision: Decision, step: ResolvedStep): SealedPayload | undefined {
   if (decision.outcome !== "deny") return undefined;
   const changed = step.kind === "tool" && editIn(step) !== undefined;
   const text = denialText(decision);
   const message = changed ? `a reviewer changed the call to ${canonicalText(step.args)}: ${text}` : text;
   const result: ToolResult = { status: "denied", code: decision.code, message };
-  return sealPayload(keys, result as unknown as Json);
+  return sealPayload(sealingIn(run), result as unknown as Json);
 }
 
 export function denialText(decision: Extract<Decision, { outcome: "deny" }>): string {

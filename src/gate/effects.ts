@@ -10,7 +10,7 @@ import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
 import type { GateOptions } from "./decide.ts";
 import { editIn } from "./edit.ts";
-import { issue } from "./governed-call.ts";
+import { issue, sealingIn } from "./governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { beginAgain, idempotencyKeyOf, outcomeEvent, writeOutcome } from "./record.ts";
 import type { OutcomeToRecord, Standing } from "./record.ts";
@@ -133,7 +133,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     usage: TokenUsage | undefined,
   ): Promise<Performed> {
     const value = told(step, result) as unknown as Json | undefined;
-    const sealed = value === undefined ? undefined : sealPayload(options.keys, value);
+    const sealed = value === undefined ? undefined : sealPayload(sealingIn(run), value);
     const outcome: OutcomeToRecord = {
       run,
       seq: step.seq,

@@ -1,3 +1,5 @@
+import type { KeyObject } from "node:crypto";
+
 import type { StepKind } from "../core/action.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
@@ -6,6 +8,9 @@ import type { Release } from "../core/release.ts";
 import type { Callable, CallKind } from "../core/retrieval.ts";
 import type { RunInput } from "../core/run.ts";
 import type { Message, ModelResult, ToolResult } from "../core/transcript.ts";
+
+/** The store's `Sealing`, which what is verified offline must not reach. */
+type Sealing = { readonly current: { readonly id: string; readonly key: KeyObject; readonly salt?: string } };
 
 /** What never changes in a run. */
 export type RunContext = {
@@ -16,7 +21,19 @@ export type RunContext = {
   readonly release: Release;
   readonly input: RunInput;
   readonly inputDigest: Digest;
+  /** What digests of the run's contents are made with; absent: they are bare. */
+  readonly salt?: string | undefined;
+  /** The data key that the run's own key is under. */
+  readonly dataKey?: string | undefined;
+  /** What its contents are encrypted under; absent where nothing is written. */
+  readonly sealing?: Sealing;
 };
+
+/** Throws for a run that is only looked at. */
+export function sealingIn({ id, sealing }: RunContext): Sealing {
+  if (sealing === undefined) throw new TypeError(`run ${id} has no key to write with`);
+  return sealing;
+}
 
 /** A model call that the gate has allowed, with everything it needs. */
 export type GovernedModelCall = {

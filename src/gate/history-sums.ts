@@ -6,8 +6,8 @@ import type { ReleaseDocument } from "../core/release.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { releaseByDigest } from "../registry/index.ts";
-import { digestOf, getPayloads } from "../store/index.ts";
-import type { PayloadKeys, Tx } from "../store/index.ts";
+import { contentDigest, getContents } from "../store/index.ts";
+import type { Content, PayloadKeys, Tx } from "../store/index.ts";
 import { isObject, summand, uncountable } from "./run-history.ts";
 
 /** How many payloads are opened at once. */
@@ -50,7 +50,7 @@ export function createArgumentReader(keys: PayloadKeys): ArgumentReader {
   async function valueOf(
     tx: Tx,
     step: SummedStep & { readonly argument: string },
-    contents: ReadonlyMap<Digest, Json>,
+    contents: ReadonlyMap<Digest, Content>,
   ): Promise<number> {
     const args = argumentsOf(step, step.contents === null ? undefined : contents.get(step.contents));
     // Only an argument that is not given has a default to look up.
@@ -63,7 +63,7 @@ export function createArgumentReader(keys: PayloadKeys): ArgumentReader {
     for (let start = 0; start < steps.length; start += openedAtOnce) {
       const some = steps.slice(start, start + openedAtOnce).map((step) => ({ step, key: keyOf(step) }));
       const closed = some.filter(({ key }) => !known.has(key)).flatMap(({ step }) => step.contents ?? []);
-      const contents = await getPayloads(tx, keys, closed);
+      const contents = await getContents(tx, keys, closed);
       for (const { step, key } of some) {
         const value = known.get(key) ?? (await valueOf(tx, step, contents));
         known.set(key, value);
@@ -79,9 +79,9 @@ function keyOf({ release, tool, arguments: args, argument }: SummedStep & { read
 }
 
 /** The arguments that a step was made with, checked against the digest that the record has of them. */
-function argumentsOf(step: SummedStep, contents: Json | undefined): JsonObject {
-  const args = step.asAsked ? parsed(contents, step.callIndex) : contents;
-  if (isObject(args) && digestOf(args) === step.arguments) return args;
+function argumentsOf(step: SummedStep, contents: Content | undefined): JsonObject {
+  const args = step.asAsked ? parsed(contents?.value, step.callIndex) : contents?.value;
+  if (isObject(args) && contentDigest(contents?.salt, args) === step.arguments) return args;
   throw uncountable(
     `the arguments of a step of tool \`${step.tool}\` that the sum ${step.name} goes over cannot be read`,
   );

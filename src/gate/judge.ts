@@ -30,7 +30,7 @@ import type {
   RemoteOptions,
 } from "../policy/index.ts";
 import { policySetByDigest } from "../registry/index.ts";
-import { digestOf } from "../store/index.ts";
+import { contentDigest } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
 import { policyRequestOf, withBudgets } from "./asked.ts";
 import { budgetFacts } from "./budgets.ts";
@@ -147,7 +147,7 @@ export async function judge(
     policySet,
     facts: over.length === 0 ? facts : { ...facts, budget },
     // Arguments that Cedar cannot hold are denied without being asked about; the action says what they were.
-    request: request === undefined ? step.actionDigest : digestOf(requestJson(request)),
+    request: request === undefined ? step.actionDigest : contentDigest(run.salt, requestJson(request)),
     decision: withBudgets(decision, over, approved),
     policyDecision: decision,
     exhausted: over,

@@ -7,8 +7,9 @@ import type { RunFailure, RunOutput, RunStatus } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
-import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
+import type { Pool, SealedPayload, Tx } from "../store/index.ts";
 import { GateError } from "./errors.ts";
+import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
 import { lockOrder } from "./budgets.ts";
 import { divisionByZero } from "./record.ts";
@@ -17,7 +18,6 @@ import type { RunCache } from "./run-cache.ts";
 
 export type LifecycleOptions = {
   readonly pool: Pool;
-  readonly keys: PayloadKeys;
   /** Shared with the gate: the run's first step needs the same. */
   readonly cache: RunCache;
   /** Digest of the workflow code that this worker runs. */
@@ -39,6 +39,7 @@ export async function openRun(options: LifecycleOptions, id: RunId, temporalRunI
     requestedBy: run.requestedBy,
     temporalRunId,
     workflowBundle: options.bundle,
+    ...(run.dataKey === undefined ? {} : { dataKey: run.dataKey }),
   });
   await inOneTrip(options.pool, (tx) => [
     markRunning(tx, id, temporalRunId, options.bundle, now),
@@ -181,7 +182,7 @@ async function lastAnswer(tx: Tx, run: RunId): Promise<Digest | undefined> {
 }
 
 async function answerOf(
-  { cache, keys }: LifecycleOptions,
+  { cache }: LifecycleOptions,
   run: RunContext,
   last: Digest | undefined,
 ): Promise<SealedPayload> {
@@ -192,7 +193,7 @@ async function answerOf(
   const { content } = result;
   const output: RunOutput =
     run.release.document.output === undefined ? { text: content } : { value: JSON.parse(content) as JsonObject };
-  return sealPayload(keys, output as unknown as Json);
+  return sealPayload(sealingIn(run), output as unknown as Json);
 }
 
 /** The steps that were cancelled just now while people decided on what their models had answered. */

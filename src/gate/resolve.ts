@@ -9,7 +9,7 @@ import type { TokenPrice } from "../core/money.ts";
 import { callablesOf, kindOf } from "../core/retrieval.ts";
 import type { Callable, CallKind } from "../core/retrieval.ts";
 import type { ModelResult, ModelToolCall } from "../core/transcript.ts";
-import { digestOf } from "../store/canonical.ts";
+import { contentDigest } from "../store/canonical.ts";
 import { parseArguments } from "../tools/index.ts";
 import { flowFacts } from "./flow.ts";
 import type { Flow } from "./flow.ts";
@@ -156,7 +156,13 @@ function bound(run: RunContext, seq: number, kind: "model" | CallKind, name: str
     name,
     arguments: args,
   };
-  return { seq, name, arguments: digestOf(args), action, actionDigest: digestOf(action as unknown as Json) };
+  return {
+    seq,
+    name,
+    arguments: contentDigest(run.salt, args),
+    action,
+    actionDigest: contentDigest(run.salt, action as unknown as Json),
+  };
 }
 
 /** For calls that are not even JSON: the action holds the model's text as it is. */

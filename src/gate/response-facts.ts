@@ -6,8 +6,9 @@ import type { FlowFacts } from "../core/labels.ts";
 import { linksIn } from "../core/provenance.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
-import { digestOf } from "../store/canonical.ts";
+import { contentDigest } from "../store/canonical.ts";
 import { flowFacts, originOf, textsIn } from "./flow.ts";
+import type { RunContext } from "./governed-call.ts";
 import { shownName } from "./resolve.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
 
@@ -21,18 +22,22 @@ const otherHosts = "…";
 /** Names of tools that policies see; a model may invent any. */
 const maxTools = 100;
 
-export function answerFacts(step: ResolvedModelStep, answer: ModelResult): AnswerFacts {
+export function answerFacts(
+  { salt }: Pick<RunContext, "salt">,
+  step: ResolvedModelStep,
+  answer: ModelResult,
+): AnswerFacts {
   const { flow } = step.conversation;
   const texts = readingsOf(answer.content);
   const links = [...new Set(texts.flatMap(linksIn))].map((link) => ({ link, origin: originOf(flow, link) }));
   const foreign = links.filter(({ origin }) => origin === "untrusted" || origin === "derived");
   const untrusted = foreign.filter(({ origin }) => origin === "untrusted").length;
   const calls = answer.toolCalls.flatMap((call) => readingsOf(call.arguments));
-  const digest = digestOf(answer as unknown as Json);
+  const digest = contentDigest(salt, answer as unknown as Json);
   return {
     response: {
       answer: digest,
-      action: digestOf(responseAction(step, answer, digest) as unknown as Json),
+      action: contentDigest(salt, responseAction(step, answer, digest) as unknown as Json),
       finishReason: answer.finishReason,
       final: answer.toolCalls.length === 0 && answer.problem === undefined,
       characters: answer.content.length,

@@ -17,12 +17,13 @@ import {
   verdictOf,
 } from "../policy/index.ts";
 import type { Approved } from "../policy/index.ts";
-import { digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
+import { contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
 import { denialText } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
 import { GateError } from "./errors.ts";
+import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter } from "./history.ts";
 import { denial, detectedIn, policiesFor, undetected } from "./judge.ts";
@@ -104,12 +105,12 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
       remote === undefined || local.outcome === "deny" || slice === undefined
         ? local
         : narrowed(local, await askRemote(remote, asked));
-    const digest = request === undefined ? facts.response.action : digestOf(requestJson(request));
+    const digest = request === undefined ? facts.response.action : contentDigest(run.salt, requestJson(request));
     return { decision, policyDecision: local, counted, facts, policySet, request: digest };
   }
 
   /** All that needs no counting. */
-  function factsOf({ step, standing, answer }: Answered, at: Date): Judged["facts"] {
+  function factsOf({ run, step, standing, answer }: Answered, at: Date): Judged["facts"] {
     return {
       at: at.toISOString(),
       environment: options.environment,
@@ -119,7 +120,7 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
       sameName: standing.sameName,
       approvals: standing.approvals,
       history: {},
-      ...answerFacts(step, answer),
+      ...answerFacts(run, step, answer),
     };
   }
 
@@ -199,7 +200,7 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
       };
       if (grant !== undefined && grant !== waitedFor)
         return refuse("invalid_grant", "the step does not wait for the approval that was presented");
-      const actionDigest = answerFacts(step, answer).response.action;
+      const actionDigest = answerFacts(run, step, answer).response.action;
       const found = await checkGrant(tx, { request: waitedFor, actionDigest, run: run.id, seq: step.seq, now });
       switch (found.status) {
         case "pending":
@@ -250,7 +251,10 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
     if (decision.outcome !== "require_approval") throw new TypeError("only a decision that asks for people asks them");
     const now = new Date(facts.at);
     const action = responseAction(step, answer, facts.response.answer);
-    const rendered = sealPayload(keys, `what the model answered, before it goes further:\n${renderAction(action)}`);
+    const rendered = sealPayload(
+      sealingIn(run),
+      `what the model answered, before it goes further:\n${renderAction(action)}`,
+    );
     await writeSealed(tx, [rendered]);
     const expiresAt = new Date(now.getTime() + Math.min(...decision.requirements.map(({ expiresMs }) => expiresMs)));
     const request = await openRequest(tx, {
@@ -288,8 +292,8 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
     await appendToOutbox(tx, [await writeAnswerDecision(tx, row), ...others]);
   }
 
-  function sealedAnswer({ answer }: Answered): SealedPayload {
-    return sealPayload(keys, answer as unknown as Json);
+  function sealedAnswer({ run, answer }: Answered): SealedPayload {
+    return sealPayload(sealingIn(run), answer as unknown as Json);
   }
 
   /** Undefined while people are asked. */
@@ -298,7 +302,7 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
       case "allow":
         return sealedAnswer(answered);
       case "deny":
-        return sealPayload(keys, withheldAnswer(denialText(decision)) as unknown as Json);
+        return sealPayload(sealingIn(answered.run), withheldAnswer(denialText(decision)) as unknown as Json);
       case "require_approval":
         return undefined;
     }

@@ -6,7 +6,7 @@ import type { Json } from "../core/json.ts";
 import type { Release } from "../core/release.ts";
 import type { RunInput } from "../core/run.ts";
 import { releaseByDigest } from "../registry/index.ts";
-import { getPayloads, runById, StoreError } from "../store/index.ts";
+import { getPayloads, runById, sealingOf, StoreError } from "../store/index.ts";
 import type { PayloadKeys, Pool } from "../store/index.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
@@ -76,14 +76,18 @@ export function createRunCache(pool: Pool, keys: PayloadKeys): RunCache {
     if (hit !== undefined) return hit;
     const row = await runById(pool, id);
     if (row === undefined) throw new GateError("unknown_run", `run \`${id}\` is not registered`);
+    const [input, sealing] = await Promise.all([payload(row.input), sealingOf(pool, keys, id)]);
     const found: RunContext = {
       id,
       team: row.team,
       agent: row.agent,
       requestedBy: row.requestedBy,
       release: await release(row.release),
-      input: (await payload(row.input)) as unknown as RunInput,
+      input: input as unknown as RunInput,
       inputDigest: row.input,
+      salt: sealing.current.salt,
+      sealing,
+      ...(row.dataKey === null ? {} : { dataKey: row.dataKey }),
     };
     contexts.set(id, found);
     return found;

@@ -7,6 +7,7 @@ import { inTransaction, sealPayload, sha256, writeSealed } from "../store/index.
 import type { Tx } from "../store/index.ts";
 import type { GateOptions } from "./decide.ts";
 import { GateError } from "./errors.ts";
+import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
 import { runEvent } from "./run-event.ts";
 
@@ -36,17 +37,12 @@ export async function settleUnknown(
   });
 }
 
-async function reconcile(
-  tx: Tx,
-  { keys, now }: GateOptions,
-  run: RunContext,
-  outcome: UnknownOutcome,
-): Promise<boolean> {
+async function reconcile(tx: Tx, { now }: GateOptions, run: RunContext, outcome: UnknownOutcome): Promise<boolean> {
   const { resolution, seq } = outcome;
   const statement = await heldResolution(tx, outcome, subjectNames(run.input));
   if (statement === undefined || resolution === null) return false;
   const at = now();
-  const sealed = sealPayload(keys, resolvedResult(statement) as unknown as Json);
+  const sealed = sealPayload(sealingIn(run), resolvedResult(statement) as unknown as Json);
   const state = statement.outcome === "happened" ? "done" : "failed";
   await writeSealed(tx, [sealed]);
   const { rowCount } = await tx.query(

@@ -46,6 +46,8 @@ type Row = {
   readonly expiresAt: Date;
   /** As it is now. */
   readonly state: string;
+  /** Of its run. */
+  readonly erased: boolean;
   readonly decidedBy: readonly { readonly reviewer: string; readonly decision: string }[] | null;
 };
 
@@ -58,7 +60,7 @@ export async function factsOf(
 ): Promise<{ readonly facts: NoticeFacts; readonly pending: boolean }> {
   const { rows } = await tx.query<Row>(
     `select request.team, run.agent, request.run, request.seq, request.name, request.action, request.rendered, request.requirements,
-       run.requested_by as "requestedBy", request.opened_at as "openedAt", request.expires_at as "expiresAt", request.state,
+       run.requested_by as "requestedBy", request.opened_at as "openedAt", request.expires_at as "expiresAt", request.state, run.contents_erased_at is not null as erased,
        (select json_agg(json_build_object('reviewer', reviewer, 'decision', decision) order by id)
         from approval_decision where approval_decision.request = request.id) as "decidedBy"
      from approval_request request join run on run.id = request.run where request.id = $1`,
@@ -74,9 +76,14 @@ export async function factsOf(
     openedAt: row.openedAt.toISOString(),
     expiresAt: row.expiresAt.toISOString(),
     ...(level === "link" ? {} : { summary: summaryOf(row, notice) }),
-    ...(level === "full" ? { rendered: (await getPayload(tx, keys, row.rendered)) as string } : {}),
+    ...(level === "full" ? { rendered: await renderedOf(tx, keys, row) } : {}),
   };
   return { facts, pending: row.state === "pending" };
+}
+
+/** Of a run whose contents were erased since, there is none. */
+async function renderedOf(tx: Tx, keys: PayloadKeys, { rendered, erased }: Row): Promise<string> {
+  return erased ? "ERASED" : ((await getPayload(tx, keys, rendered)) as string);
 }
 
 function summaryOf(row: Row, { event, groups }: Pick<TakenNotice, "event" | "groups">) {

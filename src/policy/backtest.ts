@@ -1,7 +1,7 @@
 import type { ApprovalRequirement, Decision, Obligation } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
-import { digestOf } from "../store/canonical.ts";
+import { contentDigest } from "../store/canonical.ts";
 import type { CompiledPolicies } from "./compile.ts";
 import { explain } from "./decide.ts";
 import type { Approved } from "./decide.ts";
@@ -24,13 +24,14 @@ export type Verdict = {
   readonly shadow: boolean;
 };
 
-export function verdictOf(decision: Decision, effective?: JsonObject): Verdict {
+/** `salt`: of the run, where the verdict is compared with what is recorded of it. */
+export function verdictOf(decision: Decision, effective?: JsonObject, salt?: string): Verdict {
   const isAllowed = decision.outcome === "allow";
   return {
     outcome: decision.outcome,
     code: decision.outcome === "deny" ? decision.code : null,
     policies: decision.policies.map(({ policy }) => policy),
-    effective: decision.outcome === "deny" || effective === undefined ? null : digestOf(effective),
+    effective: decision.outcome === "deny" || effective === undefined ? null : contentDigest(salt, effective),
     shadow: isAllowed && (decision.obligations ?? []).some(({ kind }) => kind === "shadow"),
   };
 }

@@ -5,8 +5,8 @@ import { runIdPattern } from "../core/ids.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunStatus } from "../core/run.ts";
-import { digestOf } from "../store/index.ts";
-import type { StepState, Tx } from "../store/index.ts";
+import { contentDigest, saltOf } from "../store/index.ts";
+import type { PayloadKeys, StepState, Tx } from "../store/index.ts";
 
 /** Whether an agent may make a call in a run, in AuthZEN's words. */
 export type AccessQuestion = {
@@ -30,6 +30,8 @@ export type DecidedCall = {
   readonly effective: Digest | null;
   readonly arguments: Digest;
   readonly approval: ApprovalId | null;
+  /** Digest of the arguments that were asked about. */
+  readonly asked: Digest;
 };
 
 const columns = `step.run, run.status as "runStatus", step.seq, last.n, last.outcome, step.state, effect.state as effect, last.shadow,
@@ -43,22 +45,26 @@ const tables = `step join run on run.id = step.run
  * newest. Undefined where the run has asked for no such call: what it would be decided on then (where its values come from, what was
  * done before) is not known, and an approval of it would be bound to nothing.
  */
-export async function decidedCall(tx: Tx, question: AccessQuestion): Promise<DecidedCall | undefined> {
-  const asked = parts(question);
+export async function decidedCall(
+  tx: Tx,
+  keys: PayloadKeys,
+  question: AccessQuestion,
+): Promise<DecidedCall | undefined> {
+  const asked = await parts(tx, keys, question);
   if (asked === undefined) return undefined;
-  const { rows } = await tx.query<DecidedCall>(
+  const { rows } = await tx.query<Omit<DecidedCall, "asked">>(
     `select ${columns} from ${tables}
      where step.run = $1 and run.team = $2 and run.agent = $3 and step.kind = 'tool' and step.name = $4
        and (step.arguments = $5 or last.effective = $5)
      order by (effect.state = 'intended') desc nulls last, step.seq desc limit 1`,
     [asked.run, asked.team, asked.agent, asked.tool, asked.arguments],
   );
-  return rows[0];
+  return rows[0] && { ...rows[0], asked: asked.arguments };
 }
 
-/** Whether the call would be made with these very arguments. */
-export function isMadeWith(call: DecidedCall, question: AccessQuestion): boolean {
-  return parts(question)?.arguments === (call.effective ?? call.arguments);
+/** Whether the call would be made with the very arguments that were asked about. */
+export function isMadeWith(call: DecidedCall): boolean {
+  return call.asked === (call.effective ?? call.arguments);
 }
 
 /** A name for one decision, from which it is found again. It gives nothing. */
@@ -69,6 +75,7 @@ export function evaluationIdOf({ run, seq, n }: Pick<DecidedCall, "run" | "seq" 
 /** The request that the named decision opened, where it was about what is asked for, member by member. */
 export async function requestFor(
   tx: Tx,
+  keys: PayloadKeys,
   evaluationId: string,
   question: AccessQuestion,
 ): Promise<ApprovalRequest | undefined> {
@@ -80,7 +87,7 @@ export async function requestFor(
     !/^\d{1,6}$/.test(n)
   )
     return undefined;
-  const asked = parts(question);
+  const asked = await parts(tx, keys, question);
   if (asked === undefined || asked.run !== run) return undefined;
   const { rows } = await tx.query<{ approval: ApprovalId | null }>(
     `select decision.approval from decision
@@ -102,7 +109,11 @@ type Parts = {
 };
 
 /** Undefined for what no call can be. Properties that the record does not have would be bound without being understood: none are taken. */
-function parts({ subject, action, resource }: AccessQuestion): Parts | undefined {
+async function parts(
+  tx: Tx,
+  keys: PayloadKeys,
+  { subject, action, resource }: AccessQuestion,
+): Promise<Parts | undefined> {
   const [team, agent, more] = subject.id.split("/");
   const tool = /^tool\/(.+)$/s.exec(action.name)?.[1];
   const { arguments: args, ...others } = action.properties ?? {};
@@ -110,7 +121,13 @@ function parts({ subject, action, resource }: AccessQuestion): Parts | undefined
   if (team === undefined || agent === undefined || more !== undefined || tool === undefined) return undefined;
   if (isFilled(subject.properties) || isFilled(resource.properties) || isFilled(others)) return undefined;
   if (typeof args !== "object" || args === null || Array.isArray(args)) return undefined;
-  return { team, agent, run: resource.id, tool, arguments: digestOf(args as Json) };
+  return {
+    team,
+    agent,
+    run: resource.id,
+    tool,
+    arguments: contentDigest(await saltOf(tx, keys, resource.id as RunId), args as Json),
+  };
 }
 
 function isFilled(properties: unknown): boolean {

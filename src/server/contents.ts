@@ -3,7 +3,7 @@ import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunOutput } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
-import { getPayload, getPayloads } from "../store/index.ts";
+import { getPayloads } from "../store/index.ts";
 import type { PayloadKeys, RunRow, StepRow, Tx } from "../store/index.ts";
 import { viewOfStep } from "./views.ts";
 
@@ -42,11 +42,13 @@ function argumentsText(
   return answer?.toolCalls[index]?.arguments;
 }
 
+/** Null where there is none, or it was erased. */
 export async function outputOf(
   tx: Tx,
   keys: PayloadKeys,
   run: RunRow,
 ): Promise<{ text: string } | { value: { [key: string]: Json } } | null> {
   if (run.result === null) return null;
-  return (await getPayload(tx, keys, run.result)) as unknown as RunOutput;
+  const output = (await getPayloads(tx, keys, [run.result])).get(run.result);
+  return output === undefined ? null : (output as unknown as RunOutput);
 }

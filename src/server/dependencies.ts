@@ -41,6 +41,8 @@ export type ServerOptions = {
   readonly origin?: string | undefined;
   /** Takes passkeys whose keys can be copied: for tests. */
   readonly virtualAuthenticators?: boolean | undefined;
+  /** The origin of Temporal's UI, whose pages may ask the codec endpoint; default: no page may. */
+  readonly temporalUi?: string | undefined;
   readonly now?: () => Date;
 };
 

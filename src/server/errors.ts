@@ -46,6 +46,8 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   standing_closed: "standing_grant_closed",
   not_canonical: "invalid_request",
   payload_too_large: "payload_too_large",
+  contents_erased: "contents_erased",
+  key_provider_failed: "key_provider_failed",
   receiver_missing: "receiver_not_found",
   address_refused: "address_refused",
 };

@@ -8,6 +8,8 @@ import { bodyOf } from "../api/index.ts";
 import type { Services } from "./dependencies.ts";
 import { asApiError } from "./errors.ts";
 import { existingRun } from "./handlers/runs.ts";
+import { callerIn } from "./auth.ts";
+import { noteAuditorsRead } from "./note-read.ts";
 import { watchRun } from "./watch-run.ts";
 
 const heartbeatMs = 10_000;
@@ -21,7 +23,7 @@ export async function streamRunEvents(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  await existingRun(services.pool, run);
+  await noteAuditorsRead(services, await existingRun(services.pool, run), "events", callerIn(request));
   reply.hijack();
   const stream = sendEvents(services, run, request, reply);
   services.streams.add(stream);

@@ -7,7 +7,7 @@ import type { ModelResult } from "../core/transcript.ts";
 import { checkPolicySet, formatProblem, narrowPolicy } from "../policy/index.ts";
 import type { ApprovedCall, Narrowing, PolicySetDocument } from "../policy/index.ts";
 import { activePolicySet, releaseByDigest } from "../registry/index.ts";
-import { digestOf, getPayloads } from "../store/index.ts";
+import { contentDigest, getContents } from "../store/index.ts";
 import type { PayloadKeys, Tx } from "../store/index.ts";
 import { parseArguments } from "../tools/index.ts";
 import { asPolicySet, productionReleases } from "./policy-checks.ts";
@@ -82,16 +82,16 @@ async function readCalls(
   for (let from = 0; from < records.length; from += openedAtOnce) {
     const page = records.slice(from, from + openedAtOnce);
     const asked = page.map((record) => record.asked).filter((digest) => digest !== null);
-    const payloads = await getPayloads(tx, keys, asked);
+    const payloads = await getContents(tx, keys, asked);
     for (const record of page) {
       const release = releases.get(record.release) ?? (await releaseByDigest(tx, record.release));
       releases.set(record.release, release);
       const answer = record.asked === null ? undefined : payloads.get(record.asked);
-      const text = (answer as ModelResult | undefined)?.toolCalls[record.callIndex ?? -1]?.arguments;
+      const text = (answer?.value as ModelResult | undefined)?.toolCalls[record.callIndex ?? -1]?.arguments;
       const parameters = release.document.tools.find(({ name }) => name === tool)?.parameters;
       if (text === undefined || parameters === undefined) return undefined;
       const parsed = parseArguments(text, parameters);
-      if (!parsed.ok || digestOf(parsed.value) !== record.arguments) return undefined;
+      if (!parsed.ok || contentDigest(answer?.salt, parsed.value) !== record.arguments) return undefined;
       calls.push({ agent: `${team}/${record.agent}`, arguments: parsed.value });
     }
   }

@@ -16,6 +16,7 @@ import type { Services, ServerOptions } from "./dependencies.ts";
 import { asApiError } from "./errors.ts";
 import { streamBacktest } from "./backtest-stream.ts";
 import { streamRunEvents } from "./event-stream.ts";
+import { addCodecEndpoint, createCodecCors } from "./codec-endpoint.ts";
 import type { Context, DocumentRoute, Handlers } from "./handler.ts";
 import { accessHandlers } from "./handlers/access.ts";
 import { agentHandlers } from "./handlers/agents.ts";
@@ -25,6 +26,7 @@ import { approvalHandlers } from "./handlers/approvals.ts";
 import { delegationHandlers } from "./handlers/delegations.ts";
 import { healthHandlers } from "./handlers/health.ts";
 import { budgetHandlers } from "./handlers/budgets.ts";
+import { erasureHandlers } from "./handlers/erasures.ts";
 import { freezeHandlers } from "./handlers/freezes.ts";
 import { keyHandlers } from "./handlers/keys.ts";
 import { ledgerHandlers } from "./handlers/ledger.ts";
@@ -58,6 +60,7 @@ const handlers: Handlers<DocumentRoute> = {
   ...standingHandlers,
   ...policyHandlers,
   ...budgetHandlers,
+  ...erasureHandlers,
   ...freezeHandlers,
   ...policyShadowHandlers,
   ...ledgerHandlers,
@@ -69,7 +72,7 @@ const handlers: Handlers<DocumentRoute> = {
 /** The HTTP application: every route of the table, behind one guard. */
 export async function buildHttp(
   services: Services,
-  options: Pick<ServerOptions, "logger" | "allowedHosts">,
+  options: Pick<ServerOptions, "logger" | "allowedHosts" | "temporalUi">,
 ): Promise<FastifyInstance> {
   const http = fastify({
     loggerInstance: options.logger.child(
@@ -92,8 +95,9 @@ export async function buildHttp(
       hint: "see /openapi.json",
     });
   });
+  http.addHook("onRequest", createCodecCors(options.temporalUi));
   http.addHook("onRequest", createHostCheck([...(options.allowedHosts ?? []), services.site().rpId]));
-  http.addHook("onRequest", createOriginCheck(services.site));
+  http.addHook("onRequest", createOriginCheck(services.site, options.temporalUi));
   http.addHook("onRequest", createGuard(services.pool));
   http.addHook("onSend", async (_request, reply) => {
     if (!reply.hasHeader("cache-control")) reply.header("cache-control", "no-store");
@@ -106,6 +110,7 @@ export async function buildHttp(
       streamRunEvents(services, (request.params as { run: RunId }).run, request, reply),
     );
     addLogResources(scope, services);
+    addCodecEndpoint(scope, services, options.temporalUi);
     addStream(scope, "backtestPolicies", (request, reply) => streamBacktest(services, request, reply));
   });
   await addPages(http);

@@ -213,20 +213,32 @@ function passkeyFactsOf({
 }
 
 /** The same entry as for any run that ends: here nothing was done. */
-export function unstartedRunClosed(run: { readonly id: RunId; readonly team: string }, now: Date): LedgerEvent {
+export function unstartedRunClosed(
+  run: { readonly id: RunId; readonly team: string; readonly dataKey: string | null },
+  now: Date,
+): LedgerEvent {
   return {
     log: run.team,
     kind: "run.closed",
     dedupKey: `${run.id}/closed`,
     run: run.id,
     at: now.toISOString(),
-    facts: { status: "cancelled", steps: 0, spentMicroUsd: 0 },
+    facts: {
+      status: "cancelled",
+      steps: 0,
+      spentMicroUsd: 0,
+      ...(run.dataKey === null ? {} : { dataKey: run.dataKey }),
+    },
   };
 }
+
+/** Where contents of a run were read. */
+export type ReadPlace = "record" | "run" | "events" | "approval" | "outcome" | "temporal";
 
 /** Somebody read a run's contents. Not one of the run's own entries: its chain ends when it is closed. */
 export function contentsRead(
   run: { readonly id: RunId; readonly team: string },
+  what: ReadPlace,
   read: string,
   by: string,
   now: Date,
@@ -236,7 +248,80 @@ export function contentsRead(
     kind: "audit.read",
     dedupKey: `read/${read}`,
     at: now.toISOString(),
-    facts: { run: run.id, by, what: "record" },
+    facts: { run: run.id, by, what },
+  };
+}
+
+/** The ledger's entry for the erasure of a data key, or of one run, is found by this. */
+export function erasureKey(target: string): string {
+  return `erased/${target}`;
+}
+
+/**
+ * Contents were erased: of all runs under a data key, or of one run. Not an entry of the runs, whose chains end when they are closed: a run
+ * names its data key in its first entry.
+ */
+export function payloadErased(
+  team: string,
+  target: { readonly dataKey: string } | { readonly run: RunId },
+  facts: { readonly cause: "request" | "retention"; readonly reason: string; readonly runs: number },
+  by: string,
+  now: Date,
+): LedgerEvent {
+  return {
+    log: team,
+    kind: "payload.erased",
+    dedupKey: erasureKey("run" in target ? target.run : target.dataKey),
+    at: now.toISOString(),
+    facts: { ...target, ...facts, by },
+  };
+}
+
+/** Of a person, in the log of people, by the keyed digest that stands for them; of one run, in its team's log. */
+export function holdChanged(
+  kind: "hold.placed" | "hold.lifted",
+  {
+    id,
+    subject,
+    run,
+    team,
+  }: { readonly id: string; readonly subject: string | null; readonly run: RunId | null; readonly team: string | null },
+  reason: string,
+  by: string,
+  now: Date,
+): LedgerEvent {
+  return {
+    log: team ?? peopleLog,
+    kind,
+    dedupKey: `${kind}/${id}`,
+    at: now.toISOString(),
+    facts: { hold: id, ...(subject === null ? {} : { subject }), ...(run === null ? {} : { run }), reason, by },
+  };
+}
+
+export function retentionChanged(
+  team: string,
+  retention: {
+    readonly days: number | null;
+    readonly effects: { readonly [effect: string]: number | undefined };
+    readonly reason: string;
+  },
+  event: number,
+  by: string,
+  now: Date,
+): LedgerEvent {
+  const effects = Object.entries(retention.effects).map(([effect, days]) => `${effect}:${days}`);
+  return {
+    log: team,
+    kind: "retention.set",
+    dedupKey: `retention/${event}`,
+    at: now.toISOString(),
+    facts: {
+      days: retention.days === null ? "for ever" : retention.days,
+      ...(effects.length === 0 ? {} : { effects: effects.toSorted() }),
+      reason: retention.reason,
+      by,
+    },
   };
 }
 

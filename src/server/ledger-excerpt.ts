@@ -12,7 +12,7 @@ import {
 import type { SequencedEntry } from "../ledger/index.ts";
 import { executionsOf } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
-import { peopleLog } from "./ledger-events.ts";
+import { erasureKey, peopleLog } from "./ledger-events.ts";
 import { sealKey } from "./seal-histories.ts";
 
 /**
@@ -21,7 +21,7 @@ import { sealKey } from "./seal-histories.ts";
  */
 export async function ledgerExcerpt(
   tx: Tx,
-  run: { readonly id: RunId; readonly team: string },
+  run: { readonly id: RunId; readonly team: string; readonly dataKey: string | null },
   verifierKey: string,
   grants: readonly string[],
   size?: number,
@@ -34,15 +34,17 @@ export async function ledgerExcerpt(
     executionsOf(tx, run.id),
   ]);
   const covered = checkpoint?.size ?? 0;
+  const erasures = run.dataKey === null ? [] : [erasureKey(run.dataKey), erasureKey(run.id)];
   const keys = executions.map(({ position }) => sealKey(run.id, position));
   const proven = (found: readonly SequencedEntry[]) => withProofs(tx, run.team, found, covered);
   return {
     checkpoint: checkpoint?.note ?? null,
     verifierKey,
-    waiting: waiting + ofGrants,
+    waiting: waiting + ofGrants + (erasures.length === 0 ? 0 : await unsequencedKeyed(tx, run.team, erasures)),
     entries: await proven(entries),
     seals: await proven(await readKeyedEntries(tx, run.team, keys)),
     grants: await proven(await readKeyedEntries(tx, run.team, grants)),
+    ...(erasures.length === 0 ? {} : { erasures: await proven(await readKeyedEntries(tx, run.team, erasures)) }),
   };
 }
 

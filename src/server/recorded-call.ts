@@ -5,10 +5,15 @@ import type { Json, JsonObject } from "../core/json.ts";
 import type { ToolDefinition } from "../core/release.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { releaseByDigest } from "../registry/index.ts";
-import { digestOf, getPayload, getPayloads, runById, stepsOf } from "../store/index.ts";
+import { contentDigest, getContents, getPayloads, runById, stepsOf } from "../store/index.ts";
 import type { PayloadKeys, RunRow, StepRow, Tx } from "../store/index.ts";
 
-export type RecordedCall = { readonly action: Action; readonly tool: ToolDefinition | undefined };
+export type RecordedCall = {
+  readonly action: Action;
+  readonly tool: ToolDefinition | undefined;
+  /** What the digests of its run are made with; absent: they are bare. */
+  readonly salt: string | undefined;
+};
 
 /** A tool call as the model asked for it, from the record; undefined where its contents are not there, or are not what was decided on. */
 export async function recordedCall(
@@ -20,10 +25,11 @@ export async function recordedCall(
 ): Promise<RecordedCall | undefined> {
   if (asking === undefined || asking.result === null) return undefined;
   const [payloads, release] = await Promise.all([
-    getPayloads(tx, keys, [asking.result]),
+    getContents(tx, keys, [asking.result]),
     releaseByDigest(tx, run.release),
   ]);
-  const answer = payloads.get(asking.result) as unknown as ModelResult | undefined;
+  const content = payloads.get(asking.result);
+  const answer = content?.value as unknown as ModelResult | undefined;
   const args = objectIn(answer?.toolCalls[step.callIndex ?? -1]?.arguments);
   if (args === undefined) return undefined;
   const action: Action = {
@@ -37,8 +43,8 @@ export async function recordedCall(
     name: step.name,
     arguments: args,
   };
-  if (digestOf(action as unknown as Json) !== step.action) return undefined;
-  return { action, tool: release.document.tools.find(({ name }) => name === step.name) };
+  if (contentDigest(content?.salt, action as unknown as Json) !== step.action) return undefined;
+  return { action, salt: content?.salt, tool: release.document.tools.find(({ name }) => name === step.name) };
 }
 
 /** The call that a request is about, as it stands: as the agent asked for it, or as a reviewer has changed it before. */
@@ -52,9 +58,13 @@ export async function callOf(tx: Tx, keys: PayloadKeys, request: ApprovalRequest
   const asking = steps.find(({ seq }) => seq === step?.askedBy);
   const asked = step === undefined || run === undefined ? undefined : await recordedCall(tx, keys, run, step, asking);
   if (asked === undefined) return undefined;
-  const action: Action =
-    behind === undefined ? asked.action : { ...asked.action, arguments: await getPayload(tx, keys, behind.arguments) };
-  return digestOf(action as unknown as Json) === request.action ? { ...asked, action } : undefined;
+  const args =
+    behind === undefined
+      ? asked.action.arguments
+      : (await getPayloads(tx, keys, [behind.arguments])).get(behind.arguments);
+  if (args === undefined) return undefined;
+  const action: Action = { ...asked.action, arguments: args };
+  return contentDigest(asked.salt, action as unknown as Json) === request.action ? { ...asked, action } : undefined;
 }
 
 function objectIn(text: string | undefined): JsonObject | undefined {

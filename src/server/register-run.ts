@@ -8,8 +8,20 @@ import type { Json } from "../core/json.ts";
 import type { Release } from "../core/release.ts";
 import type { RunInput } from "../core/run.ts";
 import { listAgents, releaseByDigest, resolveChannel } from "../registry/index.ts";
-import { createRun, digestOf, inTransaction, putPayloads, runById, subjectKey } from "../store/index.ts";
-import type { RunRow, Tx } from "../store/index.ts";
+import {
+  canonicalText,
+  createRun,
+  dataKeyOf,
+  digestOf,
+  holdDataKey,
+  inTransaction,
+  keyedDigest,
+  newRunKey,
+  putPayloads,
+  runById,
+  subjectKey,
+} from "../store/index.ts";
+import type { DataKey, RunRow, Tx } from "../store/index.ts";
 import type { Services } from "./dependencies.ts";
 import { agentNotFound } from "./handlers/agents.ts";
 
@@ -28,13 +40,15 @@ export async function registerRun(
   body: StartRunBody,
   key: string | undefined,
 ): Promise<RunRow> {
-  if (key === undefined) return inTransaction(services.pool, (tx) => insertRun(tx, services, by, body));
-  const request = digestOf(body as unknown as Json);
-  const known = await runOfKey(services.pool, by, key, request);
+  if (key === undefined) return underDataKey(services, body, (tx, under) => insertRun(tx, services, by, body, under));
+  // Not a bare digest: the prompt could be guessed from it when its contents are erased. Requests of before have one.
+  const request = keyedDigest(services.keys, "request", canonicalText(body as unknown as Json));
+  const before = digestOf(body as unknown as Json);
+  const known = await runOfKey(services.pool, by, key, [request, before]);
   if (known !== undefined) return known;
   try {
-    return await inTransaction(services.pool, async (tx) => {
-      const row = await insertRun(tx, services, by, body);
+    return await underDataKey(services, body, async (tx, under) => {
+      const row = await insertRun(tx, services, by, body, under);
       await tx.query("insert into idempotency_key (principal, key, request, run, at) values ($1, $2, $3, $4, $5)", [
         by,
         key,
@@ -46,20 +60,21 @@ export async function registerRun(
     });
   } catch (error) {
     // The same request came twice at once; the other one was first.
-    const first = codeOf(error) === uniqueViolation ? await runOfKey(services.pool, by, key, request) : undefined;
+    const first =
+      codeOf(error) === uniqueViolation ? await runOfKey(services.pool, by, key, [request, before]) : undefined;
     if (first === undefined) throw error;
     return first;
   }
 }
 
-async function runOfKey(tx: Tx, by: string, key: string, request: Digest): Promise<RunRow | undefined> {
+async function runOfKey(tx: Tx, by: string, key: string, requests: readonly Digest[]): Promise<RunRow | undefined> {
   const { rows } = await tx.query<{ run: RunId; request: Digest }>(
     "select run, request from idempotency_key where principal = $1 and key = $2",
     [by, key],
   );
   const known = rows[0];
   if (known === undefined) return undefined;
-  if (known.request !== request) {
+  if (!requests.includes(known.request)) {
     throw new ApiError(
       "idempotency_conflict",
       `the Idempotency-Key was used for another request, which started ${known.run}`,
@@ -71,16 +86,43 @@ async function runOfKey(tx: Tx, by: string, key: string, request: Digest): Promi
   return runById(tx, known.run);
 }
 
-async function insertRun(tx: Tx, services: Services, by: string, body: StartRunBody): Promise<RunRow> {
+/** The data key was destroyed between its look-up and the run's row. */
+class KeyDestroyed extends Error {}
+
+type Under = { readonly dataKey: DataKey; readonly subject: string };
+
+/** `write` in a transaction, with the data key of whom the run is for; once more where an erasure came in between. */
+async function underDataKey(
+  services: Services,
+  body: StartRunBody,
+  write: (tx: Tx, under: Under) => Promise<RunRow>,
+): Promise<RunRow> {
+  const { pool, keys, now } = services;
+  const subject = body.subject === undefined ? "" : subjectKey(keys, body.subject.id);
+  for (let again = false; ; again = true) {
+    // Before the transaction: whoever wraps keys may be far away.
+    const dataKey = await dataKeyOf(pool, keys, subject, now());
+    try {
+      return await inTransaction(pool, (tx) => write(tx, { dataKey, subject }));
+    } catch (error) {
+      if (!(error instanceof KeyDestroyed) || again) throw error;
+    }
+  }
+}
+
+async function insertRun(tx: Tx, services: Services, by: string, body: StartRunBody, under: Under): Promise<RunRow> {
   const release = await releaseToRun(tx, body);
   const input: RunInput = {
     prompt: body.prompt,
     ...(body.subject === undefined ? {} : { subject: withoutUndefined(body.subject) }),
     ...(body.tags === undefined ? {} : { tags: body.tags }),
   };
-  const [digest] = await putPayloads(tx, services.keys, [input as unknown as Json]);
   const now = services.now();
   const id = `run_${nextUlid(now.getTime())}` as RunId;
+  // The key of runs for nobody in particular is never destroyed, and a lock on it would be one that all runs take.
+  if (under.subject !== "" && !(await holdDataKey(tx, under.dataKey.id))) throw new KeyDestroyed();
+  const { sealing, sealedKey } = newRunKey(under.dataKey, id);
+  const [digest] = await putPayloads(tx, sealing, [input as unknown as Json]);
   await createRun(tx, {
     id,
     team: body.team,
@@ -89,7 +131,8 @@ async function insertRun(tx: Tx, services: Services, by: string, body: StartRunB
     input: digest as Digest,
     requestedBy: by,
     limits: release.document.limits,
-    ...(input.subject === undefined ? {} : { subjectKey: subjectKey(services.keys, input.subject.id) }),
+    subjectKey: under.subject,
+    contents: { dataKey: under.dataKey.id, sealedKey },
     now,
   });
   return (await runById(tx, id)) as RunRow;

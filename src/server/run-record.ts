@@ -16,7 +16,7 @@ import type {
   StepRecord,
 } from "../core/run-record.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
-import { decisionsOf, executionsOf, getPayload, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
+import { decisionsOf, executionsOf, getContents, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
 import { approvalRecords } from "./approval-views.ts";
 import type { Services } from "./dependencies.ts";
@@ -88,17 +88,25 @@ type Stored = {
 async function readStored(services: Services, tx: Tx, { id }: RunRow): Promise<Stored> {
   const { row, stored, shown } = await readFacts(services, tx, id);
   const answers = stored.decisions.map(({ facts }) => facts.response?.answer ?? null);
-  const contents = [row.input, row.result, ...stored.steps.map((step) => step.result), ...answers, ...shown];
-  const digests = contents.filter((digest): digest is Digest => digest !== null);
-  const [input, payloads] = await Promise.all([
-    getPayload(tx, services.keys, row.input),
-    getPayloads(tx, services.keys, digests),
-  ]);
+  const named = [row.input, row.result, ...stored.steps.map((step) => step.result), ...answers, ...shown];
+  const digests = named.filter((digest): digest is Digest => digest !== null);
+  const contents = await getContents(tx, services.keys, digests);
+  const input = contents.get(row.input);
+  // Without contents, and without an entry that says that they were erased, they are missing: the audit says so.
+  const salt = input?.salt;
   return {
     row,
-    stored: { ...stored, input: input as unknown as RunInput, payloads: Object.fromEntries(payloads) },
+    stored: {
+      ...stored,
+      input: (input?.value ?? noInput) as unknown as RunInput,
+      payloads: Object.fromEntries([...contents].map(([digest, { value }]) => [digest, value])),
+      ...(salt === undefined ? {} : { salt }),
+    },
   };
 }
+
+/** Stands for an input that is not there. */
+const noInput: RunInput = { prompt: "" };
 
 /** All but the contents, with the digests of what reviewers were shown, said and made of calls. `size`: of the checkpoint to prove to. */
 export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id: RunId, size?: number) {
@@ -121,7 +129,7 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
   );
   const excerpt = await ledgerExcerpt(tx, run, ledger.signerOf(run.team).verifierKey, grantKeys, size);
   const said = outcomes.flatMap(resolutionOf);
-  const stored: Omit<RunRecord, "histories" | "input" | "payloads"> = {
+  const stored: Omit<RunRecord, "histories" | "input" | "payloads" | "salt"> = {
     v: 1,
     run: headOf(run),
     release: release.document,
@@ -164,6 +172,7 @@ function headOf(run: RunRow): RunRecord["run"] {
     steps,
     spentMicroUsd,
     workflowBundle,
+    dataKey,
   } = run;
   const createdAt = run.createdAt.toISOString();
   const closedAt = run.closedAt?.toISOString() ?? null;
@@ -182,6 +191,7 @@ function headOf(run: RunRow): RunRecord["run"] {
     steps,
     spentMicroUsd,
     workflowBundle,
+    ...(dataKey === null ? {} : { dataKey }),
   };
 }
 

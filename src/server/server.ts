@@ -8,6 +8,7 @@ import { notifyOptionsOf } from "../notify/index.ts";
 import { createDeltaHub } from "./delta-hub.ts";
 import { deliverDecisions } from "./deliver-decisions.ts";
 import { deliverNotices } from "./deliver-notices.ts";
+import { retainContents } from "./retain-contents.ts";
 import { sealHistories } from "./seal-histories.ts";
 import type { Services, ServerOptions } from "./dependencies.ts";
 import { buildHttp } from "./http.ts";
@@ -74,6 +75,7 @@ export function createServer(
         deliverNotices(services),
         keepTime(services),
         sealHistories(services),
+        retainContents(services),
       ]);
       return { url, port: bound };
     },

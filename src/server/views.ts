@@ -24,6 +24,7 @@ export function viewOfRun(row: RunRow): RunView {
     maxTokens: row.maxTokens,
     spentCalls: row.spentCalls,
     maxCalls: row.maxCalls,
+    contentsErasedAt: row.contentsErasedAt?.toISOString() ?? null,
   };
 }
 

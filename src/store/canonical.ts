@@ -1,4 +1,4 @@
-import { createHash, hash } from "node:crypto";
+import { createHash, createHmac, hash } from "node:crypto";
 
 import canonicalize from "canonicalize";
 
@@ -73,6 +73,26 @@ export function sha256(bytes: Uint8Array | string): Digest {
 /** SHA-256 over the RFC 8785 bytes of `value`. */
 export function digestOf(value: Json): Digest {
   return sha256(canonicalBytes(value));
+}
+
+/** Goes before what is committed to, so that a commitment can be taken for nothing else. */
+const contentTag = Buffer.from("countersign/content/v1\n", "utf8");
+
+/**
+ * What names contents whose RFC 8785 bytes are `bytes`: HMAC-SHA-256 of tag and bytes under the run's `salt` (32 bytes in hexadecimal), which
+ * nobody can guess from it who does not have the salt. Without a salt: SHA-256 of the bytes, as in runs of before there were salts.
+ */
+export function commitmentOf(salt: string | undefined, bytes: Uint8Array): Digest {
+  if (salt === undefined) return sha256(bytes);
+  const key = Buffer.from(salt, "hex");
+  // HMAC takes a short key for the same one with zeros behind.
+  if (key.length !== 32 || salt.length !== 64) throw new RangeError("a salt has 32 bytes");
+  return createHmac("sha256", key).update(contentTag).update(bytes).digest("hex") as Digest;
+}
+
+/** The same of a value. */
+export function contentDigest(salt: string | undefined, value: Json): Digest {
+  return commitmentOf(salt, canonicalBytes(value));
 }
 
 /** SHA-256 of a stream of chunks, for what is too large to hold. */

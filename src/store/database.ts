@@ -12,6 +12,8 @@ export class StoreError extends CodedError<
   | "payload_corrupt"
   | "payload_too_large"
   | "key_unusable"
+  | "key_provider_failed"
+  | "contents_erased"
 > {}
 
 /** What a room's functions need of a connection: a pool, or a client inside a transaction. */

@@ -1,23 +1,33 @@
-export { canonicalBytes, CanonicalError, canonicalText, digestOf, sha256 } from "./canonical.ts";
+export { canonicalBytes, CanonicalError, canonicalText, contentDigest, digestOf, sha256 } from "./canonical.ts";
 export { createPool, inOneTrip, inSnapshot, inTransaction, StoreError } from "./database.ts";
 export type { Pool, Tx } from "./database.ts";
 export { archiveExecution, endedExecutions, executionsOf, loseExecution, noteExecution } from "./executions.ts";
 export type { ExecutionRow } from "./executions.ts";
 export { migrate } from "./migrate.ts";
+export { dataKeyOf, holdDataKey, newRunKey, runContentKey, saltOf, sealingOf } from "./data-keys.ts";
+export type { DataKey } from "./data-keys.ts";
+export { vaultKeyProvider } from "./vault-provider.ts";
+export { countPayloads, destroyDataKey, destroyRunKey, lockContents, runsToErase } from "./erasure.ts";
+export type { ContentsOf, RunToErase } from "./erasure.ts";
+export { holdsOn, liftHold, listHolds, placeHold } from "./holds.ts";
+export type { LegalHold } from "./holds.ts";
+export { retentionsInForce, runsPastRetention, setRetention } from "./retention.ts";
+export { openBytes, sealBytes } from "./key-provider.ts";
+export type { KeyProvider } from "./key-provider.ts";
+export { keyedDigest, loadOrCreatePayloadKeys, payloadKeysOf, subjectKey } from "./payload-keys.ts";
+export type { ContentKey, PayloadKeys, Sealing } from "./payload-keys.ts";
 export {
+  getContents,
   getPayload,
   getPayloads,
-  loadOrCreatePayloadKeys,
   maxPayloadBytes,
-  payloadKeysOf,
   putPayloads,
   sealedRows,
   sealedSql,
   sealPayload,
-  subjectKey,
   writeSealed,
 } from "./payloads.ts";
-export type { PayloadKeys, SealedPayload } from "./payloads.ts";
+export type { Content, SealedPayload } from "./payloads.ts";
 export { createRun, decisionsOf, listRuns, runById, stepsOf } from "./runs.ts";
 export type { DecisionRow, NewRun, RunFilter, RunRow, StepRow, StepState } from "./runs.ts";
 export { listenForDeltas, publishDelta, renewWatch } from "./watch.ts";

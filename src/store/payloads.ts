@@ -1,56 +1,23 @@
-import { createHmac, createCipheriv, createDecipheriv, createSecretKey, randomBytes } from "node:crypto";
-import type { KeyObject } from "node:crypto";
-import { chmod, link, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 
-import type { Digest } from "../core/ids.ts";
+import { runIdPattern } from "../core/ids.ts";
+import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
-import { canonicalBytes, sha256 } from "./canonical.ts";
+import { canonicalBytes, commitmentOf } from "./canonical.ts";
+import { contentKeyOf } from "./data-keys.ts";
+import type { SealedRunKey } from "./data-keys.ts";
 import { StoreError } from "./database.ts";
 import type { Tx } from "./database.ts";
+import type { ContentKey, PayloadKeys, Sealing } from "./payload-keys.ts";
 
 /** One payload's most canonical bytes: a message, a document, a tool's result. */
 export const maxPayloadBytes = 8 * 1024 * 1024;
 
-/** Keys that contents are encrypted with: new ones under `current`, old ones found by their id. */
-export type PayloadKeys = {
-  readonly current: { readonly id: string; readonly key: KeyObject };
-  find(id: string): KeyObject | undefined;
-};
-
-/** Reads the 256-bit data key in `path`, or makes it (mode 0600). Two processes that start at once get the same key. */
-export async function loadOrCreatePayloadKeys(path: string): Promise<PayloadKeys> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const fresh = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
-  await writeFile(fresh, randomBytes(32).toString("base64"), { mode: 0o600, flag: "wx" });
-  // A link fails where the name is taken, so the first one wins whole.
-  await link(fresh, path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "EEXIST") throw error;
-  });
-  await unlink(fresh);
-  await chmod(path, 0o600);
-  return payloadKeysOf(Buffer.from(await readFile(path, "utf8"), "base64"));
-}
-
-/** Keys with the single 32-byte `key`. Its id is derived from it, so that a wrong key is noticed as such. */
-export function payloadKeysOf(key: Uint8Array): PayloadKeys {
-  if (key.length !== 32) throw new StoreError("key_unusable", `payload key has ${key.length} bytes, expected 32`);
-  const id = sha256(Buffer.concat([Buffer.from("countersign/payload-key/v1\n"), key])).slice(0, 16);
-  // Made once: a cipher makes a key object of raw bytes at every call.
-  const secret = createSecretKey(key);
-  return { current: { id, key: secret }, find: (wanted) => (wanted === id ? secret : undefined) };
-}
-
-/** A name for a person that tells two runs for the same one from others, and does not tell who it is: HMAC-SHA-256 under the payload key. */
-export function subjectKey(keys: PayloadKeys, id: string): string {
-  return createHmac("sha256", keys.current.key).update(`countersign/subject/v1\n${id}`).digest("hex");
-}
-
 /**
- * Stores values under the SHA-256 of their RFC 8785 bytes, encrypted with AES-256-GCM (the digest is the associated data),
- * and returns their digests in order. A value that is there already is not written again. One round trip.
+ * Stores values under the digests of their RFC 8785 bytes, encrypted with AES-256-GCM, and returns their digests in order. A value that is
+ * there already is not written again. One round trip.
  */
-export async function putPayloads(tx: Tx, keys: PayloadKeys, values: readonly Json[]): Promise<readonly Digest[]> {
+export async function putPayloads(tx: Tx, keys: Sealing, values: readonly Json[]): Promise<readonly Digest[]> {
   return writeSealed(
     tx,
     values.map((value) => sealPayload(keys, value)),
@@ -67,17 +34,22 @@ export type SealedPayload = {
 };
 
 /** Encrypts `value`, ready to be written by `writeSealed`: hashing and encryption need no transaction to be open. */
-export function sealPayload(keys: PayloadKeys, value: Json): SealedPayload {
+export function sealPayload({ current }: Sealing, value: Json): SealedPayload {
   const bytes = Buffer.from(canonicalBytes(value));
   if (bytes.length > maxPayloadBytes) {
     throw new StoreError("payload_too_large", `payload has ${bytes.length} bytes, at most ${maxPayloadBytes} are kept`);
   }
-  const digest = sha256(bytes);
+  const digest = commitmentOf(current.salt, bytes);
   const nonce = randomBytes(12);
-  const cipher = createCipheriv("aes-256-gcm", keys.current.key, nonce);
-  cipher.setAAD(Buffer.from(digest));
+  const cipher = createCipheriv("aes-256-gcm", current.key, nonce);
+  cipher.setAAD(associatedData(current, digest));
   const ciphertext = Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()]);
-  return { digest, keyId: keys.current.id, nonce, ciphertext, value: JSON.parse(bytes.toString()) as Json };
+  return { digest, keyId: current.id, nonce, ciphertext, value: JSON.parse(bytes.toString()) as Json };
+}
+
+/** Binds a ciphertext to its row. Rows under the deployment's key have the digest alone, as from the beginning. */
+function associatedData({ id, salt }: ContentKey, digest: Digest): Buffer {
+  return Buffer.from(salt === undefined ? digest : `countersign/payload/v2\n${id}\n${digest}`, "utf8");
 }
 
 export async function writeSealed(tx: Tx, sealed: readonly SealedPayload[]): Promise<readonly Digest[]> {
@@ -121,26 +93,59 @@ export async function getPayload(tx: Tx, keys: PayloadKeys, digest: Digest): Pro
   return found;
 }
 
-/** Those of `digests` that are stored. One round trip. */
+/** Those of `digests` that are stored, and not erased. One round trip. */
 export async function getPayloads(
   tx: Tx,
   keys: PayloadKeys,
   digests: readonly Digest[],
 ): Promise<ReadonlyMap<Digest, Json>> {
-  if (digests.length === 0) return new Map();
-  const { rows } = await tx.query<{ digest: Digest; key_id: string; nonce: Buffer; ciphertext: Buffer }>(
-    "select digest, key_id, nonce, ciphertext from payload where digest = any($1::text[])",
-    [[...new Set(digests)]],
-  );
-  return new Map(rows.map((row) => [row.digest, open(keys, row)]));
+  const found = await getContents(tx, keys, digests);
+  return new Map([...found].map(([digest, { value }]) => [digest, value]));
 }
 
-function open(keys: PayloadKeys, row: { digest: Digest; key_id: string; nonce: Buffer; ciphertext: Buffer }): Json {
-  const key = keys.find(row.key_id);
+/** A value with the salt of its run, which its digest and those of its parts are made with; none: bare digests. */
+export type Content = { readonly value: Json; readonly salt: string | undefined };
+
+type PayloadRow = SealedRunKey & {
+  readonly digest: Digest;
+  readonly keyId: string;
+  readonly nonce: Buffer;
+  readonly ciphertext: Buffer;
+};
+
+/** The same with their salts. That a key is destroyed is seen by the statement that reads the row, whatever is remembered of the key. */
+export async function getContents(
+  tx: Tx,
+  keys: PayloadKeys,
+  digests: readonly Digest[],
+): Promise<ReadonlyMap<Digest, Content>> {
+  if (digests.length === 0) return new Map();
+  const { rows } = await tx.query<PayloadRow>(
+    `select payload.digest, payload.key_id as "keyId", payload.nonce, payload.ciphertext, run.id as run, run.sealed_key as "sealedKey",
+       data_key.id as "dataKey", data_key.subject, data_key.provider, data_key.wrapped
+     from payload left join run on run.id = payload.key_id left join data_key on data_key.id = run.data_key
+     where payload.digest = any($1::text[])`,
+    [[...new Set(digests)]],
+  );
+  const ofRuns = new Map<string, Promise<ContentKey | undefined>>();
+  const opened = await Promise.all(
+    rows.map(async (row): Promise<readonly [Digest, Content] | undefined> => {
+      if (!runIdPattern.test(row.keyId))
+        return [row.digest, { value: open(keys.find(row.keyId), row), salt: undefined }];
+      const known = ofRuns.get(row.keyId) ?? contentKeyOf(keys, row.keyId as RunId, row);
+      ofRuns.set(row.keyId, known);
+      const key = await known;
+      return key === undefined ? undefined : [row.digest, { value: open(key, row), salt: key.salt }];
+    }),
+  );
+  return new Map(opened.filter((one) => one !== undefined));
+}
+
+function open(key: ContentKey | undefined, row: PayloadRow): Json {
   if (key === undefined) {
     throw new StoreError(
       "key_unusable",
-      `payload \`${row.digest}\` is encrypted with key \`${row.key_id}\`, which is not here`,
+      `payload \`${row.digest}\` is encrypted with key \`${row.keyId}\`, which is not here`,
       {
         hint: "start with the data directory, or the key file, that this database was written with",
       },
@@ -148,14 +153,14 @@ function open(keys: PayloadKeys, row: { digest: Digest; key_id: string; nonce: B
   }
   let bytes: Buffer;
   try {
-    const decipher = createDecipheriv("aes-256-gcm", key, row.nonce);
-    decipher.setAAD(Buffer.from(row.digest));
+    const decipher = createDecipheriv("aes-256-gcm", key.key, row.nonce);
+    decipher.setAAD(associatedData(key, row.digest));
     decipher.setAuthTag(row.ciphertext.subarray(-16));
     bytes = Buffer.concat([decipher.update(row.ciphertext.subarray(0, -16)), decipher.final()]);
   } catch (cause) {
     throw new StoreError("payload_corrupt", `payload \`${row.digest}\` does not decrypt`, { cause });
   }
-  if (sha256(bytes) !== row.digest)
+  if (commitmentOf(key.salt, bytes) !== row.digest)
     throw new StoreError("payload_corrupt", `payload \`${row.digest}\` has other contents`);
   return JSON.parse(bytes.toString("utf8")) as Json;
 }

@@ -16,6 +16,8 @@ export type NewRun = {
   readonly limits: RunLimits;
   /** Names whom the run is for, by `subjectKey`; absent: nobody in particular. */
   readonly subjectKey?: string;
+  /** The run's own key, under which data key it is. Absent: its contents are under the deployment's key, and their digests bare. */
+  readonly contents?: { readonly dataKey: string; readonly sealedKey: Buffer };
   readonly now: Date;
 };
 
@@ -26,8 +28,8 @@ export type NewRun = {
 export async function createRun(tx: Tx, run: NewRun): Promise<void> {
   await tx.query(
     `insert into run (id, team, agent, release, input, requested_by, created_at, max_steps, max_cost_micro_usd, subject_key,
-       max_tokens, max_calls)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+       max_tokens, max_calls, data_key, sealed_key)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
     [
       run.id,
       run.team,
@@ -41,6 +43,8 @@ export async function createRun(tx: Tx, run: NewRun): Promise<void> {
       run.subjectKey ?? "",
       run.limits.maxTokens ?? null,
       run.limits.maxCalls ?? null,
+      run.contents?.dataKey ?? null,
+      run.contents?.sealedKey ?? null,
     ],
   );
 }
@@ -70,13 +74,16 @@ export type RunRow = {
   /** Null: no limit. */
   readonly maxTokens: number | null;
   readonly maxCalls: number | null;
+  /** The data key that its contents are under. Null: a run of before. */
+  readonly dataKey: string | null;
+  readonly contentsErasedAt: Date | null;
 };
 
 const runColumns = `id, team, agent, release, input, requested_by as "requestedBy", status, created_at as "createdAt",
   started_at as "startedAt", closed_at as "closedAt", temporal_run_id as "temporalRunId", workflow_bundle as "workflowBundle", failure,
   result, steps, spent_micro_usd as "spentMicroUsd", held_micro_usd as "heldMicroUsd", max_steps as "maxSteps",
   max_cost_micro_usd as "maxCostMicroUsd", spent_tokens as "spentTokens", spent_calls as "spentCalls", max_tokens as "maxTokens",
-  max_calls as "maxCalls"`;
+  max_calls as "maxCalls", data_key as "dataKey", contents_erased_at as "contentsErasedAt"`;
 
 export async function runById(tx: Tx, id: RunId): Promise<RunRow | undefined> {
   const { rows } = await tx.query<RunRow>(`select ${runColumns} from run where id = $1`, [id]);

@@ -1,5 +1,7 @@
 import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from "@temporalio/client";
 
+import type { PayloadCodec } from "@temporalio/common";
+
 import { agentWorkflow, approvalDecidedSignal, runStateQuery } from "../core/contract.ts";
 import type { AgentWorkflowInput, CarriedState, RunState } from "../core/contract.ts";
 import type { ApprovalId, RunId } from "../core/ids.ts";
@@ -13,10 +15,14 @@ export type TemporalConnection = { readonly client: Client; close(): Promise<voi
 export async function connectTemporal(options: {
   readonly address: string;
   readonly namespace: string;
+  /** Opens what Temporal keeps, and closes what goes there. Without one, nothing that workers wrote can be read. */
+  readonly codec?: PayloadCodec;
 }): Promise<TemporalConnection> {
   try {
     const connection = await Connection.connect({ address: options.address, connectTimeout: callTimeoutMs });
-    return { client: new Client({ connection, namespace: options.namespace }), close: () => connection.close() };
+    const { namespace, codec } = options;
+    const dataConverter = codec === undefined ? {} : { dataConverter: { payloadCodecs: [codec] } };
+    return { client: new Client({ connection, namespace, ...dataConverter }), close: () => connection.close() };
   } catch (cause) {
     throw new TemporalError("temporal_unavailable", `no Temporal server answers at \`${options.address}\``, {
       cause,

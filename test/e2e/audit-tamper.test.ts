@@ -10,7 +10,7 @@ import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import { createSigner } from "../../src/ledger/index.ts";
 import { parseNote, signNote } from "../../src/ledger/proof/index.ts";
-import { canonicalText, digestOf, sha256 } from "../../src/store/canonical.ts";
+import { canonicalText, contentDigest, digestOf, sha256 } from "../../src/store/canonical.ts";
 import { auditOf, problemsOf, startRunningStack } from "./running-stack.ts";
 import type { Evidence, RunningStack } from "./running-stack.ts";
 
@@ -64,7 +64,7 @@ const signed = (record: DraftRecord) => found(request(record).decisions[0]);
 
 /** As who holds the store would do it: the new contents under their own digest. */
 function put(record: DraftRecord, value: unknown): Digest {
-  const digest = digestOf(value as Json);
+  const digest = contentDigest(record.salt, value as Json);
   record.payloads[digest] = value as never;
   return digest;
 }
@@ -130,7 +130,7 @@ const tamperings: readonly (readonly [string, string, Tamper])[] = [
     "join",
     ({ record }) => {
       record.input.prompt = "Refund it all.";
-      record.run.input = digestOf(record.input as unknown as Json);
+      record.run.input = contentDigest(record.salt, record.input as unknown as Json);
     },
   ],
   [

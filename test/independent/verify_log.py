@@ -1,4 +1,5 @@
-"""A second reader of evidence bundles, in Python's standard library: leaves, inclusion, tree and checkpoint signature.
+"""A second reader of evidence bundles, in Python's standard library: leaves, inclusion, tree, checkpoint signature,
+commitments and erasures.
 
 usage: verify_log.py DIR LOG VERIFIER_KEY
 
@@ -6,6 +7,7 @@ Written from docs/evidence-format.md alone, to show that the format is enough. P
 """
 import base64
 import hashlib
+import hmac
 import json
 import sys
 from pathlib import Path
@@ -117,6 +119,25 @@ def open_checkpoint(note, verifier_key):
     raise AssertionError("no signature of the key")
 
 
+def contents_of(folder, section, data_key, erased):
+    """Whether a run's contents were erased; refuted where they are there under other names, or missing without having been erased."""
+    record = json.loads((folder / section["record"]).read_text("utf-8"))
+    salt = record.get("salt")
+    assert record["run"].get("dataKey") == data_key, f"data key of {section['run']}"
+    if data_key is not None and salt is None:
+        assert data_key in erased or section["run"] in erased, f"missing contents of {section['run']}"
+        return True
+    named = [record["run"]["input"], record["run"]["result"], *(step["result"] for step in record["steps"])]
+    for name in filter(None, named):
+        data = (folder / "payloads" / f"{name}.json").read_bytes()
+        if salt is None:
+            digest = sha256(data)
+        else:
+            digest = hmac.digest(bytes.fromhex(salt), b"countersign/content/v1\n" + data, "sha256")
+        assert digest.hex() == name, f"contents {name}"
+    return False
+
+
 def main(folder, log, verifier_key):
     folder = Path(folder)
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
@@ -137,6 +158,8 @@ def main(folder, log, verifier_key):
             path = [bytes.fromhex(one) for one in proof["path"]]
             assert root_by(path, proof["index"], size, leaf) == root, f"inclusion of {proof['index']}"
     last = {}
+    erased = set()
+    data_keys = {}
     for leaf, leaf_hash in zip(leaves, hashes):
         entry = json.loads(leaf)
         assert entry["v"] == 1 and entry["log"] == log, "entry"
@@ -145,12 +168,21 @@ def main(folder, log, verifier_key):
             seq, previous = last.get(run["id"], (-1, "0" * 64))
             assert run["seq"] == seq + 1 and run["prev"] == previous, f"chain of {run['id']}"
             last[run["id"]] = (run["seq"], leaf_hash.hex())
-    print(json.dumps({"size": size, "leaves": len(leaves), "runs": len(last)}))
+            if "dataKey" in entry["facts"]:
+                data_keys[run["id"]] = entry["facts"]["dataKey"]
+        elif entry["kind"] == "payload.erased":
+            erased.add(entry["facts"].get("dataKey") or entry["facts"]["run"])
+    gone = 0
+    if manifest["contents"] == "included":
+        for one in manifest["runs"]:
+            if one["log"] == log:
+                gone += contents_of(folder, one, data_keys.get(one["run"]), erased)
+    print(json.dumps({"size": size, "leaves": len(leaves), "runs": len(last), "erased": gone}))
 
 
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:4])
-    except (AssertionError, ValueError) as problem:
+    except (AssertionError, ValueError, OSError) as problem:
         print(f"refuted: {problem}")
         sys.exit(1)

@@ -76,7 +76,7 @@ async function running(
   const base = { id, team: "shop", agent, requestedBy: "operator" };
   await createRun(pool, { ...base, release: release.digest, input: inputDigest!, limits, now: october });
   await pool.query("update run set status = 'running' where id = $1", [id]);
-  return { ...base, release, input, inputDigest: inputDigest! };
+  return { ...base, release, input, inputDigest: inputDigest!, sealing: keys };
 }
 
 function stepOf(run: RunContext, seq: number, hold: number, holdTokens = 0): ResolvedStep {
@@ -156,7 +156,7 @@ async function used(agent: string | null = null, period: BudgetPeriod = "month",
 const amounts = (microUsd: number, tokens: number, calls: number) => ({ microUsd, tokens, calls });
 
 async function close(run: RunContext): Promise<void> {
-  const options = { pool, keys, cache: createRunCache(pool, keys), bundle: digestOf({}), now: () => november };
+  const options = { pool, cache: createRunCache(pool, keys), bundle: digestOf({}), now: () => november };
   await closeRun(options, { run: run.id, status: "cancelled" });
 }
 

@@ -56,7 +56,7 @@ async function running(maxSteps = 1_000): Promise<RunContext> {
   const { limits } = release.document;
   await createRun(pool, { ...base, release: release.digest, input: inputDigest!, limits, now });
   await pool.query("update run set status = 'running' where id = $1", [id]);
-  return { ...base, release, input, inputDigest: inputDigest! };
+  return { ...base, release, input, inputDigest: inputDigest!, sealing: keys };
 }
 
 /** A decision on a call of `tool`, as the record stands now. */

@@ -100,7 +100,7 @@ async function running(release: Release, requestedBy = "ada", subject?: string):
     now,
   });
   await pool.query("update run set status = 'running' where id = $1", [id]);
-  return { id, team, agent, requestedBy, release, input, inputDigest: inputDigest! };
+  return { id, team, agent, requestedBy, release, input, inputDigest: inputDigest!, sealing: keys };
 }
 
 type Made = { readonly name: string; readonly args: JsonObject; readonly state: StepState; readonly at: Date };

@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 
 import { NativeConnection, Worker } from "@temporalio/worker";
 
+import { createPayloadCodec } from "../../src/temporal/index.ts";
 import { freshTaskQueue, testTemporal } from "./temporal.ts";
 import type { World } from "./world.ts";
 
@@ -15,7 +16,9 @@ export async function attack(
   const taskQueue = freshTaskQueue("hostile");
   const connection = await NativeConnection.connect({ address });
   const workflowsPath = fileURLToPath(new URL("../fixtures/hostile-workflow.ts", import.meta.url));
-  const worker = await Worker.create({ connection, namespace, taskQueue, workflowsPath });
+  // Somebody with all that a worker has.
+  const dataConverter = { payloadCodecs: [createPayloadCodec(world.pool, world.keys)] };
+  const worker = await Worker.create({ connection, namespace, taskQueue, workflowsPath, dataConverter });
   try {
     return await worker.runUntil(
       world.client.workflow.execute("hostile", {

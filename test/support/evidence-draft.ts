@@ -15,7 +15,7 @@ import type { Json } from "../../src/core/json.ts";
 import type { LedgerEntry } from "../../src/core/ledger-event.ts";
 import { formatCheckpoint, hexOf, leafHash, noPrevious, rootOf, signNote } from "../../src/ledger/proof/index.ts";
 import type { Signer } from "../../src/ledger/proof/index.ts";
-import { canonicalText, sha256 } from "../../src/store/canonical.ts";
+import { canonicalText, commitmentOf } from "../../src/store/canonical.ts";
 
 type Changing<Value> = Value extends readonly (infer Item)[]
   ? Changing<Item>[]
@@ -69,9 +69,10 @@ export class EvidenceDraft {
   }
 
   /** Contents under their own digest, as who holds the store would put them. Returns the digest. */
-  address(folder: "payloads" | "policies" | "releases", value: Json): string {
+  address(folder: "payloads" | "policies" | "releases", value: Json, run?: string): string {
     const text = canonicalText(value);
-    const digest = sha256(text);
+    const salt = run === undefined ? undefined : (this.json(this.record(run)).salt as string | undefined);
+    const digest = commitmentOf(salt, Buffer.from(text));
     this.put(`${folder}/${digest}.json`, text);
     return digest;
   }

@@ -14,13 +14,13 @@ import { addReviewerKey, keyIdOf, publicKeyOf } from "../../src/approvals/index.
 import { exampleAgent, registerExample, startExampleRun } from "../../src/cli/example.ts";
 import { signDecision, signStatementOf } from "../../src/cli/sign-decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import type { JsonObject } from "../../src/core/json.ts";
+import type { Json, JsonObject } from "../../src/core/json.ts";
 import { appendToOutbox } from "../../src/ledger/index.ts";
 import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
 import { keyAdded } from "../../src/server/index.ts";
 import { createPool } from "../../src/store/index.ts";
 import { loadPolicyDirectory } from "../../src/policy/index.ts";
-import { digestOf } from "../../src/store/canonical.ts";
+import { contentDigest } from "../../src/store/canonical.ts";
 import type { RunningStack } from "../e2e/running-stack.ts";
 
 export const runNames = [
@@ -222,9 +222,10 @@ async function changed(stack: RunningStack, prompt: string): Promise<RunId> {
     for (const { id, state } of approvals) {
       if (state !== "pending") continue;
       await stack.reviewer.askApproval({ params: { approval: id }, body: { text: reason } });
-      const { call, rendered, statement } = await stack.reviewer.showApproval({ params: { approval: id } });
+      const { call, rendered, salt, statement } = await stack.reviewer.showApproval({ params: { approval: id } });
       const action = call as { readonly arguments: JsonObject };
       const args = { ...action.arguments, amount_cents: 1_000 };
+      const digestOf = (value: Json) => contentDigest(salt ?? undefined, value);
       const template = {
         ...statement,
         type: "countersign/edit/v1",

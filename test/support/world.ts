@@ -50,17 +50,28 @@ import type { ScriptInput } from "../../src/providers/index.ts";
 import { activatePolicySet, putPrincipal, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
 import { keyAdded } from "../../src/server/index.ts";
 import {
+  contentDigest,
   createRun,
-  digestOf,
+  dataKeyOf,
   inTransaction,
   payloadKeysOf,
+  newRunKey,
   putPayloads,
+  sealingOf,
+  subjectKey,
   runById,
   stepsOf,
 } from "../../src/store/index.ts";
 import type { RunRow } from "../../src/store/index.ts";
 import { approvalEdited } from "../../src/server/ledger-events.ts";
-import { bundleWorkflows, connectTemporal, startAgentRun, startWorker, wakeRun } from "../../src/temporal/index.ts";
+import {
+  bundleWorkflows,
+  connectTemporal,
+  createPayloadCodec,
+  startAgentRun,
+  startWorker,
+  wakeRun,
+} from "../../src/temporal/index.ts";
 import type { AgentWorker, AgentWorkerOptions, WorkflowBundle } from "../../src/temporal/index.ts";
 import { loadToolModule } from "../../src/tools/index.ts";
 import { freshDatabase } from "./database.ts";
@@ -93,9 +104,9 @@ export async function createWorld(options: {
   readonly retrieval?: readonly RetrievalSource[];
 }) {
   const database = await freshDatabase();
-  const temporal = await connectTemporal(testTemporal());
-  const taskQueue = freshTaskQueue();
   const keys = payloadKeysOf(Buffer.alloc(32, 7));
+  const temporal = await connectTemporal({ ...testTemporal(), codec: createPayloadCodec(database.pool, keys) });
+  const taskQueue = freshTaskQueue();
   const folder = await mkdtemp(join(tmpdir(), "countersign-world-"));
   const script = defineScript({
     v: 1,
@@ -182,9 +193,11 @@ export async function createWorld(options: {
       statementFor,
       /** Changes the call in the database only: the run is not told. `action` is what the request is about. */
       async edit(request: ApprovalRequest, action: Action, args: JsonObject, reason = "") {
+        const sealing = await sealingOf(pool, keys, request.run);
+        const { salt } = sealing.current;
         const edited = {
-          arguments: digestOf(args),
-          action: digestOf({ ...action, arguments: args } as unknown as Json),
+          arguments: contentDigest(salt, args),
+          action: contentDigest(salt, { ...action, arguments: args } as unknown as Json),
         };
         const statement = textOfSigned({
           ...statementFacts(request),
@@ -198,7 +211,7 @@ export async function createWorld(options: {
         } as EditStatement);
         const signed = { statement, signature: signText(editKind.type, statement, privateKey), keyId };
         return inTransaction(pool, async (tx) => {
-          await putPayloads(tx, keys, [args]);
+          await putPayloads(tx, sealing, [args]);
           const outcome = await editRequest(tx, signed, edited, id, new Date());
           await appendToOutbox(tx, [
             approvalEdited(outcome.request, { ...edited, persons: outcome.persons }, signed, id, new Date()),
@@ -265,7 +278,10 @@ export async function createWorld(options: {
     async register(input: Partial<RunInput> = {}): Promise<RunId> {
       const id = `run_${ulid()}` as RunId;
       const full = { prompt: "go", ...input, tags: { effects: join(folder, "effects"), ...input.tags } };
-      const [digest] = await putPayloads(pool, keys, [full as unknown as Json]);
+      const subject = full.subject === undefined ? "" : subjectKey(keys, full.subject.id);
+      const dataKey = await dataKeyOf(pool, keys, subject, new Date());
+      const { sealing, sealedKey } = newRunKey(dataKey, id);
+      const [digest] = await putPayloads(pool, sealing, [full as unknown as Json]);
       await createRun(pool, {
         id,
         team: "testers",
@@ -274,6 +290,8 @@ export async function createWorld(options: {
         input: digest!,
         requestedBy: "operator",
         limits: release.document.limits,
+        subjectKey: subject,
+        contents: { dataKey: dataKey.id, sealedKey },
         now: new Date(),
       });
       return id;

@@ -4,7 +4,7 @@ import { callablesOf } from "../../core/retrieval.ts";
 import type { StepRecord } from "../../core/run-record.ts";
 import type { ToolResult } from "../../core/transcript.ts";
 import type { EffectOutcome, GovernedToolCall } from "../../gate/index.ts";
-import { canonicalText, digestOf } from "../../store/canonical.ts";
+import { canonicalText, contentDigest } from "../../store/canonical.ts";
 import { digestIfPossible } from "./plan.ts";
 import type { ForkPlan } from "./plan.ts";
 import { lastDecision } from "./history.ts";
@@ -57,7 +57,8 @@ export function createForkAnswers(plan: ForkPlan, effects: EffectAnswers): ForkA
       const known = given.get(seq);
       if (known !== undefined) return { status: "result", kind, result: known.result };
       const { name, effect } = tool;
-      const found = effect === "read" || effects === "recorded" ? next(keyOf(kind, name, args), seq) : undefined;
+      const found =
+        effect === "read" || effects === "recorded" ? next(keyOf(plan.record.salt, kind, name, args), seq) : undefined;
       const call = { seq, kind, name, effect, arguments: args, recorded: found?.seq ?? null };
       const result = found?.result ?? (effect === "read" ? unanswered(name) : notMade(call));
       given.set(seq, { call, result });
@@ -71,7 +72,7 @@ function recordedAnswers({ record }: ForkPlan): ReadonlyMap<string, readonly Ans
   const tools = new Set(callablesOf(record.release).map(({ name }) => name));
   const answers = new Map<string, Answer[]>();
   for (const step of record.steps) {
-    const answer = tools.has(step.name) ? answerOf(record.payloads, step) : undefined;
+    const answer = tools.has(step.name) ? answerOf(record, step) : undefined;
     if (answer === undefined || lastDecision(record, step.seq)?.shadow === true) continue;
     // An obligation or a reviewer may have changed the call: the answer is to what was made.
     const made = lastDecision(record, step.seq)?.effective ?? step.arguments;
@@ -82,10 +83,10 @@ function recordedAnswers({ record }: ForkPlan): ReadonlyMap<string, readonly Ans
 }
 
 /** Denied calls were never answered, and contents that are gone or wrong answer nothing. */
-function answerOf(payloads: ForkPlan["record"]["payloads"], { seq, kind, state, result }: StepRecord) {
+function answerOf({ payloads, salt }: ForkPlan["record"], { seq, kind, state, result }: StepRecord) {
   if (kind === "model" || result === null || (state !== "done" && state !== "failed")) return undefined;
   const value = payloads[result];
-  if (digestIfPossible(value) !== result) return undefined;
+  if (digestIfPossible(value, salt) !== result) return undefined;
   const found = value as unknown as ToolResult;
   if (found.status === "denied") return undefined;
   // Said by the gate, of a change that a reviewer made then.
@@ -93,8 +94,8 @@ function answerOf(payloads: ForkPlan["record"]["payloads"], { seq, kind, state, 
   return { seq, result: told as ToolResult };
 }
 
-function keyOf(kind: StepKind, name: string, args: JsonObject): string {
-  return `${kind}/${name}/${digestOf(args)}`;
+function keyOf(salt: string | undefined, kind: StepKind, name: string, args: JsonObject): string {
+  return `${kind}/${name}/${contentDigest(salt, args)}`;
 }
 
 function unanswered(name: string): ToolResult {

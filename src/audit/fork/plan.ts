@@ -8,7 +8,7 @@ import type { DecisionRecord, RunRecord, StepRecord } from "../../core/run-recor
 import { compilePolicies, parsePolicySet, PolicyError } from "../../policy/index.ts";
 import type { PolicySetDocument } from "../../policy/index.ts";
 import { releaseOfDocument } from "../../registry/index.ts";
-import { digestOf } from "../../store/canonical.ts";
+import { contentDigest, digestOf } from "../../store/canonical.ts";
 import { historyBeyond } from "./history.ts";
 import type { HistoryBeyond } from "./history.ts";
 
@@ -99,11 +99,11 @@ function turnOf({ seq, askedBy }: StepRecord): number {
 function assertWhole(record: RunRecord, kept: readonly StepRecord[], at: number): void {
   const problems = [
     ...(digestIfPossible(record.release as unknown as Json) === record.run.release ? [] : ["its release"]),
-    ...(digestIfPossible(record.input as unknown as Json) === record.run.input ? [] : ["its input"]),
+    ...(digestIfPossible(record.input as unknown as Json, record.salt) === record.run.input ? [] : ["its input"]),
     ...kept.flatMap(({ seq, result }, index) => {
       if (seq !== index) return [`step ${index}`];
       if (result === null) return [`the result of step ${seq}`];
-      return digestIfPossible(record.payloads[result]) === result ? [] : [`the result of step ${seq}`];
+      return digestIfPossible(record.payloads[result], record.salt) === result ? [] : [`the result of step ${seq}`];
     }),
     ...(kept.length === at ? [] : ["steps"]),
   ];
@@ -156,10 +156,11 @@ function stepsHint({ steps }: RunRecord): string {
   return last === undefined ? "the run has no steps" : `the run has steps 0 to ${last.seq}`;
 }
 
-export function digestIfPossible(value: Json | undefined): Digest | undefined {
+/** `salt`: of a run's contents; absent: a bare digest. */
+export function digestIfPossible(value: Json | undefined, salt?: string): Digest | undefined {
   if (value === undefined) return undefined;
   try {
-    return digestOf(value);
+    return contentDigest(salt, value);
   } catch {
     return undefined;
   }

@@ -5,8 +5,8 @@ import type { ModelResult } from "../../core/transcript.ts";
 import type { CarriedState } from "../../core/contract.ts";
 import { activatePolicySet, putPrincipal, registerRelease, storePolicySet } from "../../registry/index.ts";
 import type { Role } from "../../registry/index.ts";
-import { createRun, inTransaction, putPayloads, subjectKey } from "../../store/index.ts";
-import type { PayloadKeys, Pool, Tx } from "../../store/index.ts";
+import { createRun, dataKeyOf, inTransaction, newRunKey, putPayloads, subjectKey } from "../../store/index.ts";
+import type { PayloadKeys, Pool, Sealing, Tx } from "../../store/index.ts";
 import { resolveStep, runContextOf } from "../redecide.ts";
 import type { ForkPlan } from "./plan.ts";
 import { noTokens, tokensBySeq } from "./tokens.ts";
@@ -20,14 +20,15 @@ export const forkedBy = "fork";
  */
 export async function seedFork(pool: Pool, keys: PayloadKeys, plan: ForkPlan, id: RunId): Promise<void> {
   const { record, kept, keptDecisions, begins } = plan;
+  const under = await runKeyFor(pool, keys, plan, id);
   await inTransaction(pool, async (tx) => {
-    await putContents(tx, keys, plan);
+    await putContents(tx, under?.sealing ?? keys, plan);
     await registerRelease(tx, plan.release, forkedBy, begins);
     for (const digest of new Set(keptDecisions.map(({ policySet }) => policySet)))
       await storePolicySet(tx, record.policySets[digest] ?? {}, begins);
     await activatePolicySet(tx, record.run.team, plan.policies as unknown as Json, forkedBy, begins);
     await putRequester(tx, plan);
-    await putRun(tx, keys, plan, id);
+    await putRun(tx, keys, plan, id, under);
     const steps = kept.map((step) => (step.seq === plan.turn ? retaken(plan, id, step) : step));
     await putSteps(tx, id, record, steps);
     await putDecisions(tx, id, keptDecisions);
@@ -51,7 +52,22 @@ function retaken(plan: ForkPlan, id: RunId, step: StepRecord): StepRecord {
   return { ...step, action: resolveStep(record, run, step).actionDigest };
 }
 
-async function putContents(tx: Tx, keys: PayloadKeys, plan: ForkPlan): Promise<void> {
+type RunKey = { readonly dataKey: string } & ReturnType<typeof newRunKey>;
+
+/** With the recorded run's salt, so that equal contents have equal digests in both. Undefined where that run has none. */
+async function runKeyFor(pool: Pool, keys: PayloadKeys, plan: ForkPlan, id: RunId): Promise<RunKey | undefined> {
+  const { salt } = plan.record;
+  if (salt === undefined) return undefined;
+  const dataKey = await dataKeyOf(pool, keys, subjectOf(keys, plan), plan.begins);
+  return { dataKey: dataKey.id, ...newRunKey(dataKey, id, Buffer.from(salt, "hex")) };
+}
+
+function subjectOf(keys: PayloadKeys, { record }: ForkPlan): string {
+  const subject = record.input.subject?.id;
+  return subject === undefined ? "" : subjectKey(keys, subject);
+}
+
+async function putContents(tx: Tx, keys: Sealing, plan: ForkPlan): Promise<void> {
   const { record, kept, keptDecisions } = plan;
   const digests = new Set<Digest>();
   for (const { result } of kept) if (result !== null) digests.add(result);
@@ -66,14 +82,13 @@ async function putRequester(tx: Tx, { record, facts }: ForkPlan): Promise<void> 
   await putPrincipal(tx, { id, displayName: id, roles: roles as readonly Role[], groups });
 }
 
-async function putRun(tx: Tx, keys: PayloadKeys, plan: ForkPlan, id: RunId): Promise<void> {
+async function putRun(tx: Tx, keys: PayloadKeys, plan: ForkPlan, id: RunId, under: RunKey | undefined): Promise<void> {
   const { record, kept, keptDecisions } = plan;
   const { team, agent, input, requestedBy, createdAt } = record.run;
   const { limits } = plan.release.document;
   const spent = kept.reduce((sum, { costMicroUsd }) => sum + costMicroUsd, 0);
   const tokens = tokensBySeq(record);
   const spentTokens = kept.reduce((sum, { seq }) => sum + total(tokens.get(seq)), 0);
-  const subject = record.input.subject?.id;
   await createRun(tx, {
     id,
     team,
@@ -86,7 +101,8 @@ async function putRun(tx: Tx, keys: PayloadKeys, plan: ForkPlan, id: RunId): Pro
       ...limits,
       maxCostMicroUsd: Math.min(Math.max(limits.maxCostMicroUsd, spent), spent + plan.maxCostMicroUsd),
     },
-    ...(subject === undefined ? {} : { subjectKey: subjectKey(keys, subject) }),
+    subjectKey: subjectOf(keys, plan),
+    ...(under === undefined ? {} : { contents: under }),
     now: new Date(createdAt),
   });
   await tx.query(

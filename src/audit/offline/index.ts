@@ -5,7 +5,7 @@ export { checkNames, findingCodes, Findings } from "./findings.ts";
 export type { CheckName, Finding, FindingCode, OfflineCheck } from "./findings.ts";
 export { predicateType, runStatement, signRunStatement, statementType } from "./in-toto.ts";
 export type { Leaf } from "./in-toto.ts";
-export { caseSection, evidenceFormat, trustFormat } from "./manifest.schema.ts";
+export { caseSection, evidenceFormat, saltedContents, trustFormat } from "./manifest.schema.ts";
 export type { Approver, LogSection, Manifest, RunSection, Trust } from "./manifest.schema.ts";
 export { exitCodeOf, reportLines } from "./print.ts";
 export { parseTrust, trustText } from "./trust.ts";

@@ -3,6 +3,8 @@ import { z } from "zod";
 import { digestPattern, namePattern, runIdPattern } from "../../core/ids.ts";
 
 export const evidenceFormat = "countersign/evidence/v1";
+/** A need: contents are named by commitments under a salt in the run's record, and may be erased. */
+export const saltedContents = "erasure";
 export const trustFormat = "countersign/trust/v1";
 
 /**

@@ -3,7 +3,8 @@ import { z } from "zod";
 import type { Digest } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import type { RunRecord } from "../../core/run-record.ts";
-import { sha256 } from "../../store/canonical.ts";
+import { commitmentOf } from "../../store/canonical.ts";
+import { erases } from "../erasure.ts";
 import type { BundleFiles } from "./files.ts";
 import type { Findings } from "./findings.ts";
 import type { Leaf } from "./in-toto.ts";
@@ -30,7 +31,12 @@ const recordFile = z.strictObject({
     steps: z.int(),
     spentMicroUsd: z.int(),
     workflowBundle: nullable,
+    dataKey: z.string().optional(),
   }),
+  salt: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   steps: z.array(
     z.looseObject({
       seq: z.int(),
@@ -174,8 +180,12 @@ export function readRun(
     return undefined;
   }
   const release = addressed(files, "releases", run.release, findings);
-  const contents = files.manifest.contents === "included";
-  const input = contents ? addressed(files, "payloads", run.input, findings) : withheldInput;
+  const seals = kept.filter(({ entry }) => entry.kind === "history.sealed" && entry.facts["run"] === run.id);
+  const erasures = kept.filter(({ entry }) => erases(entry, run as RunRecord["run"]));
+  // What was erased has left no salt behind.
+  const erased = erasures.length > 0 && rows.salt === undefined;
+  const contents = files.manifest.contents === "included" && !erased;
+  const input = contents ? addressed(files, "payloads", run.input, findings, rows.salt) : withheldInput;
   if (release === undefined || input === undefined) return undefined;
   const sets = [...new Set(rows.decisions.map(({ policySet }) => policySet))];
   const policySets = sets.map((set) => [set, addressed(files, "policies", set, findings)] as const);
@@ -194,9 +204,8 @@ export function readRun(
       verifierKey: "",
       waiting: 0,
       entries: leaves.map(({ index, leaf }) => ({ index, leaf })),
-      seals: kept
-        .filter(({ entry }) => entry.kind === "history.sealed" && entry.facts["run"] === run.id)
-        .map(({ index, leaf }) => ({ index, leaf })),
+      seals: seals.map(({ index, leaf }) => ({ index, leaf })),
+      erasures: erasures.map(({ index, leaf }) => ({ index, leaf })),
       grants: kept
         .filter(({ entry }) => (rows.standingGrants ?? []).some(({ id }) => id === entry.facts["grant"]))
         .map(({ index, leaf }) => ({ index, leaf })),
@@ -204,12 +213,13 @@ export function readRun(
   } as unknown as RunRecord;
 }
 
-/** A JSON file that is named by the digest of its bytes. */
+/** A JSON file that is named by the digest of its bytes: of contents, under their run's salt. */
 export function addressed(
   files: BundleFiles,
   folder: "releases" | "policies" | "payloads",
   name: string,
   findings: Findings,
+  salt?: string,
 ): Json | undefined {
   const path = `${folder}/${name}.json`;
   if (!files.has(path)) {
@@ -218,7 +228,7 @@ export function addressed(
   }
   const bytes = files.bytes(path);
   if (bytes === undefined) return undefined;
-  if (sha256(bytes) !== name) {
+  if (commitmentOf(salt, bytes) !== name) {
     findings.add("contents", "content_mismatch", path);
     return undefined;
   }
@@ -253,7 +263,7 @@ function payloadsOf(
   const found: Record<string, Json> = {};
   for (const name of new Set(named)) {
     if (typeof name !== "string" || !/^[0-9a-f]{64}$/.test(name)) continue;
-    const value = addressed(files, "payloads", name, findings);
+    const value = addressed(files, "payloads", name, findings, rows.salt);
     if (value !== undefined) found[name] = value;
   }
   return found;

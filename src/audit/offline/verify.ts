@@ -2,6 +2,8 @@ import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { RunRecord } from "../../core/run-record.ts";
 import { checkApprovals } from "../approvals.ts";
 import { checkContents } from "../contents.ts";
+import { erasureOf } from "../erasure.ts";
+import type { Erasure } from "../erasure.ts";
 import { checkRunEntries } from "../ledger.ts";
 import { checkDecisions } from "../redecide.ts";
 import type { AuditCheck } from "../report.ts";
@@ -15,7 +17,7 @@ import { statementFault } from "./in-toto.ts";
 import type { Leaf } from "./in-toto.ts";
 import { verifyLogSection } from "./logs.ts";
 import type { LogFound } from "./logs.ts";
-import { envelopeSchema } from "./manifest.schema.ts";
+import { envelopeSchema, saltedContents } from "./manifest.schema.ts";
 import type { Manifest, RunSection } from "./manifest.schema.ts";
 import { reportPage, reportVersion } from "./report-page.ts";
 import type { ReportedRun } from "./report-page.ts";
@@ -46,7 +48,7 @@ export type OfflineReport = {
 /** The log in which reviewers' keys are enrolled. */
 export const enrolmentLog = "people";
 /** Additions to the format that this verifier knows. */
-const knownNeeds: ReadonlySet<string> = new Set<string>();
+const knownNeeds: ReadonlySet<string> = new Set<string>([saltedContents]);
 
 /** Tallies for what is told to people. */
 type Tally = {
@@ -57,6 +59,8 @@ type Tally = {
   groupsKnown: boolean;
   decisions: number;
   statements: number;
+  /** Runs whose contents were erased, with the entries that say so. */
+  readonly erased: (Erasure & { readonly run: string; readonly log: string })[];
 };
 
 /**
@@ -86,6 +90,7 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
     groupsKnown: true,
     decisions: 0,
     statements: 0,
+    erased: [],
   };
   const runs = readRuns(files, logs, findings, options.onProgress);
   for (const run of runs) checkRun(files, run, enrolments, options.trust, findings, tally);
@@ -124,9 +129,9 @@ function readLogs(
   );
 }
 
-/** What is kept of the entries that are in no run: seals of histories, and how standing grants came to be. */
+/** What is kept of the entries that are in no run: seals of histories, what was erased, and how standing grants came to be. */
 function isBesideRuns({ kind }: LedgerEntry): boolean {
-  return kind === "history.sealed" || kind.startsWith("standing.");
+  return kind === "history.sealed" || kind === "payload.erased" || kind.startsWith("standing.");
 }
 
 type LoadedRun = ReportedRun & { readonly section: RunSection; readonly log: LogFound };
@@ -167,7 +172,9 @@ function checkRun(
   findings: Findings,
   tally: Tally,
 ): void {
-  const contents = files.manifest.contents === "included";
+  const erasure = erasureOf(record);
+  if (erasure !== undefined) tally.erased.push({ run: section.run, log: section.log, ...erasure });
+  const contents = files.manifest.contents === "included" && erasure === undefined;
   const take = ({ name, status, problems, detail }: AuditCheck): void => {
     const [check, code] = codeOfCheck[name] ?? ["records", "record_differs"];
     for (const problem of problems) findings.add(check, code, section.run, problem);
@@ -316,8 +323,12 @@ function conclude(
     findings.check("records", `${runs.length} agree with the ledger, both ways`, runs.length > 0),
     findings.check("approvals", `${tally.signatures} signatures on ${approvals} requests`, approvals > 0),
     findings.check("enrolment", "each key enrolled, and not revoked, when it signed", tally.signatures > 0),
-    findings.check("contents", contents ? "rehashed" : "withheld", contents),
-    findings.check("decisions", contents ? `${tally.decisions} decided again` : "contents are withheld", contents),
+    findings.check("contents", `${contents ? "rehashed" : "withheld"}${erasedIn(tally)}`, contents),
+    findings.check(
+      "decisions",
+      contents ? `${tally.decisions} decided again${erasedIn(tally)}` : "contents are withheld",
+      contents,
+    ),
     findings.check("histories", `${tally.events} events of ${tally.histories} runs joined`, tally.histories > 0),
     findings.check("statements", `${tally.statements} signed, and as the entries say`, tally.statements > 0),
     findings.check(
@@ -335,6 +346,10 @@ function conclude(
       ...(contents || decided === 0
         ? []
         : ["that decisions come out the same when they are made again: contents are withheld"]),
+      ...tally.erased.map(
+        ({ run, log, index }) =>
+          `what run ${run} was about: its contents are ERASED (entry ${index} of log ${log}), so its decisions cannot be made again`,
+      ),
       ...(pinned.length > 0 ? [] : ["that the log was not rewritten before this export: no checkpoint was pinned"]),
       ...(trust.quorum > 0 ? [] : ["that others were shown the same log: no witnesses are asked for"]),
       ...(logs.every(({ section }) => section.coverage === "full" || section.log === enrolmentLog)
@@ -373,6 +388,10 @@ function conclude(
       entries: count,
     })),
   };
+}
+
+function erasedIn({ erased }: Tally): string {
+  return erased.length === 0 ? "" : `; of ${erased.length} runs ERASED`;
 }
 
 function unreadable(findings: Findings): OfflineReport {

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { Action } from "../../core/action.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
-import { digestOf } from "../../store/canonical.ts";
+import { contentDigest } from "../../store/canonical.ts";
 import { describeApproval } from "../approval-text.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
@@ -43,6 +43,7 @@ async function edit(cli: Cli, id: ApprovalId, flags: EditFlags): Promise<void> {
   const say = terminal.json ? terminal.note : terminal.say;
   describeApproval(say, detail);
   const action = detail.call as unknown as Action | null;
+  const digestOf = (value: Json): string => contentDigest(detail.salt ?? undefined, value);
   // The server may show one action and have another decided on: what is changed is the one that was decided on.
   if (action === null || digestOf(action as unknown as Json) !== detail.statement.action) {
     throw new CliError("not_editable", "this cannot be edited", {

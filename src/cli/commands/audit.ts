@@ -158,6 +158,7 @@ function print(terminal: Terminal, what: string, report: Report): void {
 
 function painted(status: string, { colors }: Terminal): string {
   if (status === "passed" || status === "verified") return colors.green(status);
+  if (status === "erased") return colors.yellow("ERASED");
   return status === "failed" || status === "refuted" ? colors.red(status) : colors.yellow(status);
 }
 

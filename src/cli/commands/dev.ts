@@ -90,7 +90,7 @@ async function showExample(say: (line?: string) => void, client: ApiClient): Pro
     return waits || found.run.closedAt !== null ? found : undefined;
   });
   const pending = detail?.approvals.find((approval) => approval.state === "pending");
-  say(`\nThe example agent shop/support was asked: "${detail?.input.prompt ?? examplePrompt}"`);
+  say(`\nThe example agent shop/support was asked: "${detail?.input?.prompt ?? examplePrompt}"`);
   if (pending !== undefined) {
     say(
       `Its run ${run} wants to refund more than it may by itself, and waits for a person. Type in another terminal, in this directory:\n`,

@@ -174,9 +174,11 @@ async function show({ client, terminal }: Cli, id: RunId): Promise<void> {
   const { run, input, steps, decisions, approvals, state, output } = detail;
   terminal.say(`${run.id}  ${run.team}/${run.agent}  release ${shortDigest(run.release)}`);
   terminal.say(
-    `asked for by ${run.requestedBy} at ${localTime(run.createdAt)}${input.subject === undefined ? "" : `, for ${safe(input.subject.id)}`}`,
+    `asked for by ${run.requestedBy} at ${localTime(run.createdAt)}${input?.subject === undefined ? "" : `, for ${safe(input.subject.id)}`}`,
   );
-  terminal.say(`input: ${brief(input.prompt, 300)}`);
+  terminal.say(
+    input === null ? `contents: ERASED at ${localTime(run.contentsErasedAt)}` : `input: ${brief(input.prompt, 300)}`,
+  );
   for (const step of steps) {
     for (const decision of decisions.filter((candidate) => candidate.seq === step.seq))
       terminal.say(decisionLine(decision, step, terminal));

@@ -1,5 +1,5 @@
 import { ApiError } from "../../api/index.ts";
-import type { EvaluationReason, RequestOf, ResponseOf } from "../../api/index.ts";
+import type { EvaluationReason, ResponseOf } from "../../api/index.ts";
 import { requestById } from "../../approvals/index.ts";
 import type { ApprovalRequest } from "../../approvals/index.ts";
 import { evaluationIdOf, decidedCall, isMadeWith, requestFor } from "../access-record.ts";
@@ -37,7 +37,7 @@ export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "req
   async evaluateAccess({ body, headers }, { services, reply }) {
     const id = headers["x-request-id"];
     if (id !== undefined) reply.header("x-request-id", id);
-    const call = await decidedCall(services.pool, body);
+    const call = await decidedCall(services.pool, services.keys, body);
     const presented = body.context?.approval?.id;
     if (call === undefined) return answer(services, "not_asked", { next_action: "none" });
     const named = { evaluation_id: evaluationIdOf(call) };
@@ -45,12 +45,13 @@ export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "req
       return answer(services, "approval_unverifiable", { ...named, next_action: "none" });
     }
     const request = call.approval === null ? undefined : await requestById(services.pool, call.approval);
-    return evaluate(services, call, request, body);
+    return evaluate(services, call, request);
   },
 
   async requestAccess({ body }, { services, reply }) {
     const { evaluation_id: evaluationId } = body.denial;
-    const request = evaluationId === undefined ? undefined : await requestFor(services.pool, evaluationId, body);
+    const request =
+      evaluationId === undefined ? undefined : await requestFor(services.pool, services.keys, evaluationId, body);
     if (request === undefined) {
       throw new ApiError(
         "denial_not_bound",
@@ -77,19 +78,14 @@ export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "req
   },
 };
 
-function evaluate(
-  services: Services,
-  call: DecidedCall,
-  request: ApprovalRequest | undefined,
-  question: RequestOf<"evaluateAccess">["body"],
-): Answer {
+function evaluate(services: Services, call: DecidedCall, request: ApprovalRequest | undefined): Answer {
   const named = { evaluation_id: evaluationIdOf(call) };
   const none = { ...named, next_action: "none" } as const;
   switch (call.state) {
     case "intended": {
       const isOpen = call.effect === "intended" && call.outcome === "allow" && call.runStatus === "running";
       // Recorded only, or about to be made with other arguments: this is not the call that was let through.
-      if (!isOpen || call.shadow || !isMadeWith(call, question)) return answer(services, "policy_denied", none);
+      if (!isOpen || call.shadow || !isMadeWith(call)) return answer(services, "policy_denied", none);
       const approval =
         request === undefined ? {} : { approval: { id: request.id, approved_until: request.expiresAt.toISOString() } };
       return { ...answer(services, "allowed", { ...named, ...approval }), decision: true };

@@ -2,7 +2,7 @@ import { ApiError } from "../../api/index.ts";
 import { decisionsOf, editRequest, requestById, takeDue } from "../../approvals/index.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
-import { digestOf, inTransaction, putPayloads } from "../../store/index.ts";
+import { contentDigest, inTransaction, putPayloads, sealingOf } from "../../store/index.ts";
 import { fits } from "../../tools/index.ts";
 import { viewOfApproval } from "../approval-views.ts";
 import { tellEdit } from "../deliver-decisions.ts";
@@ -10,7 +10,7 @@ import type { Handlers } from "../handler.ts";
 import { approvalDue, approvalEdited } from "../ledger-events.ts";
 import { callOf } from "../recorded-call.ts";
 import type { RecordedCall } from "../recorded-call.ts";
-import { existingRequest } from "./approvals.ts";
+import { existingRequest } from "./approval-request.ts";
 
 export const editHandlers: Handlers<"editApproval"> = {
   async editApproval({ params: { approval }, body }, { services, caller }) {
@@ -29,7 +29,7 @@ export const editHandlers: Handlers<"editApproval"> = {
       );
     }
     assertFits(call, args);
-    const action = digestOf({ ...call.action, arguments: args } as unknown as Json);
+    const action = contentDigest(call.salt, { ...call.action, arguments: args } as unknown as Json);
     const now = services.now();
     await inTransaction(pool, async (tx) => {
       const due = await takeDue(tx, now, { request: approval });
@@ -37,8 +37,8 @@ export const editHandlers: Handlers<"editApproval"> = {
         tx,
         due.map((event) => approvalDue(event, now)),
       );
-      const edited = { arguments: digestOf(args), action };
-      await putPayloads(tx, keys, [args]);
+      const edited = { arguments: contentDigest(call.salt, args), action };
+      await putPayloads(tx, await sealingOf(tx, keys, request.run), [args]);
       const { request: asked, persons } = await editRequest(tx, signed, edited, reviewer, now);
       if (asked.id !== approval) throw new ApiError("statement_invalid", "the statement is about another request");
       await appendToOutbox(tx, [approvalEdited(asked, { ...edited, persons }, signed, reviewer, now)]);

@@ -3,11 +3,12 @@ import { answerQuestion, askAbout, messagesOf, visibleText } from "../../approva
 import type { Message } from "../../approvals/index.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
-import { getPayloads, inTransaction, putPayloads } from "../../store/index.ts";
+import { getPayloads, inTransaction, putPayloads, sealingOf } from "../../store/index.ts";
 import type { PayloadKeys, Tx } from "../../store/index.ts";
 import type { Services } from "../dependencies.ts";
 import type { Handlers } from "../handler.ts";
 import { approvalMessage } from "../ledger-events.ts";
+import { existingRequest } from "./approval-request.ts";
 
 export const messageHandlers: Handlers<"askApproval" | "answerApproval"> = {
   askApproval: async ({ params, body }, { services, caller }) =>
@@ -25,7 +26,8 @@ async function say(
 ) {
   const at = now();
   await inTransaction(pool, async (tx) => {
-    const [content] = await putPayloads(tx, keys, [text]);
+    const { run } = await existingRequest(tx, request);
+    const [content] = await putPayloads(tx, await sealingOf(tx, keys, run), [text]);
     if (content === undefined) throw new ApiError("internal", "the text was not stored");
     const { request: asked, message } = await append(tx, { request, author, content, now: at });
     await appendToOutbox(tx, [approvalMessage(asked, message)]);

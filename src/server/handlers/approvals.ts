@@ -9,7 +9,6 @@ import {
   editOf,
   eventsOf,
   listRequests,
-  requestById,
   statementFacts,
   takeDue,
   whoMayDecide,
@@ -20,18 +19,21 @@ import type { ApprovalId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { noticesOf } from "../../notify/index.ts";
-import { getPayload, inTransaction } from "../../store/index.ts";
-import type { Tx } from "../../store/index.ts";
+import { getPayloads, inTransaction, saltOf } from "../../store/index.ts";
 import { contextOf } from "../approval-context.ts";
 import { viewOfApproval, viewOfEligibility, viewOfEvents, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
 import { approvalDecided, approvalDue, peopleLog } from "../ledger-events.ts";
+import { noteAuditorsRead } from "../note-read.ts";
 import { viewOfNotice } from "../receiver-views.ts";
 import { callOf } from "../recorded-call.ts";
 import { messageViews } from "./approval-messages.ts";
+import { existingRequest } from "./approval-request.ts";
 
 const eventsShown = 200;
+/** Stands for what reviewers were shown and is erased. */
+const erasedText = "ERASED";
 
 export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
   async listApprovals({ query }, { services }) {
@@ -48,24 +50,29 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
     return { approvals: [...approvals], next: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
   },
 
-  async showApproval({ params: { approval } }, { services }) {
+  async showApproval({ params: { approval } }, { services, caller }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    const [decisions, rendered, eligible, events, notices, context, call, edit, behind, messages] = await Promise.all([
-      decisionsOf(pool, request.id),
-      getPayload(pool, keys, request.rendered),
-      whoMayDecide(pool, request, services.now()),
-      eventsOf(pool, request.id, eventsShown),
-      noticesOf(pool, request.id),
-      contextOf(pool, keys, request),
-      callOf(pool, keys, request),
-      editOf(pool, request.id),
-      editBehind(pool, request.id),
-      messageViews(pool, keys, request.id),
-    ]);
+    await noteAuditorsRead(services, { id: request.run, team: request.team }, "approval", caller());
+    const [decisions, shown, eligible, events, notices, context, call, edit, behind, messages, salt] =
+      await Promise.all([
+        decisionsOf(pool, request.id),
+        getPayloads(pool, keys, [request.rendered]),
+        whoMayDecide(pool, request, services.now()),
+        eventsOf(pool, request.id, eventsShown),
+        noticesOf(pool, request.id),
+        contextOf(pool, keys, request),
+        callOf(pool, keys, request),
+        editOf(pool, request.id),
+        editBehind(pool, request.id),
+        messageViews(pool, keys, request.id),
+        saltOf(pool, keys, request.run),
+      ]);
+    const rendered = shown.get(request.rendered);
     return {
       ...viewOfApproval(request, decisions, services.now()),
-      rendered: rendered as string,
+      rendered: typeof rendered === "string" ? rendered : erasedText,
+      salt: salt ?? null,
       statement: templateOf(request),
       routing: viewOfEligibility(eligible),
       events: viewOfEvents(events),
@@ -107,16 +114,6 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
     return { approval: viewOfApproval(request, decisions, services.now()), recorded: decided.recorded, woken };
   },
 };
-
-export async function existingRequest(tx: Tx, id: ApprovalId): Promise<ApprovalRequest> {
-  const request = await requestById(tx, id);
-  if (request === undefined) {
-    throw new ApiError("approval_not_found", `no approval request \`${id}\``, {
-      hint: "see `countersign approvals list`",
-    });
-  }
-  return request;
-}
 
 function templateOf(request: ApprovalRequest) {
   return { ...statementFacts(request), nonce: randomBytes(18).toString("base64url") };

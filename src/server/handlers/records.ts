@@ -1,10 +1,7 @@
-import { ulid } from "ulid";
-
 import { ApiError } from "../../api/index.ts";
-import { appendToOutbox } from "../../ledger/index.ts";
 import { readBundle } from "../../temporal/index.ts";
 import type { Handlers } from "../handler.ts";
-import { contentsRead } from "../ledger-events.ts";
+import { noteRead } from "../note-read.ts";
 import { buildRunEvidence } from "../run-evidence.ts";
 import { buildRunRecord } from "../run-record.ts";
 import { existingRun } from "./runs.ts";
@@ -12,8 +9,7 @@ import { existingRun } from "./runs.ts";
 export const recordHandlers: Handlers<"runRecord" | "runEvidence" | "bundle"> = {
   async runRecord({ params: { run } }, { services, caller }) {
     const row = await existingRun(services.pool, run);
-    // Before any content leaves: what cannot be recorded is not read.
-    await appendToOutbox(services.pool, [contentsRead(row, ulid(), caller().id, services.now())]);
+    await noteRead(services, row, "record", caller().id);
     return buildRunRecord(services, row);
   },
 

@@ -6,7 +6,7 @@ import type { RunState } from "../../core/contract.ts";
 import { runIdPattern } from "../../core/ids.ts";
 import type { RunId } from "../../core/ids.ts";
 import type { RunInput } from "../../core/run.ts";
-import { decisionsOf, getPayload, inTransaction, listRuns, runById, stepsOf } from "../../store/index.ts";
+import { decisionsOf, getPayloads, inTransaction, listRuns, runById, StoreError, stepsOf } from "../../store/index.ts";
 import type { RunRow, Tx } from "../../store/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { closeLostRun } from "../../temporal/index.ts";
@@ -15,6 +15,7 @@ import { outputOf, stepsWithContents } from "../contents.ts";
 import type { Services } from "../dependencies.ts";
 import type { Handlers } from "../handler.ts";
 import { unstartedRunClosed } from "../ledger-events.ts";
+import { noteAuditorsRead } from "../note-read.ts";
 import { registerRun } from "../register-run.ts";
 import { viewOfDecision, viewOfRun } from "../views.ts";
 
@@ -51,20 +52,24 @@ export const runHandlers: Handlers<"startRun" | "listRuns" | "showRun" | "cancel
     return { runs: page.map(viewOfRun), next: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
   },
 
-  async showRun({ params: { run } }, { services }) {
+  async showRun({ params: { run } }, { services, caller }) {
     const { pool, keys } = services;
     const row = await existingRun(pool, run);
-    const [input, steps, decisions, approvals, state, output] = await Promise.all([
-      getPayload(pool, keys, row.input) as Promise<unknown> as Promise<RunInput>,
+    await noteAuditorsRead(services, row, "run", caller());
+    const [inputs, steps, decisions, approvals, state, output] = await Promise.all([
+      getPayloads(pool, keys, [row.input]),
       stepsOf(pool, run).then((rows) => stepsWithContents(pool, keys, rows)),
       decisionsOf(pool, run),
       approvalsOfRun(pool, row, services.now()),
       stateOf(services, row),
       outputOf(pool, keys, row),
     ]);
+    const input = inputs.get(row.input) as RunInput | undefined;
+    if (input === undefined && row.contentsErasedAt === null)
+      throw new StoreError("payload_missing", `the input of run \`${run}\` is not there, and was not erased`);
     return {
       run: viewOfRun(row),
-      input: { ...input, tags: { ...input.tags } },
+      input: input === undefined ? null : { ...input, tags: { ...input.tags } },
       steps: [...steps],
       decisions: decisions.map(viewOfDecision),
       approvals: [...approvals],

@@ -20,6 +20,7 @@ import type { Tx } from "../../store/index.ts";
 import { tellOutcome } from "../deliver-decisions.ts";
 import type { Services } from "../dependencies.ts";
 import type { Handlers } from "../handler.ts";
+import { noteAuditorsRead } from "../note-read.ts";
 import { recordedCall } from "../recorded-call.ts";
 import { existingRun } from "./runs.ts";
 
@@ -37,8 +38,9 @@ export const outcomeHandlers: Handlers<"listOutcomes" | "showOutcome" | "resolve
     return { outcomes: page.map(viewOf), next: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
   },
 
-  async showOutcome({ params: { run, seq } }, { services }) {
+  async showOutcome({ params: { run, seq } }, { services, caller }) {
     const outcome = await existingOutcome(services.pool, run, seq);
+    await noteAuditorsRead(services, { id: run, team: outcome.team }, "outcome", caller());
     return {
       outcome: viewOf(outcome),
       rendered: await renderedCall(services, outcome),

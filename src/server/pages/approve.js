@@ -75,7 +75,7 @@ async function decide(me, request, decision) {
   const keys = [first, ...more];
   const statement = canonical({
     ...request.statement,
-    rendered: await hexDigest(JSON.stringify(byId("rendered").textContent)),
+    rendered: await contentDigest(request.salt, JSON.stringify(byId("rendered").textContent)),
     decision,
     reviewer: me.id,
     reason: /** @type {HTMLTextAreaElement} */ (byId("reason")).value.trim(),
@@ -144,9 +144,30 @@ async function digest(text) {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", utf8.encode(text)));
 }
 
-/** @param {string} text */
-async function hexDigest(text) {
-  return [...(await digest(text))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+/**
+ * What names contents: HMAC-SHA-256 under the run's salt, or SHA-256 where it has none.
+ * @param {string | null} salt
+ * @param {string} text
+ */
+async function contentDigest(salt, text) {
+  return hex(salt === null ? await digest(text) : await commitment(salt, text));
+}
+
+/**
+ * @param {string} salt
+ * @param {string} text
+ */
+async function commitment(salt, text) {
+  const bytes = salt.match(/[0-9a-f]{2}/g) ?? [];
+  if (bytes.length !== 32 || salt.length !== 64) throw new Error("The run's salt is malformed.");
+  const secret = new Uint8Array(bytes.map((byte) => parseInt(byte, 16)));
+  const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return new Uint8Array(await crypto.subtle.sign("HMAC", key, utf8.encode(`countersign/content/v1\n${text}`)));
+}
+
+/** @param {Uint8Array} bytes */
+function hex(bytes) {
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** @param {Uint8Array} bytes */

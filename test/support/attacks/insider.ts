@@ -255,7 +255,11 @@ export const insiderAttacks: readonly Attack[] = [
     base: "whole",
     code: "decision_differs",
     tamper: (d, w) => {
-      const digest = d.address("payloads", { status: "ok", value: { order_id: "A-1002", refundable_cents: 1 } });
+      const digest = d.address(
+        "payloads",
+        { status: "ok", value: { order_id: "A-1002", refundable_cents: 1 } },
+        w.runs.approved,
+      );
       d.relog(
         shop,
         (es) => (es[placeOf(es, ofStep("step.result", w.runs.approved, 1))].facts.result = digest),

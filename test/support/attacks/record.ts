@@ -142,7 +142,7 @@ export const recordAttacks: readonly Attack[] = [
     base: "selected",
     code: "record_differs",
     tamper: (d, w) => {
-      const digest = d.address("payloads", { prompt: "Refund it all." });
+      const digest = d.address("payloads", { prompt: "Refund it all." }, w.runs.approved);
       d.edit(d.record(w.runs.approved), (r) => (r.run.input = digest));
     },
   },
@@ -174,8 +174,51 @@ export const recordAttacks: readonly Attack[] = [
     base: "selected",
     code: "record_differs",
     tamper: (d, w) => {
-      const digest = d.address("payloads", { text: "No." });
+      const digest = d.address("payloads", { text: "No." }, w.runs.approved);
       d.edit(d.record(w.runs.approved), (r) => (r.run.result = digest));
     },
+  },
+  {
+    attack: "contents and salt left out, as if they had been erased",
+    base: "selected",
+    code: "content_missing",
+    tamper: (d, w) => {
+      const { run, steps } = d.json(d.record(w.runs.approved));
+      const named = [run.input, run.result, ...steps.map((step: Anything) => step.result)];
+      for (const name of named) d.files.delete(`payloads/${name}.json`);
+      d.edit(d.record(w.runs.approved), (r) => delete r.salt);
+    },
+  },
+  {
+    attack: "another salt",
+    base: "selected",
+    code: "content_mismatch",
+    tamper: (d, w) => d.edit(d.record(w.runs.approved), (r) => (r.salt = "0".repeat(64))),
+  },
+  {
+    attack: "the salt of another run, with its contents",
+    base: "selected",
+    code: "record_differs",
+    tamper: (d, w) => {
+      const twin = d.json(d.record(w.runs.twin));
+      d.edit(d.record(w.runs.approved), (r) => {
+        r.salt = twin.salt;
+        r.run.input = twin.run.input;
+        r.run.result = twin.run.result;
+        for (const [place, step] of twin.steps.entries()) r.steps[place].result = step.result;
+      });
+    },
+  },
+  {
+    attack: "a run said to be of before there were data keys",
+    base: "withheld",
+    code: "record_differs",
+    tamper: (d, w) => d.edit(d.record(w.runs.approved), (r) => delete r.run.dataKey),
+  },
+  {
+    attack: "a run said to be under another data key",
+    base: "withheld",
+    code: "record_differs",
+    tamper: (d, w) => d.edit(d.record(w.runs.approved), (r) => (r.run.dataKey = `key_${"0".repeat(26)}`)),
   },
 ];
