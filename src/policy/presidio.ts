@@ -142,11 +142,14 @@ const byEntity: Readonly<Record<string, DataClass>> = {
   MEDICAL_LICENSE: "national_id",
 };
 
+/** Named like what a country gives, and of a machine. */
+const ofMachines: ReadonlySet<string> = new Set(["IP_ADDRESS"]);
+
 /**
  * The class of an entity of Presidio's (microsoft.github.io/presidio/supported_entities); what a country gives its people (`US_SSN`,
  * `UK_NHS`, `IT_PASSPORT`) is a national id. What says too little by itself (dates, places, URLs, addresses of machines) is of none.
  */
 function classOf(entity: string): DataClass | undefined {
   if (Object.hasOwn(byEntity, entity)) return byEntity[entity];
-  return /^[A-Z]{2}_[A-Z_]+$/.test(entity) ? "national_id" : undefined;
+  return /^[A-Z]{2}_[A-Z_]+$/.test(entity) && !ofMachines.has(entity) ? "national_id" : undefined;
 }

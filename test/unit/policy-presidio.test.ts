@@ -16,6 +16,7 @@ beforeAll(async () => {
     { text: "12345678", entity: "US_BANK_NUMBER" },
     { text: "4111 1111 1111 1111", entity: "CREDIT_CARD" },
     { text: "London", entity: "LOCATION" },
+    { text: "10.0.0.1", entity: "IP_ADDRESS" },
     { text: "Bob", entity: "PERSON", score: 0.2 },
   ]);
 });
@@ -33,6 +34,7 @@ describe("what the analyzer finds", () => {
     ["Ada Lovelace, 078-05-1120", ["national_id", "person"]],
     ["943 476 5919 and 12345678", ["iban", "national_id"]],
     ["4111 1111 1111 1111 in London", ["card"]],
+    ["10.0.0.1", []],
     ["Bob", []],
     ["nothing of the kind", []],
   ])("is a class of data: %s", async (text, classes) => {
