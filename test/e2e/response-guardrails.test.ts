@@ -18,7 +18,7 @@ import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import { auditOf, problemsOf } from "./running-stack.ts";
 import type { Evidence } from "./running-stack.ts";
-import { evidenceIn } from "./world-evidence.ts";
+import { evidenceIn } from "../support/world-evidence.ts";
 
 /** The pack's own rules for answers; all else is permitted. */
 const answers = await readFile(new URL("../../policies/guardrails/answers.cedar", import.meta.url), "utf8");

@@ -104,6 +104,7 @@ test("executions that cannot be sealed, or not yet, hold up no other, however ma
   await until(async () => (await executionsOf(world.pool, run))[0]?.history ?? undefined);
   stop();
   await sweep;
+  expect((await executionsOf(world.pool, run)).filter(({ history }) => history !== null)).toHaveLength(1);
 });
 
 test("an execution that ends while its record is read is sealed in the record that has its end", async () => {

@@ -193,52 +193,53 @@ test("every path that is served has a rule, here or in the table", () => {
   expect(paths.filter((path) => path === "*")).toHaveLength(starred.length);
 });
 
-describe.each(Object.entries(routes) as [RouteName, Route][])("%s", (name, { method, path, access }) => {
+const isOpen = (roles: Rule["roles"]): boolean => roles === "anybody";
+const mayCall = (as: Caller, roles: Rule["roles"]): boolean =>
+  as === "admin" || (roles as readonly string[]).includes(as);
+const all = Object.entries(routes) as [RouteName, Route][];
+
+test.each(all)("%s has the access that is written down", (name, { access }) => {
   const { roles } = rules[name];
+  expect(access === "public" ? "anybody" : access).toEqual(typeof roles === "string" ? roles : [...roles]);
+});
 
-  test("has the access that is written down", () => {
-    expect(access === "public" ? "anybody" : access).toEqual(roles === "anybody" ? roles : [...roles]);
-  });
+test.each(all.filter(([name]) => isOpen(rules[name].roles)))("%s is open to anybody", async (_, { method, path }) => {
+  expect([401, 403]).not.toContain((await call(method, pathWith(path, there))).status);
+});
 
-  test("is refused to whoever has not the role, whatever is there, and in the same words", async () => {
+test.each(all.filter(([name]) => !isOpen(rules[name].roles)))(
+  "%s is refused to whoever has not the role, whatever is there, and in the same words",
+  async (name, { method, path }) => {
+    const { roles } = rules[name];
     const [found, absent] = [pathWith(path, there), pathWith(path, {})];
-    if (roles === "anybody") {
-      expect([401, 403]).not.toContain((await call(method, found)).status);
-      return;
-    }
     for (const as of [undefined, { token: newToken() }, { token: hashToken(tokens.admin) }]) {
       const refused = await call(method, found, as);
       expect(refused).toMatchObject({ status: 401, code: "unauthenticated" });
       expect(await call(method, absent, as)).toEqual(refused);
     }
-    for (const as of callers) {
-      const may = as === "admin" || (roles as readonly string[]).includes(as);
-      if (may) {
-        // A stream of a run that is there has no end.
-        const { code = "" } = await call(method, name === "watchRun" ? absent : found, as);
-        expect(code, as).not.toMatch(/^(unauthenticated|forbidden)$/);
-        continue;
-      }
+    for (const as of callers.filter((one) => !mayCall(one, roles))) {
       const refused = await call(method, found, as);
       expect(refused, as).toMatchObject({ status: 403, code: "forbidden" });
       expect(await call(method, absent, as), as).toEqual(refused);
     }
-  });
+    for (const as of callers.filter((one) => mayCall(one, roles))) {
+      // A stream of a run that is there has no end.
+      const { code = "" } = await call(method, name === "watchRun" ? absent : found, as);
+      expect(code, as).not.toMatch(/^(unauthenticated|forbidden)$/);
+    }
+  },
+);
+
+test("pages and their files are for anybody", async () => {
+  const open = Object.entries(beside).flatMap(([path, roles]) => (isOpen(roles) && path !== "/pages/" ? [path] : []));
+  for (const path of [...open, ...served().filter((one) => one.startsWith("/pages/"))])
+    expect((await call("GET", pathWith(path, there))).status, path).toBe(200);
 });
 
-test.each(Object.entries(beside))("%s is for whom it is", async (path, roles) => {
-  if (path === "/pages/") {
-    for (const file of served().filter((one) => one.startsWith(path)))
-      expect((await call("GET", file)).status, file).toBe(200);
-    return;
-  }
+test.each(Object.entries(beside).filter(([, roles]) => !isOpen(roles)))("%s is for auditors", async (path, roles) => {
   const url = pathWith(path, there);
-  if (roles === "anybody") return expect((await call("GET", url)).status).toBe(200);
   expect(await call("GET", url)).toMatchObject({ status: 401 });
-  for (const as of callers) {
-    const may = as === "admin" || (roles as readonly string[]).includes(as);
-    expect((await call("GET", url, as)).status === 403, as).toBe(!may);
-  }
+  for (const as of callers) expect((await call("GET", url, as)).status === 403, as).toBe(!mayCall(as, roles));
 });
 
 describe("another team's", () => {
