@@ -59,6 +59,15 @@ const rules: Readonly<Record<RouteName, Rule>> = {
   delegate: { ...reviewers, within: "one's own groups" },
   listDelegations: staff,
   undelegate: { ...reviewers, within: "delegator, delegate or admin: approval-routing.test.ts" },
+  draftStanding: reviewers,
+  proposeStanding: { ...reviewers, within: "a group that the policy asks: standing-grants.test.ts" },
+  listStanding: staff,
+  showStanding: staff,
+  approveStanding: { ...reviewers, within: "as for a decision: standing-grants.test.ts" },
+  revokeStanding: {
+    ...reviewers,
+    within: "who proposed, approved or may approve it, or an admin: standing-grants.test.ts",
+  },
   reportApprovals: staff,
   evaluateAccess: staff,
   requestAccess: staff,
@@ -115,6 +124,7 @@ const missing: Readonly<Record<string, string>> = {
   receiver: "rcv_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   digest: "0".repeat(64),
   key: "0".repeat(64),
+  grant: "sgr_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   seq: "0",
   proposal: "0",
 };
