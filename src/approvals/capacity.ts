@@ -1,7 +1,7 @@
 import type { Barred } from "../core/decision.ts";
 import type { ApprovalId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
-import { covers, mandatesOf } from "./delegations.ts";
+import { covers, decidingGroups, mandatesOf } from "./delegations.ts";
 import type { Delegation, Mandate } from "./delegations.ts";
 import { editorNames } from "./editors.ts";
 import { ApprovalError } from "./errors.ts";
@@ -187,10 +187,10 @@ function mandateOf(row: Row): Delegation | undefined {
 
 async function rowsOf(tx: Tx, request: ApprovalId): Promise<readonly Row[]> {
   const { rows } = await tx.query<Row>(
-    `select v.reviewer, v.at, v.person as "personThen", v.groups as "groupsThen", coalesce(p.person, p.id) as person, p.groups, v.delegation,
+    `select v.reviewer, v.at, v.person as "personThen", v.groups as "groupsThen", coalesce(p.person, p.id) as person, ${decidingGroups("p")} as groups, v.delegation,
        g.delegator, g.delegate, g.team, g.tool, g.max_amount as "maxAmount", g.reason, g.from_at as "from", g.until_at as "until",
        g.at as "delegatedAt", g.by_principal as by, g.revoked_at as "revokedAt",
-       v.for_person as "forPerson", coalesce(gp.person, gp.id) as "delegatorPerson", gp.groups as "delegatorGroups"
+       v.for_person as "forPerson", coalesce(gp.person, gp.id) as "delegatorPerson", ${decidingGroups("gp")} as "delegatorGroups"
      from approval_decision v join principal p on p.id = v.reviewer
      left join approval_delegation g on g.id = v.delegation
      left join principal gp on gp.id = g.delegator
@@ -202,7 +202,7 @@ async function rowsOf(tx: Tx, request: ApprovalId): Promise<readonly Row[]> {
 
 async function personOf(tx: Tx, id: string): Promise<{ readonly person: string; readonly groups: readonly string[] }> {
   const { rows } = await tx.query<{ person: string; groups: string[] }>(
-    "select coalesce(person, id) as person, groups from principal where id = $1",
+    `select coalesce(person, id) as person, ${decidingGroups("principal")} as groups from principal where id = $1`,
     [id],
   );
   return rows[0] ?? { person: id, groups: [] };

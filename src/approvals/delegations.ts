@@ -112,6 +112,11 @@ export async function listDelegations(tx: Tx, filter: DelegationFilter): Promise
   return rows;
 }
 
+/** SQL of the groups that somebody decides for: none where they may not decide at all any more. */
+export function decidingGroups(principal: string): string {
+  return `case when ${principal}.roles && array['reviewer', 'admin'] then ${principal}.groups else '{}' end`;
+}
+
 /** A delegation with what its delegator is now. */
 export type Mandate = Delegation & { readonly person: string; readonly groups: readonly string[] };
 
@@ -123,7 +128,7 @@ export async function mandatesOf(
   at: Date,
 ): Promise<readonly Mandate[]> {
   const { rows } = await tx.query<Mandate>(
-    `select ${columns}, coalesce(p.person, p.id) as person, p.groups
+    `select ${columns}, coalesce(p.person, p.id) as person, ${decidingGroups("p")} as groups
      from approval_delegation d join principal p on p.id = d.delegator where d.delegate = $1 and d.until_at > $2 order by d.id`,
     [delegatee, at],
   );

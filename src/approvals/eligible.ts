@@ -97,7 +97,7 @@ async function delegatesOf(tx: Tx, groups: readonly string[], now: Date): Promis
     `select p.id, coalesce(p.person, p.id) as person, p.groups, d.delegator, coalesce(g.person, g.id) as "delegatorPerson",
        d.team, d.tool, d.max_amount as "maxAmount", d.from_at as "from", d.until_at as "until", d.revoked_at as "revokedAt"
      from approval_delegation d join principal p on p.id = d.delegate join principal g on g.id = d.delegator
-     where d.from_at <= $2 and d.until_at > $2 and d.revoked_at is null and g.groups && $1 and p.roles && array['reviewer', 'admin']
+     where d.from_at <= $2 and d.until_at > $2 and d.revoked_at is null and g.groups && $1 and g.roles && array['reviewer', 'admin'] and p.roles && array['reviewer', 'admin']
      order by p.id, d.id limit 500`,
     [groups, now],
   );

@@ -166,8 +166,8 @@ function mismatch(statement: ResolutionStatement, outcome: UnknownOutcome, revie
 
 /**
  * What was said, from what was signed, or undefined where it does not hold: rows can be written past this code. The key has to have counted
- * when it signed, and must not be revoked now; who is barred from deciding on the run's calls cannot say it. `subject`: the names of
- * whom the run acts for.
+ * when it signed, and must not be revoked now; whoever said it must still be one of those who may, and who is barred from deciding on the
+ * run's calls cannot. `subject`: the names of whom the run acts for.
  */
 export async function heldResolution(
   tx: Tx,
@@ -183,10 +183,12 @@ export async function heldResolution(
     !(await isSignedBy(tx, resolutionKind.type, resolution, reviewer))
   )
     return undefined;
-  const { rows } = await tx.query<{ person: string }>(
-    "select coalesce(person, id) as person from principal where id = $1",
-    [reviewer],
+  const { rows } = await tx.query<{ person: string; may: boolean }>(
+    `select coalesce(person, id) as person, roles && array['reviewer', 'admin'] and ($2::text[] = '{}' or groups && $2::text[]) as may
+     from principal where id = $1`,
+    [reviewer, outcome.groups],
   );
+  if (rows[0]?.may !== true) return undefined;
   const names = [reviewer, ...rows.map(({ person }) => person)];
   if (barOf(await barredFrom(tx, outcome.run, subject), names) !== undefined) return undefined;
   if (subject.some((name) => names.includes(name))) return undefined;

@@ -128,7 +128,7 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     expect(problems, "code", recorded, recorded.code, countable ? null : "undecidable");
     return problems;
   }
-  const known = knownOf(record, resolved, recorded);
+  const known = knownOf(record, run, resolved, recorded);
   expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(known.flow));
   expect(problems, "answer", recorded, plain(recorded.facts.response), plain(known.response));
   const asking = policyRequestOf(run, resolved, recorded.facts);
@@ -184,6 +184,7 @@ function plain(facts: FlowFacts | ResponseFacts | undefined): string {
 /** What follows from the record: of the call, or of the model's answer where it was decided on that. */
 function knownOf(
   record: RunRecord,
+  run: RunContext,
   step: ResolvedStep,
   { facts }: DecisionRecord,
 ): { readonly flow: FlowFacts; readonly response?: ResponseFacts } {
@@ -191,7 +192,7 @@ function knownOf(
   const answer = record.payloads[facts.response.answer];
   if (answer === undefined) throw new Error("what the model answered is missing");
   if (step.kind !== "model") throw new Error("only a model's answer is decided on");
-  return answerFacts(record, step, answer as unknown as ModelResult);
+  return answerFacts(run, step, answer as unknown as ModelResult);
 }
 
 function actionOf({ kind, name }: ResolvedStep, { facts }: DecisionRecord): string {

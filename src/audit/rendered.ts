@@ -1,8 +1,11 @@
 import { rendererVersion } from "../approvals/offline.ts";
-import { callablesOf } from "../core/retrieval.ts";
+import type { Digest } from "../core/ids.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
+import { callablesOf } from "../core/retrieval.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
-import { exhaustedBy, policyRequestOf, renderCall } from "../gate/offline.ts";
+import type { ModelResult } from "../core/transcript.ts";
+import { exhaustedBy, policyRequestOf, renderAnswer, renderCall } from "../gate/offline.ts";
+import type { ResolvedStep } from "../gate/offline.ts";
 import { compilePolicies, explain, parsePolicySet } from "../policy/index.ts";
 import { contentDigest } from "../store/canonical.ts";
 import { editedAgain } from "./edits.ts";
@@ -41,6 +44,8 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
   if (decision === undefined || step === undefined) throw new Error("no decision asked for it");
   const run = runContextOf(record);
   const asked = resolveStep(record, run, step);
+  const { response } = decision.facts;
+  if (response !== undefined) return answerAgain(record, asked, response.answer);
   const { edit = null } = decision;
   const resolved = edit === null ? asked : editedAgain(record, asked, edit);
   const exhausted = exhaustedBy(decision.facts.budget);
@@ -52,4 +57,10 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
   const compiled = compilePolicies(parsePolicySet(record.policySets[decision.policySet]), callablesOf(record.release));
   const { effective } = explain(compiled, policyRequestOf(run, resolved, decision.facts), []);
   return renderCall(run, resolved, { effective, exhausted });
+}
+
+function answerAgain(record: RunRecord, step: ResolvedStep, digest: Digest): string {
+  const answer = record.payloads[digest];
+  if (answer === undefined || step.kind !== "model") throw new Error("what the model answered is missing");
+  return renderAnswer(step, answer as unknown as ModelResult, digest);
 }

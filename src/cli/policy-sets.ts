@@ -65,7 +65,7 @@ export function sinceOf(text: string, now: Date): string {
   const time =
     back === undefined ? new Date(/^\d{4}-\d{2}-\d{2}/.test(text) ? text : Number.NaN) : new Date(now.getTime() - back);
   if (!Number.isNaN(time.getTime())) return time.toISOString();
-  throw new CliError("usage", `--since: \`${text}\` is no time`, { hint: "give 30d, 12h, or 2026-11-01" });
+  throw new CliError("usage", `\`${text}\` is no time`, { hint: "give 30d, 12h, or 2026-11-01" });
 }
 
 /** Tools and sources of the team's agents in production; one of each kind and name. */
@@ -75,7 +75,15 @@ export async function toolsOf({ client }: Cli, team: string): Promise<readonly C
   if (own.length === 0)
     throw new CliError("usage", `team \`${team}\` has no agents`, { hint: "see `countersign agent list`" });
   const details = await Promise.all(own.map((agent) => client.showAgent({ params: agent })));
-  const tools = details.flatMap(({ production }) => (production === null ? [] : callablesOf(production.document)));
+  return distinctTools(
+    details.flatMap(({ production }) => (production === null ? [] : callablesOf(production.document))),
+  );
+}
+
+/** One of each kind and name: a source may have the name of a tool. */
+export function distinctTools<Tool extends Parameters<typeof kindOf>[0] & { readonly name: string }>(
+  tools: readonly Tool[],
+): readonly Tool[] {
   return [...new Map(tools.map((tool) => [`${kindOf(tool)}/${tool.name}`, tool])).values()];
 }
 

@@ -23,11 +23,7 @@ export function addSelectionFlags(command: Command): Command {
 }
 
 /** The runs that were named, or those that the flags select, newest first and page by page. */
-export async function* selectRuns(
-  { client }: Cli,
-  named: readonly RunId[],
-  flags: SelectionFlags,
-): AsyncGenerator<RunId> {
+export async function* selectRuns(cli: Cli, named: readonly RunId[], flags: SelectionFlags): AsyncGenerator<RunId> {
   const selects = Object.values({ ...flags }).some((value) => value !== undefined);
   if (named.length > 0 && selects)
     throw new CliError("usage", "name runs, or select them with --team, --agent or --since: not both");
@@ -37,23 +33,42 @@ export async function* selectRuns(
     });
   }
   if (named.length > 0) return yield* named;
-  const [agent = "", team = flags.team] = (flags.agent ?? "").split("/").toReversed();
+  const [agent, team = flags.team, ...rest] = flags.agent?.split("/").toReversed() ?? [];
+  if (rest.length > 0) throw new CliError("usage", `\`${flags.agent ?? ""}\` is neither TEAM/NAME nor NAME`);
   const since = flags.since === undefined ? undefined : sinceOf(flags.since, new Date());
   let left = flags.limit ?? Number.POSITIVE_INFINITY;
+  for await (const { id } of runsBegun(cli, { team, agent, since })) {
+    if (left === 0) return;
+    left -= 1;
+    yield id;
+  }
+}
+
+type Begun = {
+  readonly team?: string | undefined;
+  readonly agent?: string | undefined;
+  /** ISO 8601 in UTC, as runs have it: at or after it, and before `until`. */
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+};
+
+/** Runs, newest first and page by page. */
+export async function* runsBegun(
+  { client }: Pick<Cli, "client">,
+  { team, agent, since, until }: Begun,
+): AsyncGenerator<{ readonly id: RunId; readonly closedAt: string | null }> {
   for (let cursor: string | null | undefined; cursor !== null;) {
     const query = {
       limit: 200,
       ...(team === undefined ? {} : { team }),
-      ...(agent === "" ? {} : { agent }),
+      ...(agent === undefined ? {} : { agent }),
       ...(cursor === undefined ? {} : { cursor }),
     };
-    const page = await client.listRuns({ query });
-    for (const run of page.runs) {
-      if (left === 0 || (since !== undefined && run.createdAt < since)) return;
-      left -= 1;
-      yield run.id;
-    }
-    cursor = page.next;
+    const { runs, next } = await client.listRuns({ query });
+    // Servers' clocks differ a little: only after a whole page is it certain that the rest began before.
+    const rest = runs.filter(({ createdAt }) => since === undefined || createdAt >= since);
+    for (const run of rest) if (until === undefined || run.createdAt < until) yield run;
+    cursor = rest.length < runs.length ? null : next;
   }
 }
 

@@ -7,26 +7,23 @@ import {
   expireRequest,
   linkSuccessor,
   openRequest,
-  rendererVersion,
   requestById,
   subjectNames,
   writeStandingUse,
 } from "../approvals/index.ts";
 import type { Edit } from "../approvals/index.ts";
 import { isBudgetPolicy } from "../core/budget.ts";
-import { askedOf, barredText } from "../core/decision.ts";
-import type { ApprovalRequirement, Barred, DenialCode, Decision, RunFacts } from "../core/decision.ts";
+import type { ApprovalRequirement, DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
-import type { ApprovalId, Digest } from "../core/ids.ts";
+import type { ApprovalId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
-import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
-import { canonicalText, contentDigest, digestOf, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
+import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { isShadow } from "./asked.ts";
 import { extendBudgets } from "./budgets.ts";
@@ -40,6 +37,7 @@ import type { HistoryCounter } from "./history.ts";
 import { denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
 import { renderCall } from "./rendered.ts";
+import { requestedEvent } from "./requested-event.ts";
 import { runEvent } from "./run-event.ts";
 import type { Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
@@ -348,7 +346,7 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
   const expiresAt = new Date(at.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
   const barred = await barredFrom(tx, run.id, subjectNames(run.input));
   await writeSealed(tx, [sealed]);
-  const id = await openRequest(tx, {
+  const request = {
     run: run.id,
     seq: step.seq,
     team: run.team,
@@ -361,12 +359,13 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
     expiresAt,
     barred,
     amount: amountOf(requirements, judged.effective ?? (step.kind === "tool" ? step.args : {})),
-  });
+  };
+  const id = await openRequest(tx, request);
   const edit = editIn(step);
   if (edit !== undefined) await linkSuccessor(tx, edit.request, id);
   const record = toRecord(deciding, judged, id);
   await writeDecision(tx, record);
-  await appendToOutbox(tx, [requestedEvent(record, id, step.actionDigest, sealed.digest, expiresAt, barred)]);
+  await appendToOutbox(tx, [requestedEvent(run, id, request)]);
   return { status: "waiting", request: id, expiresAt: expiresAt.getTime() };
 }
 
@@ -375,29 +374,6 @@ function amountOf(requirements: readonly ApprovalRequirement[], args: JsonObject
   const amounts = requirements.flatMap(({ amount }) => (amount === undefined ? [] : [args[amount]]));
   const known = amounts.filter((value) => typeof value === "number" && Number.isSafeInteger(value));
   return amounts.length === 0 || known.length < amounts.length ? null : Math.max(...(known as number[]));
-}
-
-function requestedEvent(
-  record: DecisionToRecord,
-  id: ApprovalId,
-  action: Digest,
-  rendered: Digest,
-  expiresAt: Date,
-  barred: readonly Barred[],
-): LedgerEvent {
-  const { decision, run, step, now } = record;
-  const requirements = decision.outcome === "require_approval" ? decision.requirements : [];
-  return runEvent(run, "approval.requested", `approval/${id}/requested`, now, {
-    approval: id,
-    seq: step.seq,
-    action,
-    rendered,
-    renderer: rendererVersion,
-    groups: requirements.map(askedOf),
-    requirements: digestOf(requirements as unknown as Json),
-    barred: barred.map(barredText),
-    expiresAt: expiresAt.toISOString(),
-  });
 }
 
 function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | undefined): DecisionToRecord {

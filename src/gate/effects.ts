@@ -30,7 +30,7 @@ type EffectRequest = {
   readonly resumed: boolean;
   readonly standing: Standing;
   /** The policies that allowed the call. */
-  readonly policySet: Digest | null;
+  readonly policySet: Digest;
 };
 
 type Performed =
@@ -55,7 +55,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     // Earlier ones began it, and none of them could record an end.
     if (attempts > maxEffectAttempts) return exhausted(request, `no end was recorded in ${maxEffectAttempts} attempts`);
     const { policySet } = request;
-    const governed = step.kind === "model" && policySet !== null && (await responses.governs(run, policySet));
+    const governed = step.kind === "model" && (await responses.governs(run, policySet));
     // What may be withheld is not shown while it comes.
     const watched = request.standing.watched && !governed;
     const outcome = await act(issue(callOf(request, watched)));

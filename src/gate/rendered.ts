@@ -2,10 +2,13 @@ import { renderAction, renderChange, visibleText } from "../approvals/offline.ts
 import type { Action } from "../core/action.ts";
 import { amountsText } from "../core/budget.ts";
 import type { Amounts, Exhausted } from "../core/budget.ts";
+import type { Digest } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
+import type { ModelResult } from "../core/transcript.ts";
 import { editIn } from "./edit.ts";
 import type { RunContext } from "./governed-call.ts";
-import type { ResolvedStep } from "./resolve.ts";
+import type { ResolvedModelStep, ResolvedStep } from "./resolve.ts";
+import { responseAction } from "./response-facts.ts";
 
 /**
  * What reviewers see: the call as it would be made, what policies have changed in it, and what would be given beyond a budget. A function
@@ -33,6 +36,11 @@ export function renderCall(
   }
   if (exhausted.length > 0) sections.push(["beyond a budget:", ...exhausted.flatMap(beyond(run))].join("\n"));
   return sections.join("\n");
+}
+
+/** What reviewers see of a model's answer: the step with all that it said. */
+export function renderAnswer(step: ResolvedModelStep, answer: ModelResult, digest: Digest): string {
+  return `what the model answered, before it goes further:\n${renderAction(responseAction(step, answer, digest))}`;
 }
 
 function beyond(run: RunContext): (one: Exhausted) => readonly string[] {

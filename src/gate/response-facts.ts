@@ -4,6 +4,8 @@ import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { FlowFacts } from "../core/labels.ts";
 import { linksIn } from "../core/provenance.ts";
+import { callablesOf } from "../core/retrieval.ts";
+import type { Callable } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
 import { contentDigest } from "../store/canonical.ts";
@@ -19,30 +21,26 @@ export type AnswerFacts = { readonly response: ResponseFacts; readonly flow: Flo
 const maxHosts = 50;
 const maxHostCharacters = 253;
 const otherHosts = "…";
-/** Names of tools that policies see; a model may invent any. */
-const maxTools = 100;
+/** Invented names of tools that policies see. Those of the release are seen in any case: no crowd of others hides one. */
+const maxInvented = 100;
 
-export function answerFacts(
-  { salt }: Pick<RunContext, "salt">,
-  step: ResolvedModelStep,
-  answer: ModelResult,
-): AnswerFacts {
+export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: ModelResult): AnswerFacts {
   const { flow } = step.conversation;
   const texts = readingsOf(answer.content);
   const links = [...new Set(texts.flatMap(linksIn))].map((link) => ({ link, origin: originOf(flow, link) }));
   const foreign = links.filter(({ origin }) => origin === "untrusted" || origin === "derived");
   const untrusted = foreign.filter(({ origin }) => origin === "untrusted").length;
   const calls = answer.toolCalls.flatMap((call) => readingsOf(call.arguments));
-  const digest = contentDigest(salt, answer as unknown as Json);
+  const digest = contentDigest(run.salt, answer as unknown as Json);
   return {
     response: {
       answer: digest,
-      action: contentDigest(salt, responseAction(step, answer, digest) as unknown as Json),
+      action: contentDigest(run.salt, responseAction(step, answer, digest) as unknown as Json),
       finishReason: answer.finishReason,
       final: answer.toolCalls.length === 0 && answer.problem === undefined,
       characters: answer.content.length,
       calls: answer.toolCalls.length,
-      tools: sorted(answer.toolCalls.map(({ name }) => shownName(name))).slice(0, maxTools),
+      tools: toolsIn(answer, callablesOf(run.release.document)),
       callDataClasses: dataClassesIn(calls.join("\n")),
       links: {
         grounded: links.length - foreign.length,
@@ -57,6 +55,13 @@ export function answerFacts(
       ungroundedLinks: foreign.length,
     },
   };
+}
+
+function toolsIn({ toolCalls }: ModelResult, callables: readonly Callable[]): readonly string[] {
+  const asked = sorted(toolCalls.map(({ name }) => shownName(name)));
+  const known = new Set(callables.map(({ name }) => name));
+  const invented = asked.filter((name) => !known.has(name));
+  return sorted([...asked.filter((name) => known.has(name)), ...invented.slice(0, maxInvented)]);
 }
 
 /** The answer's text for another detector: as it stands, and as JSON says it. */

@@ -1,4 +1,4 @@
-import { checkGrant, consumeGrant, expireRequest, openRequest, renderAction } from "../approvals/index.ts";
+import { barredFrom, checkGrant, consumeGrant, expireRequest, openRequest, subjectNames } from "../approvals/index.ts";
 import type { DenialCode, Decision, HistoryFact, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
@@ -30,8 +30,10 @@ import { denial, detectedIn, policiesFor, undetected } from "./judge.ts";
 import { outcomeEvent, writeOutcome } from "./record.ts";
 import type { OutcomeToRecord, Standing } from "./record.ts";
 import { answerAgain, writeAnswerDecision } from "./record-response.ts";
+import { renderAnswer } from "./rendered.ts";
+import { requestedEvent } from "./requested-event.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
-import { answerFacts, answerText, responseAction } from "./response-facts.ts";
+import { answerFacts, answerText } from "./response-facts.ts";
 import { runEvent } from "./run-event.ts";
 import type { Shadow } from "./shadow.ts";
 
@@ -69,10 +71,10 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
   const { pool, keys } = options;
   const count = createHistoryCounter(keys, options.historyBeyond);
 
-  async function governs(run: RunContext, policySet: Digest | null): Promise<boolean> {
-    if (policySet === null) return false;
+  /** Policies that cannot be read may have spoken of answers: the answer is decided on then, and denied. */
+  async function governs(run: RunContext, policySet: Digest): Promise<boolean> {
     const policies = await policiesFor(pool, policySet, run);
-    return policies?.slices.has(responseActionName) ?? false;
+    return policies?.slices.has(responseActionName) ?? true;
   }
 
   async function judge(
@@ -201,7 +203,14 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
       if (grant !== undefined && grant !== waitedFor)
         return refuse("invalid_grant", "the step does not wait for the approval that was presented");
       const actionDigest = answerFacts(run, step, answer).response.action;
-      const found = await checkGrant(tx, { request: waitedFor, actionDigest, run: run.id, seq: step.seq, now });
+      const found = await checkGrant(tx, {
+        request: waitedFor,
+        actionDigest,
+        run: run.id,
+        seq: step.seq,
+        now,
+        subject: subjectNames(run.input),
+      });
       switch (found.status) {
         case "pending":
           return { status: "waiting", request: waitedFor, expiresAt: found.expiresAt.getTime() };
@@ -250,14 +259,10 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
     const { decision, facts, policySet } = judged;
     if (decision.outcome !== "require_approval") throw new TypeError("only a decision that asks for people asks them");
     const now = new Date(facts.at);
-    const action = responseAction(step, answer, facts.response.answer);
-    const rendered = sealPayload(
-      sealingIn(run),
-      `what the model answered, before it goes further:\n${renderAction(action)}`,
-    );
+    const rendered = sealPayload(sealingIn(run), renderAnswer(step, answer, facts.response.answer));
     await writeSealed(tx, [rendered]);
     const expiresAt = new Date(now.getTime() + Math.min(...decision.requirements.map(({ expiresMs }) => expiresMs)));
-    const request = await openRequest(tx, {
+    const asked = {
       run: run.id,
       seq: step.seq,
       team: run.team,
@@ -268,16 +273,10 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
       policySet,
       openedAt: now,
       expiresAt,
-    });
-    const requested = runEvent(run, "approval.requested", `approval/${request}/requested`, now, {
-      approval: request,
-      seq: step.seq,
-      action: facts.response.action,
-      rendered: rendered.digest,
-      groups: decision.requirements.map(({ group, quorum }) => `${group}:${quorum}`),
-      expiresAt: expiresAt.toISOString(),
-    });
-    await decided(tx, answered, judged, request, [requested]);
+      barred: await barredFrom(tx, run.id, subjectNames(run.input)),
+    };
+    const request = await openRequest(tx, asked);
+    await decided(tx, answered, judged, request, [requestedEvent(run, request, asked)]);
     return { status: "waiting", request, expiresAt: expiresAt.getTime() };
   }
 

@@ -133,6 +133,7 @@ export function createSteps(
     standing: Standing,
   ): Promise<StepResult> {
     const policySet = resumed ? standing.lastPolicySet : standing.policySet;
+    if (policySet === null) throw new GateError("no_policy", `no policy set allowed step ${resolved.seq}`);
     const outcome = await effects.perform({ run, step: resolved, context, resumed, standing, policySet }, perform);
     switch (outcome.status) {
       case "recorded":

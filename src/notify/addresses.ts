@@ -97,8 +97,12 @@ function isIn(address: string, [network, bits]: Range): boolean {
 
 /** Only what is nothing else: no loopback, private, link-local, shared, multicast, reserved, mapped or tunnelled address. */
 function isPublic(address: string): boolean {
-  return ipaddr.process(address).range() === "unicast";
+  const parsed = ipaddr.process(address);
+  // Of IPv6, only 2000::/3 is given out (RFC 4291 §2.4): `::7f00:1` is another way to write 127.0.0.1.
+  return parsed.range() === "unicast" && (parsed.kind() === "ipv4" || parsed.match(globalUnicast));
 }
+
+const globalUnicast = ipaddr.parseCIDR("2000::/3");
 
 function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, "");

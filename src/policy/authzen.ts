@@ -1,6 +1,7 @@
 import type { Decision } from "../core/decision.ts";
 import { CodedError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { endpointBelow } from "./endpoint.ts";
 import { actionNamed } from "./request.ts";
 import type { PolicyRequest } from "./request.ts";
 
@@ -47,24 +48,17 @@ export function remoteOptionsOf(env: Readonly<Record<string, string | undefined>
       `COUNTERSIGN_AUTHZEN_TIMEOUT_MS: expected milliseconds from 1 to ${maxTimeoutMs}`,
     );
   }
-  return { endpoint: endpointOf(base), timeoutMs, token: () => (token === "" ? undefined : token) };
+  return {
+    endpoint: endpointBelow(base, evaluationPath, refused),
+    timeoutMs,
+    token: () => (token === "" ? undefined : token),
+  };
 }
 
-function endpointOf(base: string): URL {
-  const refuse = (expected: string): never => {
-    throw new RemoteError("remote_misconfigured", `COUNTERSIGN_AUTHZEN_URL: expected ${expected}`, {
-      hint: "give one like https://pdp.example.com",
-    });
-  };
-  if (!URL.canParse(base)) return refuse("a URL");
-  const url = new URL(base);
-  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
-  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback))
-    return refuse("https, or http on loopback");
-  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
-    return refuse("a URL without user, query and fragment");
-  url.pathname = `${url.pathname.replace(/\/+$/, "")}${evaluationPath}`;
-  return url;
+function refused(expected: string): RemoteError {
+  return new RemoteError("remote_misconfigured", `COUNTERSIGN_AUTHZEN_URL: expected ${expected}`, {
+    hint: "give one like https://pdp.example.com",
+  });
 }
 
 /** A step as OpenID AuthZEN's Authorization API 1.0 asks about it (section 6.1): openid.net/specs/authorization-api-1_0.html. */

@@ -85,6 +85,10 @@ function shapeFaults(json: PolicyJson): string[] {
   const ours = json.action.op === "All" || actionsIn(json).every((entity) => entity.type === "Action");
   return [
     ...(ours ? [] : ["the scope names an action that is not of type Action"]),
+    // Policies go to Cedar by way of JSON, where such a number is another one: a limit would move.
+    ...(hasUnsafeNumber(json)
+      ? ["numbers past 9007199254740991 cannot be told apart; no argument or count is greater"]
+      : []),
     ...(isDeeperThan(json, maxDepth) ? ["expressions are nested too deeply; use a set with .contains()"] : []),
   ];
 }
@@ -103,6 +107,18 @@ function* nodesOf(root: unknown): Generator<{ value: object; depth: number }> {
 export function isDeeperThan(root: unknown, limit: number): boolean {
   for (const { depth } of nodesOf(root)) if (depth > limit) return true;
   return false;
+}
+
+function hasUnsafeNumber(json: PolicyJson): boolean {
+  for (const { value } of nodesOf(json.conditions)) {
+    if ("Value" in value && typeof value.Value !== "string" && !isExact(value.Value)) return true;
+  }
+  return false;
+}
+
+/** Whether a literal is no number, or one that JSON carries as it is. */
+function isExact(value: unknown): boolean {
+  return typeof value !== "bigint" && (typeof value !== "number" || Number.isSafeInteger(value));
 }
 
 function mentionsOf(json: PolicyJson): string[] {

@@ -1,6 +1,7 @@
 import { CodedError } from "../core/errors.ts";
 import { dataClasses } from "../core/labels.ts";
 import type { DataClass } from "../core/labels.ts";
+import { endpointBelow } from "./endpoint.ts";
 
 /** A detector that cannot be asked as it is configured. */
 export class DetectorError extends CodedError<"detector_misconfigured"> {}
@@ -47,20 +48,11 @@ export function detectorOptionsOf(env: Readonly<Record<string, string | undefine
   const minScore = Number(env["COUNTERSIGN_PRESIDIO_MIN_SCORE"] ?? defaultMinScore);
   if (!(minScore >= 0 && minScore <= 1))
     throw misconfigured("COUNTERSIGN_PRESIDIO_MIN_SCORE: expected a number from 0 to 1");
-  return { endpoint: endpointOf(base), timeoutMs, language, minScore };
+  return { endpoint: endpointBelow(base, "/analyze", refused), timeoutMs, language, minScore };
 }
 
-function endpointOf(base: string): URL {
-  const hint = "give one like http://127.0.0.1:5002";
-  const url = URL.parse(base);
-  if (url === null) throw misconfigured("COUNTERSIGN_PRESIDIO_URL: expected a URL", hint);
-  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
-  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback))
-    throw misconfigured("COUNTERSIGN_PRESIDIO_URL: expected https, or http on loopback", hint);
-  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
-    throw misconfigured("COUNTERSIGN_PRESIDIO_URL: expected a URL without user, query and fragment", hint);
-  url.pathname = `${url.pathname.replace(/\/+$/, "")}/analyze`;
-  return url;
+function refused(expected: string): DetectorError {
+  return misconfigured(`COUNTERSIGN_PRESIDIO_URL: expected ${expected}`, "give one like http://127.0.0.1:5002");
 }
 
 function misconfigured(message: string, hint?: string): DetectorError {
@@ -142,11 +134,14 @@ const byEntity: Readonly<Record<string, DataClass>> = {
   MEDICAL_LICENSE: "national_id",
 };
 
+/** Named like what a country gives, and of a machine. */
+const ofMachines: ReadonlySet<string> = new Set(["IP_ADDRESS"]);
+
 /**
  * The class of an entity of Presidio's (microsoft.github.io/presidio/supported_entities); what a country gives its people (`US_SSN`,
  * `UK_NHS`, `IT_PASSPORT`) is a national id. What says too little by itself (dates, places, URLs, addresses of machines) is of none.
  */
 function classOf(entity: string): DataClass | undefined {
   if (Object.hasOwn(byEntity, entity)) return byEntity[entity];
-  return /^[A-Z]{2}_[A-Z_]+$/.test(entity) ? "national_id" : undefined;
+  return /^[A-Z]{2}_[A-Z_]+$/.test(entity) && !ofMachines.has(entity) ? "national_id" : undefined;
 }

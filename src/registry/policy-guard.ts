@@ -46,7 +46,7 @@ export type PolicyProposal = {
   readonly at: Date;
   readonly by: string;
   readonly approvedBy: readonly string[];
-  /** `void`: something else was put in force since it was made. */
+  /** `void`: since it was made, other policies were put in force, or others have to approve. */
   readonly state: "open" | "in_force" | "void";
 };
 
@@ -90,6 +90,8 @@ async function proposals(tx: Tx, where: string, values: readonly unknown[]): Pro
        array(select principal from policy_proposal_approval where proposal = proposal_id.id order by at) as "approvedBy",
        case when exists (select from policy_activation where proposal = proposal_id.id) then 'in_force'
             when coalesce((select max(id) from policy_activation where team = proposal.team), 0) <> coalesce(proposal.base, 0) then 'void'
+            when (select (guard.approvers, guard.quorum) is distinct from (proposal.approvers, proposal.quorum)
+                  from policy_guard guard where guard.team = proposal.team order by guard.id desc limit 1) then 'void'
             else 'open' end as state
      from policy_proposal proposal, lateral (select proposal.id) as proposal_id
      where ${where} order by proposal.id desc limit 100`,
@@ -99,9 +101,9 @@ async function proposals(tx: Tx, where: string, values: readonly unknown[]): Pro
 }
 
 /**
- * One member's approval. The set comes into force with the one that meets the quorum: then `activation` is its event. Throws
- * `proposal_missing`, `proposal_closed`, `proposal_own` (nobody approves what they proposed), `not_an_approver` or `proposal_approved`
- * (by the same person).
+ * One member's approval. The set comes into force with the one that meets the quorum: then `activation` is its event. People count, not
+ * accounts, and only who is still in the group. Throws `proposal_missing`, `proposal_closed`, `proposal_own` (nobody approves what they
+ * proposed), `not_an_approver` or `proposal_approved` (by the same person).
  */
 export async function approveProposal(
   tx: Tx,
@@ -113,20 +115,38 @@ export async function approveProposal(
   await lockPolicies(tx, team);
   const proposal = await proposalById(tx, id);
   if (proposal.state !== "open") {
-    const why = proposal.state === "void" ? "other policies were put in force since" : "it is in force";
+    const why =
+      proposal.state === "void" ? "since then, other policies or another guard were put in force" : "it is in force";
     throw new ProposalError("proposal_closed", `the proposed activation ${id} cannot be approved: ${why}`);
   }
-  if (proposal.by === principal.id)
+  const people = await peopleOf(tx, [principal.id, proposal.by, ...proposal.approvedBy]);
+  const personOf = (account: string): string => people.get(account)?.person ?? account;
+  const person = personOf(principal.id);
+  if (personOf(proposal.by) === person)
     throw new ProposalError("proposal_own", "nobody approves an activation that they proposed");
   if (!principal.groups.includes(proposal.approvers))
     throw new ProposalError("not_an_approver", `\`${principal.id}\` is not in group \`${proposal.approvers}\``);
-  const { rowCount } = await tx.query(
-    "insert into policy_proposal_approval (proposal, principal, at) values ($1, $2, $3) on conflict do nothing",
-    [id, principal.id, now],
-  );
-  if (rowCount !== 1)
-    throw new ProposalError("proposal_approved", `\`${principal.id}\` has approved the activation ${id} before`);
-  const approved = proposal.approvedBy.length + 1 >= proposal.quorum;
+  if (proposal.approvedBy.some((account) => personOf(account) === person))
+    throw new ProposalError("proposal_approved", `the person of \`${principal.id}\` has approved it before`);
+  await tx.query("insert into policy_proposal_approval (proposal, principal, at) values ($1, $2, $3)", [
+    id,
+    principal.id,
+    now,
+  ]);
+  const members = proposal.approvedBy.filter((account) => people.get(account)?.groups.includes(proposal.approvers));
+  const approved = new Set([person, ...members.map(personOf)]).size >= proposal.quorum;
   const activation = approved ? await insertActivation(tx, team, proposal.policySet, proposal.by, now, id) : undefined;
   return { proposal: await proposalById(tx, id), activation };
+}
+
+/** The persons behind accounts, and their groups, as they are now. */
+async function peopleOf(
+  tx: Tx,
+  accounts: readonly string[],
+): Promise<ReadonlyMap<string, { readonly person: string; readonly groups: readonly string[] }>> {
+  const { rows } = await tx.query<{ id: string; person: string; groups: string[] }>(
+    "select id, coalesce(person, id) as person, groups from principal where id = any($1)",
+    [accounts],
+  );
+  return new Map(rows.map((row) => [row.id, row]));
 }

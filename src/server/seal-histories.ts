@@ -31,11 +31,7 @@ export async function sealHistories(services: Services): Promise<void> {
   let failures = 0;
   while (!services.stopping.aborted) {
     try {
-      for (const execution of await endedExecutions(services.pool, atOnce)) {
-        if (services.stopping.aborted) break;
-        await sealExecution(services, execution);
-      }
-      failures = 0;
+      failures = (await sealEnded(services)) ? 0 : failures + 1;
     } catch (error) {
       if (services.stopping.aborted) break;
       failures += 1;
@@ -44,6 +40,28 @@ export async function sealHistories(services: Services): Promise<void> {
     const pauseMs = betweenMs * 2 ** Math.min(failures, 5);
     await sleep(pauseMs, undefined, { signal: services.stopping }).catch(() => undefined);
   }
+}
+
+/** One round over all that has ended: one that cannot be sealed, or not yet, holds up no other. False where one could not be. */
+async function sealEnded(services: Services): Promise<boolean> {
+  let sealed = true;
+  let page: readonly ExecutionRow[] = [];
+  do {
+    page = await endedExecutions(services.pool, atOnce, page.at(-1));
+    for (const execution of page) {
+      if (services.stopping.aborted) return sealed;
+      try {
+        await sealExecution(services, execution);
+      } catch (error) {
+        // Where Temporal is away, the others can wait.
+        if (!(await services.runs.isReachable())) throw error;
+        const { run, position } = execution;
+        services.logger.warn({ err: error, run, position }, "a history could not be archived; it is tried again");
+        sealed = false;
+      }
+    }
+  } while (page.length === atOnce);
+  return sealed;
 }
 
 /** Seals what has ended of one run, so that its record can be whole at once. */

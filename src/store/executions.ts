@@ -24,15 +24,24 @@ export async function executionsOf(tx: Tx, run: RunId): Promise<readonly Executi
   return rows;
 }
 
-/** Executions that have ended, as far as the record tells, and are not archived: of closed runs, and those that another one followed. */
-export async function endedExecutions(tx: Tx, limit: number): Promise<readonly ExecutionRow[]> {
+/**
+ * Executions that have ended, as far as the record tells, and are not archived: of closed runs, and those that another one followed. Oldest
+ * first, from behind `after` on.
+ */
+export async function endedExecutions(
+  tx: Tx,
+  limit: number,
+  after?: Pick<ExecutionRow, "run" | "position">,
+): Promise<readonly ExecutionRow[]> {
   const { rows } = await tx.query<ExecutionRow>(
     `select ${columns} from run_execution execution join run on run.id = execution.run
      where execution.archived_at is null and execution.lost_at is null
        and (run.closed_at is not null
          or exists (select from run_execution later where later.run = execution.run and later.position > execution.position))
-     order by execution.opened_at limit $1`,
-    [limit],
+       and ($2::text is null or (execution.opened_at, execution.run, execution.position)
+         > (select opened_at, run, position from run_execution where run = $2 and position = $3))
+     order by execution.opened_at, execution.run, execution.position limit $1`,
+    [limit, after?.run ?? null, after?.position ?? null],
   );
   return rows;
 }

@@ -1,8 +1,13 @@
+import { request as requestHttp } from "node:http";
+import type { IncomingMessage } from "node:http";
+import { request as requestHttps } from "node:https";
+
 import { CodedError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { Callable } from "../core/retrieval.ts";
 import { ToolError, ToolResultError } from "./define-tool.ts";
 import type { Tool, ToolContext } from "./define-tool.ts";
+import { assertReachable, guardedLookup } from "./reach.ts";
 
 /** The longest answer of an HTTP tool that is read, in bytes. */
 const maxAnswerBytes = 1024 * 1024;
@@ -20,7 +25,8 @@ const unclearStatuses: ReadonlySet<number> = new Set([408, 409, 425, 429]);
 /**
  * A tool that is an HTTP call: arguments in the query of a GET, or as a JSON body. Refusals (see `unclearStatuses`) are a `ToolError`;
  * 5xx, redirects, time-outs and broken connections may have had an effect, and are thrown as they are. Redirects are not followed: the
- * pinned URL is what was decided on. A 2xx whose body is no use is a `ToolResultError`.
+ * pinned URL is what was decided on. A 2xx whose body is no use is a `ToolResultError`. Where the address is of none that tools are for
+ * (see `reach.ts`), nothing is sent.
  */
 export function httpTool(definition: Callable): Tool {
   const { implementation, ...rest } = definition;
@@ -28,13 +34,12 @@ export function httpTool(definition: Callable): Tool {
   return {
     definition: rest,
     async execute(args, context) {
-      const answer = await fetch(requestOf(implementation.method, implementation.url, args, context));
-      if (!answer.ok) {
-        // Nothing of it is read, however long it is.
-        await answer.body?.cancel().catch(() => undefined);
-        throw failureOf(answer.status);
-      }
-      return parseAnswer(await readBounded(answer));
+      const answer = await send(implementation.method, implementation.url, args, context);
+      const status = answer.statusCode ?? 0;
+      if (status >= 200 && status < 300) return parseAnswer(await readBounded(answer));
+      // Nothing of it is read, however long it is.
+      answer.destroy();
+      throw failureOf(status);
     },
   };
 }
@@ -45,21 +50,32 @@ function failureOf(status: number): Error {
   return refused ? new ToolError(message) : new HttpAnswerError(`http_${status}`, message);
 }
 
-function requestOf(
+/**
+ * Each call has a connection of its own: none goes to an address that was looked at for another name, and none is found closed only after
+ * something was sent on it.
+ */
+async function send(
   method: "GET" | "POST" | "PUT" | "DELETE",
   address: string,
   args: JsonObject,
-  context: ToolContext,
-): Request {
+  { idempotencyKey, signal }: ToolContext,
+): Promise<IncomingMessage> {
   const url = pinnedUrl(address);
-  const headers = new Headers({ accept: "application/json", "idempotency-key": context.idempotencyKey });
-  const common = { method, headers, signal: context.signal, redirect: "manual" } as const;
-  if (method === "GET") {
-    addToQuery(url.searchParams, args);
-    return new Request(url, common);
-  }
-  headers.set("content-type", "application/json");
-  return new Request(url, { ...common, body: JSON.stringify(args) });
+  assertReachable(url);
+  const body = method === "GET" ? undefined : Buffer.from(JSON.stringify(args));
+  if (body === undefined) addToQuery(url.searchParams, args);
+  const headers = {
+    accept: "application/json",
+    "user-agent": "countersign",
+    "idempotency-key": idempotencyKey,
+    ...(body === undefined ? {} : { "content-type": "application/json", "content-length": body.length }),
+  };
+  return new Promise((resolve, reject) => {
+    const request = url.protocol === "https:" ? requestHttps : requestHttp;
+    const sent = request(url, { method, headers, signal, agent: false, lookup: guardedLookup }, resolve);
+    sent.once("error", (error) => reject(signal.aborted ? (signal.reason as Error) : error));
+    sent.end(body);
+  });
 }
 
 function pinnedUrl(address: string): URL {
@@ -80,10 +96,10 @@ function addToQuery(query: URLSearchParams, args: JsonObject): void {
   }
 }
 
-async function readBounded(answer: Response): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
+async function readBounded(answer: IncomingMessage): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of answer.body ?? []) {
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
     length += chunk.length;
     if (length > maxAnswerBytes) {
       throw new ToolResultError(`the service did its work, but answered more than ${maxAnswerBytes} bytes`);

@@ -10,7 +10,7 @@ import { cancelRun, wakeRun } from "../../src/temporal/index.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import { auditOf, problemsOf } from "./running-stack.ts";
-import { evidenceIn } from "./world-evidence.ts";
+import { evidenceIn } from "../support/world-evidence.ts";
 
 type Options = Parameters<typeof createWorld>[0];
 type Case = {

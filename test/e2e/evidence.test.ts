@@ -66,6 +66,29 @@ describe("unusual, and in order", () => {
   });
 });
 
+test("a pin that is of no log of the bundle is told, and nothing is verified against it", () => {
+  const pin = readFileSync(join(world.bundles.whole, "logs/people/checkpoint"), "utf8").replace(
+    "/people\n",
+    "/elsewhere\n",
+  );
+  const report = verify(world.bundles.whole, world.trust, [pin]);
+  expect(report.verdict).toBe("incomplete");
+  expect(codesOf(report)).toEqual([expect.stringMatching(/^pin_unproven localhost\/ledger\/elsewhere/)]);
+});
+
+test("a run that goes on is told: a selection may leave out what came after", () => {
+  const draft = draftOf("withheld");
+  const { run } = draft.manifest.runs[0]!;
+  const leaves = draft.leaves("shop");
+  const closed = leaves.findIndex((leaf) => leaf.includes(run) && leaf.includes('"run.closed"'));
+  draft.putLeaves("shop", leaves.toSpliced(closed, 1));
+  draft.edit(draft.log("shop").proofs!, (proofs) => proofs.proofs.splice(closed, 1));
+  draft.edit(draft.record(run), (record) => Object.assign(record.run, { closedAt: null, status: "running" }));
+  delete draft.section(run).statement;
+  const report = verify(saved(draft));
+  expect(report.notProven.join()).toContain("what came after");
+});
+
 test("who holds the log's key and has no witness and no pin against them is not found out", () => {
   const draft = draftOf("whole");
   draft.relog(

@@ -10,14 +10,15 @@ import type { RunRecord } from "../../src/core/run-record.ts";
 import { appendToOutbox } from "../../src/ledger/index.ts";
 import { detectorOptionsOf } from "../../src/policy/index.ts";
 import { approvalDecided } from "../../src/server/ledger-events.ts";
-import { decisionsOf, getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
+import { putPrincipal } from "../../src/registry/index.ts";
+import { decisionsOf, digestOf, getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
 import { cancelRun, startAgentRun } from "../../src/temporal/index.ts";
 import { startPresidio } from "../support/presidio.ts";
 import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import { auditOf, problemsOf } from "./running-stack.ts";
 import type { Evidence } from "./running-stack.ts";
-import { evidenceIn } from "./world-evidence.ts";
+import { evidenceIn } from "../support/world-evidence.ts";
 
 /** The pack's own rules for answers; all else is permitted. */
 const answers = await readFile(new URL("../../policies/guardrails/answers.cedar", import.meta.url), "utf8");
@@ -42,8 +43,9 @@ async function decide(
   decision: "approve" | "deny",
   reason = "",
   then: () => Promise<void> = () => Promise.resolve(),
+  reviewer = "rita",
 ): Promise<void> {
-  const { id, keyId, privateKey, statementFor } = await world.reviewer("rita", ["reviewers"]);
+  const { id, keyId, privateKey, statementFor } = await world.reviewer(reviewer, ["reviewers"]);
   const statement = statementText(statementFor(request, decision, reason));
   const signed = { statement, signature: signStatement(statement, privateKey), keyId };
   await inTransaction(world.pool, async (tx) => {
@@ -156,6 +158,55 @@ describe("an answer that needs a person", () => {
     const evidence = await evidenceIn(world, run);
     await expectVerified(evidence);
     await expectRefuted(evidence);
+  });
+
+  test("is for nobody to approve for whom the run acts, now or when it goes further", async () => {
+    const world = await createWorld({ policy, turns: [...foreign, { text: "Ask the shop." }] });
+    await world.work();
+    const carl = { displayName: "Carl", roles: ["reviewer"] as const, groups: ["reviewers"] };
+    await putPrincipal(world.pool, { ...carl, id: "carl.two", person: "carl@example.com" });
+    const run = await world.start({ subject: { id: "cus_1", email: "Carl@Example.com" } });
+    const request = await world.request(run);
+    await expect(decide(world, request, "approve", "", undefined, "carl.two")).rejects.toMatchObject({
+      code: "self_approval",
+    });
+    await decide(world, request, "approve", "", async () => {
+      await world.pool.query("update principal set person = 'carl@example.com' where id = 'rita'");
+    });
+    expect(await answer(world, run)).toEqual({ text: "Ask the shop." });
+    expect(await outcomes(world, run)).toContain("2 answer deny invalid_grant gate:invalid_grant");
+  });
+
+  test("has all its terms in the ledger, and what was shown is made again from the record", async () => {
+    const either = policy.replaceAll('@group("reviewers")', '@approvers("1 of reviewers or owners")');
+    const world = await createWorld({ policy: either, turns: foreign });
+    await world.work();
+    const run = await world.start({ subject: { id: "cus_1", email: "carl@example.com" } });
+    const request = await world.request(run);
+    await decide(world, request, "approve");
+    await world.closed(run);
+    const evidence = await evidenceIn(world, run);
+    await expectVerified(evidence);
+    const changed = async (change: (approval: Record<string, unknown>) => unknown) => {
+      const record = structuredClone(evidence.record);
+      change(record.approvals[0] as unknown as Record<string, unknown>);
+      const { evidence: report } = await auditOf({ ...evidence, record });
+      return problemsOf(report).join();
+    };
+    expect(await changed((approval) => (approval["barred"] = []))).toContain("barred");
+    const eased = request.requirements.map((one) => ({ ...one, orGroups: ["reviewers"] }));
+    expect(await changed((approval) => (approval["requirements"] = eased))).toContain("requirements");
+    const shown = structuredClone(evidence.record);
+    const other = "what the model answered, before it goes further:\nnothing\n";
+    const digest = digestOf(other);
+    const replaced = JSON.parse(
+      JSON.stringify(shown)
+        .replaceAll(request.rendered, digest)
+        .replace('"payloads":{', `"payloads":{"${digest}":${JSON.stringify(other)},`),
+    ) as RunRecord;
+    expect(problemsOf((await auditOf({ ...evidence, record: replaced })).evidence).join()).toContain(
+      "what its reviewers were shown is not the action",
+    );
   });
 
   test("is withheld where they decline it, and the model is told why", async () => {

@@ -115,6 +115,7 @@ test("an approval whose giver may not give it any more, or never might, stops th
   await world.work();
   const changes: Readonly<Record<string, string>> = {
     leaves: "update principal set groups = '{}' where id = 'leaves'",
+    demoted: "update principal set roles = '{auditor}' where id = 'demoted'",
     asked: "update principal set person = 'operator' where id = 'asked'",
     subject: "update principal set person = 'ada@example.com' where id = 'subject'",
     revoked: "update reviewer_key set revoked_at = now() where principal = 'revoked'",
@@ -132,6 +133,7 @@ test("an approval whose giver may not give it any more, or never might, stops th
   });
   expect(await Promise.all(ends)).toEqual([
     "leaves: 1 deny invalid_grant",
+    "demoted: 1 deny invalid_grant",
     "asked: 1 deny invalid_grant",
     "subject: 1 deny invalid_grant",
     "revoked: 1 deny invalid_grant",

@@ -15,7 +15,7 @@ const originOf = (log: string): string => `localhost/ledger/${log}`;
 const signerOf = (log: string) => createSigner(originOf(log), Buffer.alloc(32, 3));
 const verifierKey = signerOf("testers").verifierKey;
 
-type Temporal = "whole" | "away" | "forgot" | "late";
+type Temporal = "whole" | "away" | "forgot" | "late" | "stuck";
 
 /** What the server works with; `temporal` is what it finds there. */
 function servicesOf({ pool, keys, client }: World, temporal: Temporal = "whole") {
@@ -38,6 +38,14 @@ function servicesOf({ pool, keys, client }: World, temporal: Temporal = "whole")
     late: {
       histories,
       history: async (...of: Parameters<typeof history>) => ((asked += 1) === 1 ? { events: [] } : history(...of)),
+    },
+    stuck: {
+      histories,
+      isReachable: async () => true,
+      history: async (...of: Parameters<typeof history>) => {
+        if (of[1].startsWith("broken")) throw new Error("its history cannot be read");
+        return of[1].startsWith("open") ? { events: [] } : history(...of);
+      },
     },
     away: { histories: away, history: away },
     forgot: { histories: away, history: async () => undefined },
@@ -82,6 +90,21 @@ test("a history is archived and sealed while Temporal has it, and read from the 
   await expect(world.pool.query("update run_execution set root = $1", ["0".repeat(64)])).rejects.toThrow(
     "archived once",
   );
+});
+
+test("executions that cannot be sealed, or not yet, hold up no other, however many they are", async () => {
+  const { world, run } = await ranAndClosed();
+  await world.pool.query(
+    `insert into run_execution (run, position, temporal_run_id, opened_at)
+     select $1, n, case when n % 2 = 0 then 'broken-' else 'open-' end || n, now() - interval '1 day' from generate_series(1, 45) n`,
+    [run],
+  );
+  const { services, stop } = servicesOf(world, "stuck");
+  const sweep = sealHistories(services);
+  await until(async () => (await executionsOf(world.pool, run))[0]?.history ?? undefined);
+  stop();
+  await sweep;
+  expect((await executionsOf(world.pool, run)).filter(({ history }) => history !== null)).toHaveLength(1);
 });
 
 test("an execution that ends while its record is read is sealed in the record that has its end", async () => {

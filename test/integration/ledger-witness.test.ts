@@ -33,6 +33,7 @@ import {
   openCheckpoint,
   parseNote,
   rootOf,
+  signatureLine,
   signNote,
   verifyNote,
 } from "../../src/ledger/proof/index.ts";
@@ -161,6 +162,17 @@ describe("a witness", () => {
     expect(answers.map(([status]) => status)).toEqual([409, 422, 409, 400]);
     expect(answers[2]).toEqual([409, "8\n"]);
     expect(await readdir(join(directory, "contradictions"))).toHaveLength(2);
+    // Anybody may send them again, with signatures of nobody, as often as they like.
+    for (const n of [1, 2, 3]) {
+      const stranger = createSigner("stranger.example", Buffer.alloc(32, n));
+      const { text } = parseNote(forked(9));
+      const note = `${forked(9)}${signatureLine(stranger, Buffer.from(text))}`;
+      expect((await post(formatRequest({ oldSize: 8, proof: [Buffer.alloc(32, n)], note }))).status).toBe(422);
+    }
+    const kept = await readdir(join(directory, "contradictions"));
+    expect(kept).toHaveLength(2);
+    const notes = await Promise.all(kept.map((name) => readFile(join(directory, "contradictions", name), "utf8")));
+    expect(notes.toSorted()).toEqual([forked(8), forked(9)].toSorted());
     await stop();
     // Another copy of the log was shown to a witness first: it refuses this one, and the operator is told.
     const second = await witnessOf("w3", "second.example/witness");

@@ -5,6 +5,7 @@ import type { Channel, Release } from "../../src/core/release.ts";
 import {
   activatePolicySet,
   activePolicySet,
+  approveProposal,
   channelEvents,
   hashToken,
   listAgents,
@@ -13,11 +14,13 @@ import {
   newToken,
   policySetByDigest,
   principalByToken,
+  proposePolicySet,
   putPrincipal,
   registerRelease,
   releaseByDigest,
   releaseOfDocument,
   resolveChannel,
+  setPolicyGuard,
 } from "../../src/registry/index.ts";
 import { inTransaction } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
@@ -183,6 +186,67 @@ describe("policy sets", () => {
     await expect(policySetByDigest(database.pool, "d".repeat(64) as Digest)).rejects.toMatchObject({
       code: "policy_set_missing",
     });
+  });
+});
+
+describe("guarded policies", () => {
+  const guard = { approvers: "owners", quorum: 2 };
+  const set = { v: 1, policies: [{ id: "x", text: "permit (principal, action, resource);" }], schemaVersion: 1 };
+  const person = (id: string, groups: readonly string[], of?: string) =>
+    putPrincipal(database.pool, {
+      id,
+      displayName: id,
+      roles: ["operator"],
+      groups,
+      ...(of === undefined ? {} : { person: of }),
+    });
+  const propose = (team: string) =>
+    inTransaction(database.pool, async (tx) => {
+      await setPolicyGuard(tx, team, guard, "adam", now);
+      return (await proposePolicySet(tx, team, { ...set, team }, guard, "olga", now)).id;
+    });
+  const approve = async (proposal: number, id: string, groups: readonly string[] = ["owners"]) => {
+    try {
+      const { activation } = await inTransaction(database.pool, (tx) =>
+        approveProposal(tx, proposal, { id, groups }, now),
+      );
+      return activation === undefined ? "counted" : "in force";
+    } catch (error) {
+      return codeOf(error);
+    }
+  };
+  beforeAll(async () => {
+    await person("olga", ["owners"]);
+    await person("olga.two", ["owners"], "olga");
+    await person("ann", ["owners"]);
+    await person("ann.two", ["owners"], "ann");
+    await person("bob", ["owners"]);
+    await person("carl", ["owners"]);
+  });
+
+  test("are approved by different people, whatever accounts they have, and not by who proposed them", async () => {
+    const id = await propose("guarded-people");
+    expect(await approve(id, "olga.two")).toBe("proposal_own");
+    expect(await approve(id, "ann")).toBe("counted");
+    expect(await approve(id, "ann.two")).toBe("proposal_approved");
+    expect(await approve(id, "bob")).toBe("in force");
+  });
+
+  test("are not put in force with the approval of somebody who has left the group since", async () => {
+    const id = await propose("guarded-left");
+    expect(await approve(id, "carl")).toBe("counted");
+    await person("carl", []);
+    expect(await approve(id, "ann")).toBe("counted");
+    expect(await approve(id, "bob")).toBe("in force");
+  });
+
+  test("take no approvals that another guard asked for", async () => {
+    const id = await propose("guarded-anew");
+    expect(await approve(id, "ann")).toBe("counted");
+    await inTransaction(database.pool, (tx) =>
+      setPolicyGuard(tx, "guarded-anew", { approvers: "owners", quorum: 3 }, "adam", now),
+    );
+    expect(await approve(id, "bob")).toBe("proposal_closed");
   });
 });
 

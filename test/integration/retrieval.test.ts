@@ -9,7 +9,7 @@ import type { Json } from "../../src/core/json.ts";
 import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import { decisionsOf, getPayload, stepsOf } from "../../src/store/index.ts";
-import { evidenceIn } from "../e2e/world-evidence.ts";
+import { evidenceIn } from "../support/world-evidence.ts";
 import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 

@@ -87,6 +87,13 @@ test("only a reviewer whose approval the call could have had says it, and never 
   await wakeRun(world.client, run, outcome.id);
   await until(async () => ((await world.unknown(run)).state === "open" ? true : undefined));
   expect(await effectOf(world, run)).toBe("unknown");
+  // Nor by somebody who is not one of those any more.
+  const neil = await world.reviewer("neil", ["neighbours"]);
+  await neil.resolve(outcome, "happened", "heard it");
+  await world.pool.query("update principal set groups = '{}' where id = 'neil'");
+  await wakeRun(world.client, run, outcome.id);
+  await until(async () => ((await world.unknown(run)).state === "open" ? true : undefined));
+  expect(await effectOf(world, run)).toBe("unknown");
   const ned = await world.reviewer("ned", ["neighbours"]);
   await world.pool.query("alter table reviewer_key disable trigger user");
   await world.pool.query("update reviewer_key set confirmed_at = null, confirmed_by = null where principal = 'ned'");

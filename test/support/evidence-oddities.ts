@@ -85,6 +85,13 @@ const once: readonly Oddity[] = [
   {
     oddity: "pins of both logs, and one of a log that is not here",
     base: "whole",
+    trust: (t) => ({
+      ...t,
+      logs: {
+        ...t.logs,
+        elsewhere: { verifierKeys: [createSigner("elsewhere", Buffer.alloc(32, 1)).verifierKey] },
+      },
+    }),
     pinned: (w, d) => [
       w.pinned,
       d.text("logs/people/checkpoint"),

@@ -93,7 +93,12 @@ export const tools = [
 
 /** A team with an agent and its policies in a database of its own, and a server on it, whose clock can be put forward. */
 export async function noticeWorld(
-  options: { readonly env?: Record<string, string>; readonly policy?: string; readonly serve?: boolean } = {},
+  options: {
+    readonly env?: Record<string, string>;
+    readonly policy?: string;
+    readonly serve?: boolean;
+    /** Whoever asks for it closes it. */ readonly keep?: boolean;
+  } = {},
 ) {
   const database = await freshDatabase();
   const { pool } = database;
@@ -125,10 +130,11 @@ export async function noticeWorld(
   );
   const server = serverOn(pool, database.url, notifyOptionsOf({ ...loopback, ...options.env }), now);
   const url = options.serve === false ? "" : (await server.start(0)).url;
-  onTestFinished(async () => {
+  const close = async (): Promise<void> => {
     await server.stop();
     await database.close();
-  });
+  };
+  if (options.keep !== true) onTestFinished(close);
 
   async function run(): Promise<RunId> {
     const id = `run_${ulid()}` as RunId;
@@ -147,6 +153,7 @@ export async function noticeWorld(
   }
 
   return {
+    close,
     pool,
     databaseUrl: database.url,
     release,

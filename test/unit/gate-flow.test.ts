@@ -9,6 +9,8 @@ import type { FinishedStep } from "../../src/core/transcript.ts";
 import { extendFlow, flowFacts, startFlow } from "../../src/gate/flow.ts";
 import type { Flow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
+import { answerFacts } from "../../src/gate/offline.ts";
+import type { ResolvedStep } from "../../src/gate/offline.ts";
 
 function tool(name: string, more: Partial<ToolDefinition>): ToolDefinition {
   return {
@@ -184,5 +186,28 @@ describe("for any conversation", () => {
         expect(sending(slowly, value)).toEqual(sending(once, value));
       }),
     );
+  });
+});
+
+describe("what policies see of an answer", () => {
+  it("names every tool of the release that it calls, whatever crowd of invented names comes first", () => {
+    const crowd = Array.from({ length: 300 }, (_, n) => `aaa${String(n).padStart(3, "0")}`);
+    const asked = (names: readonly string[]) =>
+      answerFacts(
+        run,
+        { action: { arguments: {} }, conversation: { flow: startFlow(run) } } as unknown as Extract<
+          ResolvedStep,
+          { kind: "model" }
+        >,
+        {
+          content: "",
+          finishReason: "tool_calls",
+          toolCalls: names.map((name, n) => ({ id: String(n), name, arguments: "{}" })),
+        } as never,
+      ).response;
+    const { tools, calls } = asked([...crowd, "send", "mail"]);
+    expect(calls).toBe(302);
+    expect(tools).toEqual([...crowd.slice(0, 100), "mail", "send"]);
+    expect(asked(["zzz", "send", "send"]).tools).toEqual(["send", "zzz"]);
   });
 });

@@ -112,6 +112,15 @@ describe("compilePolicies refuses", () => {
     expect(refusals(text)).toMatch(/nested too deeply; use a set/);
   });
 
+  it.each(["9007199254740995", "-9007199254740995", "9223372036854775807"])(
+    "the number %s, which would become another one on its way to Cedar",
+    (number) => {
+      const text = `@id("p") forbid (principal, action, resource) when { context.run.steps + 1 >= ${number} };`;
+      expect(refusals(text)).toMatch(/numbers past 9007199254740991/);
+      expect(refusals(text.replace(number, "9007199254740991"))).toBe("");
+    },
+  );
+
   const nested = (open: string, inner: string, close: string, count: number): string =>
     `@id("p") permit (principal, action, resource) when { ${open.repeat(count)}${inner}${close.repeat(count)} };`;
 

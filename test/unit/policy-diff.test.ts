@@ -15,6 +15,7 @@ import {
   shadowDecide,
   verdictOf,
 } from "../../src/policy/index.ts";
+import { distinctTools } from "../../src/cli/policy-sets.ts";
 import type { PolicyRequest, PolicyTool, Verdict } from "../../src/policy/index.ts";
 
 const parameters = { type: "object", properties: { amount: { type: "integer" } }, required: ["amount"] } as const;
@@ -119,4 +120,9 @@ it("consideredFor tells which policies match, also those that a forbid outvotes"
     consideredFor(compiled, request(amount))?.map(({ policy, matched: does }) => `${policy} ${does}`);
   expect(matched(60)).toEqual(["f true", "g false", "p true"]);
   expect(matched(10)).toEqual(["f false", "g false", "p true"]);
+});
+
+it("a source and a tool of one name are two, where packs are put together", () => {
+  const source = { name: "pay", source: {} } as unknown as PolicyTool;
+  expect(distinctTools([...tools, source, ...tools])).toHaveLength(tools.length + 1);
 });

@@ -83,7 +83,10 @@ function openTrusted(section: LogSection, note: string, question: LogQuestion): 
     findings.add("checkpoints", "log_untrusted", section.log, "the trust file has no verifier key for this log");
     return undefined;
   }
-  return signedBy(note, keys, section.log, "checkpoints", findings);
+  const checkpoint = signedBy(note, keys, section.log, "checkpoints", findings);
+  if (checkpoint !== undefined && checkpoint.origin !== section.origin)
+    findings.add("checkpoints", "checkpoint_malformed", section.log, "the manifest gives the log another origin");
+  return checkpoint;
 }
 
 function signedBy(
@@ -127,14 +130,36 @@ function countWitnesses({ log }: LogSection, note: string, { trust, findings }: 
 }
 
 /** The pinned checkpoints of this log. One that its own key did not sign is the auditor's mistake, and said. */
-function pinnedOf(section: LogSection, { pinned, trust, findings }: LogQuestion): readonly Checkpoint[] {
+function pinnedOf({ log }: LogSection, { pinned, trust, findings }: LogQuestion): readonly Checkpoint[] {
   return pinned.flatMap((note) => {
-    if (note.split("\n")[0] !== section.origin) return [];
-    const keys = trust.keysOf(section.log);
-    const checkpoint =
-      keys.length === 0 ? undefined : signedBy(note, keys, `pinned ${section.log}`, "pinned", findings);
+    if (!isPinOf(note, log, trust)) return [];
+    const checkpoint = signedBy(note, trust.keysOf(log), `pinned ${log}`, "pinned", findings);
     return checkpoint === undefined ? [] : [checkpoint];
   });
+}
+
+/** Whether a pinned note is of this log: as the auditor's keys name it, and not as the bundle's manifest does. */
+function isPinOf(note: string, log: string, trust: TrustRoots): boolean {
+  const origin = originOf(note);
+  return trust.keysOf(log).some(({ name }) => name === origin);
+}
+
+/**
+ * Pins that nothing here can be compared with. One of a log that the trust file knows is returned by its origin: an auditor may keep those of
+ * all logs. Any other is the auditor's mistake, and said: they would believe that it was looked at.
+ */
+export function unusedPins(
+  logs: readonly Pick<LogSection, "log">[],
+  { pinned, trust, findings }: Pick<LogQuestion, "pinned" | "trust" | "findings">,
+): readonly string[] {
+  const unused = pinned.filter((note) => !logs.some(({ log }) => isPinOf(note, log, trust))).map(originOf);
+  for (const origin of unused.filter((one) => !trust.origins.has(one)))
+    findings.add("pinned", "pin_unproven", origin, "the trust file has no key of such a log");
+  return unused.filter((origin) => trust.origins.has(origin));
+}
+
+function originOf(note: string): string {
+  return (note.split("\n")[0] ?? "").slice(0, 300);
 }
 
 type Walk = {

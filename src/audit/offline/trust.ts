@@ -8,6 +8,8 @@ import type { Approver, Trust } from "./manifest.schema.ts";
 /** What an auditor trusts, with its keys ready. */
 export type TrustRoots = {
   readonly keysOf: (log: string) => readonly VerifierKey[];
+  /** Names of all logs' keys: the origins of their checkpoints. */
+  readonly origins: ReadonlySet<string>;
   readonly approver: (keyId: string) => Approver | undefined;
   readonly hasApprovers: boolean;
   readonly rpIds: ReadonlySet<string> | undefined;
@@ -58,6 +60,7 @@ function rootsOf(trust: Trust): TrustRoots {
     throw unreadable(`${quorum} witnesses are asked for, and ${witnesses.length} are trusted`);
   return {
     keysOf: (log) => logs.get(log) ?? [],
+    origins: new Set([...logs.values()].flatMap((keys) => keys.map(({ name }) => name))),
     approver: (keyId) => approvers.get(keyId),
     hasApprovers: approvers.size > 0,
     rpIds: trust.rpIds === undefined ? undefined : new Set(trust.rpIds),

@@ -15,7 +15,7 @@ import type { CheckName, FindingCode, OfflineCheck } from "./findings.ts";
 import { checkHistories } from "./histories.ts";
 import { statementFault } from "./in-toto.ts";
 import type { Leaf } from "./in-toto.ts";
-import { verifyLogSection } from "./logs.ts";
+import { unusedPins, verifyLogSection } from "./logs.ts";
 import type { LogFound } from "./logs.ts";
 import { envelopeSchema, saltedContents } from "./manifest.schema.ts";
 import type { Manifest, RunSection } from "./manifest.schema.ts";
@@ -98,7 +98,8 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
   const reported = checkReport(files, logs, runs, findings);
   files.checkRest();
   requireAll(options, manifest, logs, tally, findings);
-  return conclude(manifest, logs, runs, options, findings, { ...tally, reported });
+  const unused = unusedPins(manifest.logs, { trust: options.trust, pinned: options.pinned ?? [], findings });
+  return conclude(manifest, logs, runs, options, findings, { ...tally, reported, unused });
 }
 
 /** Logs and runs as a bundle has them, for whoever renders it. */
@@ -295,9 +296,9 @@ function conclude(
   manifest: Manifest,
   logs: readonly LogFound[],
   runs: readonly LoadedRun[],
-  { trust, pinned = [] }: VerifyOptions,
+  { trust }: VerifyOptions,
   findings: Findings,
-  tally: Tally & { readonly reported: boolean },
+  tally: Tally & { readonly reported: boolean; readonly unused: readonly string[] },
 ): OfflineReport {
   const contents = manifest.contents === "included";
   const entries = logs.reduce((sum, log) => sum + log.entries, 0);
@@ -350,13 +351,17 @@ function conclude(
         ({ run, log, index }) =>
           `what run ${run} was about: its contents are ERASED (entry ${index} of log ${log}), so its decisions cannot be made again`,
       ),
-      ...(pinned.length > 0 ? [] : ["that the log was not rewritten before this export: no checkpoint was pinned"]),
+      ...(matched.length > 0 ? [] : ["that the log was not rewritten before this export: no checkpoint was pinned"]),
+      ...tally.unused.map((origin) => `anything of ${origin}, whose checkpoint was pinned: the bundle has none of it`),
       ...(trust.quorum > 0 ? [] : ["that others were shown the same log: no witnesses are asked for"]),
       ...(logs.every(({ section }) => section.coverage === "full" || section.log === enrolmentLog)
         ? []
         : [
             "that no other policy set was put in force in between, and what else the log holds: only a selection is here",
           ]),
+      ...runs
+        .filter(({ log, record }) => record.run.closedAt === null && log.section.coverage === "selected")
+        .map(({ section }) => `what came after the last entry of ${section.run}: the run is not closed here`),
       ...(tally.histories === runs.length ? [] : ["that workflow histories agree: not every run has one here"]),
       ...(tally.sealed === tally.histories
         ? []

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 
-import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
 import { z } from "zod";
 
@@ -11,13 +10,15 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { evidenceSource } from "../evidence-source.ts";
+import { sinceOf } from "../policy-sets.ts";
+import { runsBegun } from "../run-selection.ts";
 import { safe } from "../terminal.ts";
 import pkg from "../../../package.json" with { type: "json" };
 
 type ExportFlags = {
   readonly output: string;
-  readonly since?: Date;
-  readonly until?: Date;
+  readonly since?: string;
+  readonly until?: string;
   readonly agent?: string;
   readonly case?: string;
   readonly payloads?: true;
@@ -40,8 +41,8 @@ export function addExportCommand(audit: Command): void {
     .command("export [runs...]")
     .description("write an evidence bundle: what an outsider needs to verify runs without any server")
     .requiredOption("-o, --output <dir>", "the bundle's folder, which must not exist yet")
-    .option("--since <time>", "closed runs that began at or after TIME (ISO 8601)", time)
-    .option("--until <time>", "of these, those that began before TIME", time)
+    .option("--since <time>", "closed runs that began since then: 30d, 12h, or 2026-11-01")
+    .option("--until <time>", "of these, those that began before then")
     .option("--agent <agent>", "closed runs of TEAM/NAME")
     .option("--case <file>", "a case: YAML or JSON with id, title, note and runs")
     .option("--payloads", "include contents; each read of them is recorded in the ledger")
@@ -102,34 +103,22 @@ async function runsOf(
       hint: "countersign run list",
     });
   }
-  return selectRuns(cli, flags);
+  return closedRuns(cli, flags);
 }
 
-async function selectRuns({ client, terminal }: Cli, { since, until, agent }: ExportFlags): Promise<readonly RunId[]> {
+async function closedRuns(cli: Cli, { since, until, agent }: ExportFlags): Promise<readonly RunId[]> {
   const [team, name, ...rest] = agent?.split("/") ?? [];
   if (agent !== undefined && (team === undefined || name === undefined || rest.length > 0))
     throw new CliError("usage", `\`${agent}\` is not TEAM/NAME`);
+  const now = new Date();
+  const at = (text: string | undefined) => (text === undefined ? undefined : sinceOf(text, now));
   const found: RunId[] = [];
   let open = 0;
-  for (let cursor: string | undefined; ;) {
-    const page = await client.listRuns({
-      query: {
-        limit: 200,
-        ...(agent === undefined ? {} : { team, agent: name }),
-        ...(cursor === undefined ? {} : { cursor }),
-      },
-    });
-    const began = page.runs.map((run) => ({ ...run, at: new Date(run.createdAt) }));
-    for (const run of began) {
-      if ((since !== undefined && run.at < since) || (until !== undefined && run.at >= until)) continue;
-      if (run.closedAt === null) open += 1;
-      else found.push(run.id);
-    }
-    // Newest first: the rest began before.
-    if (page.next === null || (since !== undefined && began.some(({ at }) => at < since))) break;
-    cursor = page.next;
+  for await (const run of runsBegun(cli, { team, agent: name, since: at(since), until: at(until) })) {
+    if (run.closedAt === null) open += 1;
+    else found.push(run.id);
   }
-  if (open > 0) terminal.note(`${open} runs are still at work, and left out`);
+  if (open > 0) cli.terminal.note(`${open} runs are still at work, and left out`);
   if (found.length === 0) {
     throw new CliError("usage", "no closed run fits", { hint: "countersign run list tells which there are" });
   }
@@ -172,13 +161,6 @@ function progressOn({ terminal }: Cli): (line: string) => void {
     last = now;
     terminal.note(`  ${safe(line)}`);
   };
-}
-
-function time(text: string): Date {
-  const value = new Date(text);
-  if (!/^\d{4}-\d\d-\d\d/.test(text) || Number.isNaN(value.getTime()))
-    throw new InvalidArgumentError("expected a time like 2026-11-25 or 2026-11-25T12:00:00Z");
-  return value;
 }
 
 function add(file: string, before: readonly string[]): readonly string[] {

@@ -4,7 +4,7 @@ import type { CaseChange, PolicySetDiff, PolicyTool } from "../../policy/index.t
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
-import { policySetNamed, sinceOf, toolsOf } from "../policy-sets.ts";
+import { distinctTools, policySetNamed, sinceOf, toolsOf } from "../policy-sets.ts";
 import type { NamedSet } from "../policy-sets.ts";
 import { safe } from "../terminal.ts";
 import { backtest, sayReport } from "./policy-backtest.ts";
@@ -97,5 +97,5 @@ async function prove(cli: Cli, before: NamedSet, after: NamedSet, team: string |
   const { change } = await import("../policy-proofs.ts");
   const ofPacks = [before.pack, after.pack].flatMap((pack) => pack?.tools ?? []);
   const tools: readonly PolicyTool[] = team === undefined ? ofPacks : await toolsOf(cli, team);
-  return change(cli, before.document, after.document, [...new Map(tools.map((tool) => [tool.name, tool])).values()]);
+  return change(cli, before.document, after.document, distinctTools(tools));
 }

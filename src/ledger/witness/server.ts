@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-import { signatureLine } from "../proof/index.ts";
+import { parseNote, signatureLine } from "../proof/index.ts";
 import type { Signer, VerifierKey } from "../proof/index.ts";
 import { judgeRequest, parseRequest } from "./add-checkpoint.ts";
 import type { Judgement } from "./add-checkpoint.ts";
@@ -91,15 +91,28 @@ async function judge(
     return { judgement, line: signatureLine(signer, Buffer.from(judgement.text)) };
   }
   if (judgement.signed && request !== undefined && contradicts(judgement, request.note, latest?.size)) {
-    const path = await state.keepContradiction(request.note);
-    onEvent(`REFUSED size of ${origin}: ${judgement.why}; the log signed it, and it is kept as evidence in ${path}`);
+    const path = await state.keepContradiction(ownNote(request.note, keys));
+    onEvent(`REFUSED a checkpoint of ${origin}: ${judgement.why}; the log signed it, and it is kept in ${path}`);
   } else {
     onEvent(`refused (${judgement.status}): ${judgement.why}`);
   }
   return { judgement };
 }
 
-/** An old note, or one that came with a stale proof, says nothing against the log: only another tree does. */
+/** The note with the log's own signatures alone: anybody can add others, without end, and they prove nothing. */
+function ownNote(note: string, keys: readonly VerifierKey[]): string {
+  const { text, signatures } = parseNote(note);
+  const lines = note.slice(text.length + 1).split(/(?<=\n)/);
+  const own = lines.filter((_, place) =>
+    keys.some(({ name, keyId }) => name === signatures[place]?.name && keyId === signatures[place].keyId),
+  );
+  return `${text}\n${[...new Set(own)].join("")}`;
+}
+
+/**
+ * An old note, or one that came for another size, says nothing against the log. Another root of the same size proves a fork; a larger tree
+ * without a proof that holds is kept too, since its log owes the proof: whoever sent it may have left that out.
+ */
 function contradicts(judgement: Judgement, note: string, known: number | undefined): boolean {
   if (judgement.status === 422) return true;
   return judgement.status === 409 && note.split("\n")[1] === String(known) && judgement.why.startsWith("another root");

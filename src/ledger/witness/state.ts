@@ -14,7 +14,7 @@ export type WitnessState = {
   latest(origin: string): Promise<Checkpoint | undefined>;
   /** `text` is the checkpoint's text. */
   remember(origin: string, text: string): Promise<void>;
-  /** Keeps a note that contradicts what was cosigned, signed by the log itself: evidence against it. Returns where. */
+  /** Keeps a note that may contradict what was cosigned, with the log's own signatures alone, once. Returns where. */
   keepContradiction(note: string): Promise<string>;
 };
 

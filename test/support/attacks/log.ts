@@ -314,6 +314,26 @@ export const logAttacks: readonly Attack[] = [
     tamper: (d, w) => d.relog(shop, (es) => (es.at(-1).at = far), insider(w)),
   },
   {
+    attack: "rewritten by the operator under another origin in the manifest, so that no pin seems to be of it",
+    base: "whole",
+    code: "log_rewritten",
+    pinned: "latest",
+    tamper: (d, w) => {
+      d.relog(shop, (es) => (es[0].at = long_ago), insider(w));
+      d.log(shop).origin = "localhost/ledger/elsewhere";
+      for (const section of d.manifest.runs) delete section.statement;
+    },
+  },
+  {
+    attack: "another origin in the manifest than the checkpoint has",
+    base: "withheld",
+    code: "checkpoint_malformed",
+    tamper: (d) => {
+      d.log(shop).origin = "localhost/ledger/elsewhere";
+      for (const section of d.manifest.runs) delete section.statement;
+    },
+  },
+  {
     attack: "a pin that a selection cannot be led back to",
     base: "withheld",
     code: "pin_unproven",

@@ -4,9 +4,9 @@ import { createSequencer, createSigner } from "../../src/ledger/index.ts";
 import { buildRunRecord } from "../../src/server/run-record.ts";
 import { runById } from "../../src/store/index.ts";
 import { fetchHistories, fetchHistory, readBundle } from "../../src/temporal/index.ts";
-import { until } from "../support/world.ts";
-import type { World } from "../support/world.ts";
-import type { Evidence } from "./running-stack.ts";
+import { until } from "./world.ts";
+import type { World } from "./world.ts";
+import type { Evidence } from "../e2e/running-stack.ts";
 
 /** A run's evidence, put together as the server does it. */
 export async function evidenceIn(world: World, run: RunId): Promise<Evidence> {

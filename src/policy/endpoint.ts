@@ -1,0 +1,15 @@
+/**
+ * An endpoint below the base that a setting gives: over TLS, or in the clear on loopback, since what is sent there is confidential. Throws
+ * what `refuse` makes of what was expected.
+ */
+export function endpointBelow(base: string, path: string, refuse: (expected: string) => Error): URL {
+  const url = URL.parse(base);
+  if (url === null) throw refuse("a URL");
+  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback))
+    throw refuse("https, or http on loopback");
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
+    throw refuse("a URL without user, query and fragment");
+  url.pathname = `${url.pathname.replace(/\/+$/, "")}${path}`;
+  return url;
+}
