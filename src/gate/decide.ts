@@ -12,7 +12,7 @@ import {
   subjectNames,
   writeStandingUse,
 } from "../approvals/index.ts";
-import type { Edit } from "../approvals/index.ts";
+import type { Edit, NewRequest } from "../approvals/index.ts";
 import { isBudgetPolicy } from "../core/budget.ts";
 import { askedOf, barredText } from "../core/decision.ts";
 import type { ApprovalRequirement, Barred, DenialCode, Decision, RunFacts } from "../core/decision.ts";
@@ -23,6 +23,7 @@ import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
+import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
@@ -273,7 +274,7 @@ async function useGrant(
     const text = "the policy has changed what would be done since it was shown to the reviewers";
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
-  if (!(await consumeGrant(tx, approval, at))) {
+  if (!(await faultPoint("approval.consume", () => consumeGrant(tx, approval, at)))) {
     return refuse(tx, deciding, "invalid_grant", "the approval was used before", approval);
   }
   const facts = { approval, seq: step.seq };
@@ -347,7 +348,7 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
   const expiresAt = new Date(at.getTime() + Math.min(...requirements.map((requirement) => requirement.expiresMs)));
   const barred = await barredFrom(tx, run.id, subjectNames(run.input));
   await writeSealed(tx, [sealed]);
-  const id = await openRequest(tx, {
+  const asked: NewRequest = {
     run: run.id,
     seq: step.seq,
     team: run.team,
@@ -360,7 +361,8 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
     expiresAt,
     barred,
     amount: amountOf(requirements, judged.effective ?? (step.kind === "tool" ? step.args : {})),
-  });
+  };
+  const id = await faultPoint("approval.open", () => openRequest(tx, asked));
   const edit = editIn(step);
   if (edit !== undefined) await linkSuccessor(tx, edit.request, id);
   const record = toRecord(deciding, judged, id);

@@ -18,6 +18,7 @@ import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
+import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { noticesOf } from "../../notify/index.ts";
 import { getPayload, inTransaction } from "../../store/index.ts";
@@ -84,7 +85,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async decideApproval({ params: { approval }, body }, { services, caller }) {
     const { id: reviewer } = caller();
     const now = services.now();
-    const decided = await inTransaction(services.pool, async (tx) => {
+    const decide = async (tx: Tx) => {
       // What gives the reviewer a right by the clock stands in the ledger before what they do with it.
       const due = await takeDue(tx, now, { request: approval });
       await appendToOutbox(
@@ -99,7 +100,8 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       const keysSize = await logSize(tx, peopleLog);
       await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, now, keysSize)]);
       return outcome;
-    });
+    };
+    const decided = await faultPoint("approval.decide", () => inTransaction(services.pool, decide));
     const open = decided.state === "pending";
     const woken = open ? false : await wake(services, decided.request.run, approval);
     const request = await existingRequest(services.pool, approval);

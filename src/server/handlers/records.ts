@@ -1,6 +1,7 @@
 import { ulid } from "ulid";
 
 import { ApiError } from "../../api/index.ts";
+import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { readBundle } from "../../temporal/index.ts";
 import type { Handlers } from "../handler.ts";
@@ -13,7 +14,8 @@ export const recordHandlers: Handlers<"runRecord" | "runEvidence" | "bundle"> = 
   async runRecord({ params: { run } }, { services, caller }) {
     const row = await existingRun(services.pool, run);
     // Before any content leaves: what cannot be recorded is not read.
-    await appendToOutbox(services.pool, [contentsRead(row, ulid(), caller().id, services.now())]);
+    const read = contentsRead(row, ulid(), caller().id, services.now());
+    await faultPoint("contents.read", () => appendToOutbox(services.pool, [read]));
     return buildRunRecord(services, row);
   },
 
