@@ -4,10 +4,11 @@ import { join } from "node:path";
 
 import { parseTrust, trustFormat, trustText, verifyEvidence } from "../../../src/audit/offline/index.ts";
 import type { OfflineReport } from "../../../src/audit/offline/index.ts";
-import { faultText } from "../../../src/faults/index.ts";
 import type { Fault, FaultPoint } from "../../../src/faults/index.ts";
 import type { ChildRole } from "./child.ts";
 import { gather, recordsOf, untilQuiet, watchLogs } from "./facts.ts";
+import { disturb } from "./disturbances.ts";
+import type { Disturbance } from "./disturbances.ts";
 import type { Facts, Outage } from "./facts.ts";
 import { checkInvariants } from "./invariants.ts";
 import type { Invariant } from "./invariants.ts";
@@ -49,8 +50,8 @@ export type CaseResult = {
 export type CaseOptions = {
   readonly name: string;
   readonly faults: readonly Fault[];
-  /** Done to what is around the processes while the first runs are under way. */
-  readonly disturb?: (world: World, progress: Progress, outages: Outage[]) => Promise<void>;
+  /** What happens around the processes while the first runs are under way. */
+  readonly disturbances?: readonly Disturbance[];
   /** Given everything before it is judged: for tests that plant something. */
   readonly onFacts?: (facts: Facts) => void;
   readonly timeoutMs?: number;
@@ -105,7 +106,7 @@ async function play(lab: Lab, world: World, options: CaseOptions, complain: (pro
     await insist(() => world.operator.whoAmI({}));
     const [first] = await Promise.all([
       startRuns(world, progress, 1, firstWave),
-      options.disturb?.(world, progress, outages),
+      disturb(lab, world, options.disturbances ?? [], outages),
     ]);
     await closedOrComplain(world, first, timeoutMs, complain);
     if (options.faults.some(({ point }) => point === "key.file" || point === "ledger.key")) await rotate(world);
@@ -124,7 +125,14 @@ async function play(lab: Lab, world: World, options: CaseOptions, complain: (pro
   return gather(
     lab,
     world,
-    { started: progress.runs, acknowledged: progress.acknowledged, outages, bundle, watched, records },
+    {
+      started: progress.runs,
+      acknowledged: progress.acknowledged,
+      outages: [...lab.outages, ...outages],
+      bundle,
+      watched,
+      records,
+    },
     code,
   );
 }
@@ -186,8 +194,4 @@ function verify(world: World, directory: string): OfflineReport {
     }),
   );
   return verifyEvidence({ directory, trust, pinned: [] });
-}
-
-export function caseText(faults: readonly Fault[]): string {
-  return faults.length === 0 ? "no fault" : faults.map(faultText).join(",");
 }

@@ -7,6 +7,7 @@ import { closedRecord } from "../../../src/cli/closed-record.ts";
 import type { Digest, RunId } from "../../../src/core/ids.ts";
 import type { LedgerEntry } from "../../../src/core/ledger-event.ts";
 import type { RunRecord } from "../../../src/core/run-record.ts";
+import { poll } from "./lab.ts";
 import type { Lab } from "./lab.ts";
 import type { Progress, StartedRun } from "./scenario.ts";
 import { insist } from "./scenario.ts";
@@ -135,8 +136,7 @@ export type Kept = Pick<Facts, "started" | "acknowledged" | "outages" | "bundle"
 
 /** Waits until the ledger has taken in and signed all that is committed, and every closed run is sealed. */
 export async function untilQuiet(world: World, runs: readonly StartedRun[], timeoutMs: number): Promise<boolean> {
-  const end = Date.now() + timeoutMs;
-  while (Date.now() < end) {
+  const quiet = await poll(async () => {
     const { rows } = await world.pool.query<{ quiet: boolean }>(
       `select not exists (select from ledger_outbox)
          and not exists (select from ledger_state state where size > coalesce(
@@ -144,10 +144,9 @@ export async function untilQuiet(world: World, runs: readonly StartedRun[], time
          and (select count(*) from run_execution where archived_at is not null and run = any($1)) >= cardinality($1) as quiet`,
       [runs.map(({ id }) => id)],
     );
-    if (rows[0]?.quiet === true) return true;
-    await sleep(200);
-  }
-  return false;
+    return rows[0]?.quiet === true ? true : undefined;
+  }, timeoutMs);
+  return quiet === true;
 }
 
 /** The records of the runs, through the API. */

@@ -236,13 +236,17 @@ function apart({ runs, requests, outcomes, entries, waiting }: Facts): readonly 
   ];
 }
 
-/** A call that came while Postgres was away has to have been intended before. */
+/** Around an outage, connections break before it is noted, and are not there yet after it. */
+const aroundMs = 5_000;
+
+/** A call that came while what it is recorded in was away has to have been intended before. */
 function failClosed({ calls, effects, outages }: Facts): readonly string[] {
   return calls.flatMap(({ key, at, intended }) => {
-    const away = outages.find(({ from, to }) => at > from && at < to);
-    const before = (effects.find((one) => one.key === key)?.intendedAt ?? Infinity) < (away?.from ?? at + 1);
-    if (away !== undefined && !before) return [`${key}: made while ${away.what}`];
-    return intended === "unseen" && away === undefined ? [`${key}: made while nobody could read its intent`] : [];
+    const intendedAt = effects.find((one) => one.key === key)?.intendedAt ?? Infinity;
+    const away = outages.find(({ from, to }) => at > from && at < to && intendedAt >= from);
+    if (away !== undefined) return [`${key}: made while ${away.what}, and intended then`];
+    const near = outages.some(({ from, to }) => at > from - aroundMs && at < to + aroundMs);
+    return intended === "unseen" && !near ? [`${key}: made while nobody could read its intent`] : [];
   });
 }
 

@@ -19,6 +19,7 @@ import { defineScript, scriptSource, startScriptedModel } from "../../../src/pro
 import { createPool, migrate } from "../../../src/store/index.ts";
 import { bundleWorkflows, connectTemporal } from "../../../src/temporal/index.ts";
 import type { TemporalConnection } from "../../../src/temporal/index.ts";
+import type { Outage } from "./facts.ts";
 import { modelName, branches } from "./prompts.ts";
 import { startTools } from "./tools.ts";
 import type { Tools } from "./tools.ts";
@@ -27,6 +28,9 @@ const role = { role: "countersign_faults", password: "countersign_faults" } as c
 const template = "countersign_template";
 /** A power cut is not among the faults: the machine outlives them all. */
 const settings = { fsync: "off", full_page_writes: "off", max_connections: "400", shared_buffers: "256MB" };
+
+/** How long a server is away. */
+const awayMs = 1_500;
 
 /** What all cases share: one Postgres, one Temporal, one model and the tools, each in the way of being killed. */
 export type Lab = {
@@ -45,6 +49,9 @@ export type Lab = {
   startPostgres(): Promise<void>;
   killTemporal(): Promise<void>;
   startTemporal(): Promise<void>;
+  /** One at a time, with what it was in which Postgres was away; whoever asks meanwhile waits for the one that is under way. */
+  away(what: string | undefined, kill: () => Promise<void>, start: () => Promise<void>): Promise<void>;
+  readonly outages: readonly Outage[];
   /** Ends every connection to a database. Returns how many. */
   cutConnections(databaseUrl: string): Promise<number>;
   stop(): Promise<void>;
@@ -100,6 +107,8 @@ async function build(
   stack.add("model", () => model.close(), 5_000);
   const tools = await startTools();
   stack.add("tools", () => tools.stop(), 5_000);
+  const outages: Outage[] = [];
+  let underWay: Promise<void> = Promise.resolve();
   const connection = await connectTemporal({ address: temporal.address, namespace: "default" });
   stack.add("connection", () => connection.close(), 5_000);
   return {
@@ -132,6 +141,17 @@ async function build(
     },
     async startTemporal() {
       temporal = await temporalUp();
+    },
+    outages,
+    away(what, kill, start) {
+      underWay = underWay.then(async () => {
+        await kill();
+        const from = Date.now();
+        await sleep(awayMs);
+        if (what !== undefined) outages.push({ what, from, to: Date.now() });
+        await start();
+      });
+      return underWay;
     },
     async cutConnections(databaseUrl) {
       const { rowCount } = await asAdmin(adminUrl, (client) =>

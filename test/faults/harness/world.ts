@@ -32,6 +32,7 @@ import { keyAdded, policyActivated, releaseRegistered } from "../../../src/serve
 import { createPool } from "../../../src/store/index.ts";
 import type { Pool } from "../../../src/store/index.ts";
 import type { ChildOptions, ChildRole } from "./child.ts";
+import { poll } from "./lab.ts";
 import type { Lab } from "./lab.ts";
 import { FaultLog, supervise } from "./processes.ts";
 import type { Supervised } from "./processes.ts";
@@ -71,6 +72,9 @@ export type World = {
   addServer(): Promise<Supervised>;
   close(): Promise<void>;
 };
+
+/** Less than the tools' time-out. */
+const lookWithinMs = 1_000;
 
 export const originOf = (log: string): string => `localhost/ledger/${log}`;
 
@@ -150,23 +154,20 @@ export async function openWorld(lab: Lab, faults: readonly Fault[]): Promise<Wor
   };
 }
 
-/** What was committed of a call when it came to the tool. A key is `RUN.SEQ`. */
+/** What was committed of a call when it came to the tool. A key is `RUN.SEQ`. A connection that breaks is no answer yet. */
 async function lookInto(pool: Pool, key: string): Promise<Witnessed> {
   const [run = "", seq = ""] = key.split(".");
-  try {
-    const { rows } = await pool.query<{ intended: boolean; asked: boolean; granted: boolean }>(
+  const row = await poll(async () => {
+    const { rows } = await pool.query<{ intended: boolean; granted: boolean }>(
       `select exists (select from effect where idempotency_key = $1) as intended,
-         exists (select from approval_request where run = $2 and seq = $3) as asked,
          exists (select from approval_request request join step using (run, seq)
                  where run = $2 and seq = $3 and request.state = 'consumed' and request.action = step.action) as granted`,
       [key, run, Number(seq)],
     );
-    const [row] = rows;
-    const said = (value: boolean | undefined): Seen => (value === true ? "yes" : "no");
-    return { intended: said(row?.intended), granted: row?.asked === true ? said(row.granted) : "no" };
-  } catch {
-    return { intended: "unseen", granted: "unseen" };
-  }
+    return rows[0];
+  }, lookWithinMs);
+  const said = (value: boolean | undefined): Seen => (value === undefined ? "unseen" : value ? "yes" : "no");
+  return { intended: said(row?.intended), granted: said(row?.granted) };
 }
 
 async function setUp(pool: Pool, toolsUrl: string, token: string) {
