@@ -51,7 +51,9 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
   ): Promise<Performed> {
     const { run, step } = request;
     if (step.kind !== "model" && step.shadow === true) return record(request, "done", shadowResult, undefined);
-    const attempts = request.resumed ? await faultPoint("effect.again", () => beginAgain(options.pool, run.id, step.seq)) : 1;
+    const attempts = request.resumed
+      ? await faultPoint("effect.again", () => beginAgain(options.pool, run.id, step.seq))
+      : 1;
     if (attempts === 0) return { status: "superseded" };
     if (request.resumed && !mayRepeat(step)) return conclude(request, interrupted, attempts);
     // Earlier ones began it, and none of them could record an end.

@@ -33,6 +33,8 @@ const finalWave: readonly (readonly [Team, Errand])[] = [
   ["beta", "pay"],
   ["beta", "shout"],
 ];
+/** A busy machine starts many processes at once. */
+const startWithinMs = 180_000;
 const roles: readonly ChildRole[] = ["server", "worker", "export", "rotate"];
 
 export type CaseResult = {
@@ -103,7 +105,7 @@ async function play(lab: Lab, world: World, options: CaseOptions, complain: (pro
   const watched = watchLogs(world);
   const people = peopleAtWork(world, progress);
   try {
-    await insist(() => world.operator.whoAmI({}));
+    await insist(() => world.operator.whoAmI({}), startWithinMs);
     const [first] = await Promise.all([
       startRuns(world, progress, 1, firstWave),
       disturb(lab, world, options.disturbances ?? [], outages),
@@ -157,7 +159,7 @@ async function rotate(world: World): Promise<void> {
   const log = world.logOf("rotate");
   if (!(await runOnce(world.optionsOf("rotate"), log))) await runOnce(world.optionsOf("rotate"), log);
   world.server.signal("SIGTERM");
-  await insist(() => world.operator.whoAmI({}));
+  await insist(() => world.operator.whoAmI({}), startWithinMs);
 }
 
 /** The export, again until it is done; a folder that is there without having been finished is looked at in between. */
@@ -179,6 +181,7 @@ async function exported(
   return undefined;
 }
 
+/** With the keys that the auditor has known from the beginning: while two are in use, the older one has to do. */
 function verify(world: World, directory: string): OfflineReport {
   const keysOf = (log: string) => world.signers(originOf(log)).map(({ verifierKey }) => verifierKey);
   const trust = parseTrust(

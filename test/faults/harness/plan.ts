@@ -37,26 +37,21 @@ export function planOf(...faults: readonly Fault[]): Plan {
 
 /** The short set: every point once, with the kind that hurts most, those of different processes in one world. The first of two in one process must not end it. */
 const short: readonly string[] = [
-  "run.open:1:kill,run.start:1:do-then-throw,witness.ask:2:do-then-throw",
-  "decision.write:4:do-then-throw,run.register:2:do-then-kill",
-  "model.call:2:do-then-throw,approval.decide:1:do-then-throw,ledger.entries:4:kill",
-  "model.record:2:kill,approval.signal:1:do-then-kill",
-  "effect.call:2:do-then-throw,effect.again:1:do-then-throw,approval.told:1:kill",
-  "effect.record:2:do-then-kill,ledger.state:3:do-then-throw,history.seal:1:do-then-throw",
-  "activity.end:5:do-then-throw,ledger.checkpoint:5:kill,export.file:5:kill",
-  "approval.open:1:do-then-throw,ledger.sign:4:do-then-kill,export.rename:1:do-then-throw",
-  "approval.consume:1:do-then-throw,outcome.resolve:1:do-then-throw,contents.read:1:do-then-throw,key.file:1:do-then-kill",
-  "outcome.settle:1:do-then-throw,ledger.batch:5:do-then-kill,key.file:1:kill",
-  "run.close:1:do-then-kill,witness.keep:2:throw,ledger.key:3:kill",
-  "store.commit:30:do-then-throw",
+  "run.open:1:kill,decision.write:4:do-then-throw,run.start:1:do-then-throw,witness.ask:2:do-then-throw,run.register:2:do-then-kill",
+  "model.call:2:do-then-throw,model.record:3:kill,approval.decide:1:do-then-throw,ledger.entries:4:kill",
+  "effect.call:2:do-then-throw,effect.again:1:do-then-throw,approval.signal:1:do-then-kill",
+  "effect.record:2:do-then-kill,ledger.state:3:do-then-throw,history.seal:1:do-then-throw,approval.told:1:kill",
+  "activity.end:5:do-then-throw,approval.open:1:do-then-throw,ledger.checkpoint:5:kill,export.file:5:kill",
+  "approval.consume:1:do-then-throw,outcome.settle:1:do-then-throw,ledger.sign:4:do-then-kill,export.rename:1:do-then-throw",
+  "run.close:1:do-then-kill,outcome.resolve:1:do-then-throw,contents.read:1:do-then-throw,witness.keep:2:throw,ledger.batch:5:do-then-kill",
+  "store.commit:30:do-then-throw,ledger.key:3:kill,key.file:1:do-then-kill",
 ];
 
 /** The same for what happens around the processes. */
 const shortAround: readonly string[] = [
-  "+kill-postgres@600+second-server@0",
-  "+kill-temporal@1200+cut-postgres@2500+witness-away@500",
-  "+stop-worker@1500+lock-ledger@3000",
-  "+kill-worker@1500+lock-policies@300+kill-server@2500",
+  "+second-server@0+kill-postgres@600+kill-worker@3000",
+  "+kill-temporal@1200+cut-postgres@3000+witness-away@500+lock-policies@200",
+  "+stop-worker@1500+lock-ledger@2500+kill-server@6000",
 ];
 
 const parsed = (texts: readonly string[]): readonly Plan[] =>

@@ -76,6 +76,8 @@ function start(options: ChildOptions, log: FaultLog): ChildProcess {
       ...Object.fromEntries(
         Object.entries({ PATH, HOME, TEST_LOG, XDG_CACHE_HOME }).filter(([, value]) => value !== undefined),
       ),
+      // Read and stripped of types once, not by every process.
+      NODE_COMPILE_CACHE: join(options.home, "..", "compiled"),
       CHILD_OPTIONS: JSON.stringify(options),
       COUNTERSIGN_FAULT: faults === "" ? "none" : faults,
       COUNTERSIGN_FAULT_LOG: log.path,
