@@ -99,7 +99,7 @@ export function judge(facts: Facts) {
 }
 
 async function play(lab: Lab, world: World, options: CaseOptions, complain: (problem: string) => void): Promise<Facts> {
-  const timeoutMs = options.timeoutMs ?? 120_000;
+  const timeoutMs = options.timeoutMs ?? 300_000;
   const progress: Progress = { runs: [], acknowledged: [] };
   const outages: Outage[] = [];
   const watched = watchLogs(world);
@@ -124,23 +124,19 @@ async function play(lab: Lab, world: World, options: CaseOptions, complain: (pro
   await settled(world, progress.runs, complain);
   await watched.stop();
   const code = await readFile(lab.bundle, "utf8");
-  return gather(
-    lab,
-    world,
-    {
-      started: progress.runs,
-      acknowledged: progress.acknowledged,
-      outages: [...lab.outages, ...outages],
-      bundle,
-      watched,
-      records,
-    },
+  return gather(lab, world, {
+    started: progress.runs,
+    acknowledged: progress.acknowledged,
+    outages: [...lab.outages, ...outages],
+    bundle,
+    watched,
+    records,
     code,
-  );
+  });
 }
 
 async function settled(world: World, runs: readonly StartedRun[], complain: (problem: string) => void): Promise<void> {
-  if (!(await untilQuiet(world, runs, 40_000))) complain("the ledger has not taken everything in within 40 s");
+  if (!(await untilQuiet(world, runs, 120_000))) complain("the ledger has not taken everything in within 120 s");
 }
 
 async function closedOrComplain(

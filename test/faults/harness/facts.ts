@@ -85,6 +85,9 @@ export type Facts = {
   readonly audits: readonly { readonly run: RunId; readonly replay: AuditReport; readonly evidence: AuditReport }[];
   readonly bundle: OfflineReport | undefined;
   readonly verifierKeys: Readonly<Record<string, string>>;
+  /** What the audits were made of. */
+  readonly records: readonly RunRecord[];
+  readonly code: string;
 };
 
 /** Looks at the logs while a case goes on, as an auditor from outside would: what was signed once is held against what is there at the end. */
@@ -129,9 +132,8 @@ export function watchLogs(world: World) {
   };
 }
 
-export type Kept = Pick<Facts, "started" | "acknowledged" | "outages" | "bundle"> & {
+export type Kept = Pick<Facts, "started" | "acknowledged" | "outages" | "bundle" | "records" | "code"> & {
   readonly watched: ReturnType<typeof watchLogs>;
-  readonly records: readonly RunRecord[];
 };
 
 /** Waits until the ledger has taken in and signed all that is committed, and every closed run is sealed. */
@@ -173,7 +175,7 @@ export async function auditsOf(
   return audits;
 }
 
-export async function gather(lab: Lab, world: World, kept: Kept, code: string): Promise<Facts> {
+export async function gather(lab: Lab, world: World, { watched, ...kept }: Kept): Promise<Facts> {
   const { pool } = world;
   const read = async <Row extends object>(sql: string): Promise<readonly Row[]> =>
     (await pool.query<Row & Record<string, unknown>>(sql)).rows;
@@ -206,12 +208,12 @@ export async function gather(lab: Lab, world: World, kept: Kept, code: string): 
       const { dedupKey, run } = JSON.parse(row.body.toString("utf8")) as LedgerEntry;
       return { ...row, dedupKey, run: run?.id ?? null, seq: run?.seq ?? null };
     }),
-    checkpoints: [...notes, ...kept.watched.checkpoints.values()],
-    seen: [...kept.watched.seen.values()],
+    checkpoints: [...notes, ...watched.checkpoints.values()],
+    seen: [...watched.seen.values()],
     seals: await read(
       "select run, position, archived_at is not null as archived from run_execution order by run, position",
     ),
-    audits: await auditsOf(kept.records, code, verifierKeys),
+    audits: await auditsOf(kept.records, kept.code, verifierKeys),
   };
 }
 

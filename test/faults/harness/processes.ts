@@ -68,10 +68,14 @@ function isOf(line: string, fault: Fault): boolean {
   return struck?.point === fault.point && struck.kind === fault.kind && (fault.hit === 0 || struck.hit === fault.hit);
 }
 
+/** None outlives whoever watches. */
+const running = new Set<ChildProcess>();
+let watching = false;
+
 function start(options: ChildOptions, log: FaultLog): ChildProcess {
   const faults = log.left().map(faultText).join(",");
   const { PATH, HOME, TEST_LOG, XDG_CACHE_HOME } = process.env;
-  return spawn(process.execPath, [program], {
+  const child = spawn(process.execPath, [program], {
     env: {
       ...Object.fromEntries(
         Object.entries({ PATH, HOME, TEST_LOG, XDG_CACHE_HOME }).filter(([, value]) => value !== undefined),
@@ -84,6 +88,11 @@ function start(options: ChildOptions, log: FaultLog): ChildProcess {
     },
     stdio: ["ignore", "ignore", "inherit"],
   });
+  if (!watching) process.once("exit", () => running.forEach((one) => one.kill("SIGKILL")));
+  watching = true;
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  return child;
 }
 
 function ended(child: ChildProcess): Promise<void> {

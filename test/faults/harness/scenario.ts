@@ -23,7 +23,8 @@ export type Acknowledged = { readonly log: string; readonly dedupKey: string };
 
 export type Progress = { readonly runs: StartedRun[]; readonly acknowledged: Acknowledged[] };
 
-const patienceMs = 60_000;
+/** What hangs is caught all the same; a machine with other work is no fault. */
+const patienceMs = 240_000;
 
 /** Asks again until there is an answer, as any client of a service has to. What is refused is refused. */
 export async function insist<Result>(ask: () => Promise<Result>, timeoutMs = patienceMs): Promise<Result> {

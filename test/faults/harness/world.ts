@@ -6,7 +6,6 @@ import { createClient } from "../../../src/api/index.ts";
 import type { ApiClient } from "../../../src/api/index.ts";
 import { addReviewerKey, publicKeyOf } from "../../../src/approvals/index.ts";
 import type { ReviewerKey } from "../../../src/approvals/index.ts";
-import { freePort } from "../../../src/dev/index.ts";
 import { faultMark, faultMarkText } from "../../../src/faults/index.ts";
 import type { Fault } from "../../../src/faults/index.ts";
 import {
@@ -37,6 +36,7 @@ import type { Lab } from "./lab.ts";
 import { FaultLog, supervise } from "./processes.ts";
 import type { Supervised } from "./processes.ts";
 import { modelName, policy, toolsAt } from "./prompts.ts";
+import { quietPort } from "./ports.ts";
 import { isIn } from "./roles.ts";
 import type { Seen, ToolCall, Witnessed } from "./tools.ts";
 
@@ -95,7 +95,7 @@ export async function openWorld(lab: Lab, faults: readonly Fault[]): Promise<Wor
     witnesses,
     JSON.stringify({ quorum: 1, witnesses: [{ url: witness.url, verifierKey: witness.verifierKey }] }),
   );
-  const port = await freePort();
+  const port = await quietPort();
   const baseUrl = `http://127.0.0.1:${port}`;
   const optionsOf = (role: ChildRole): ChildOptions => ({
     role,
@@ -145,7 +145,7 @@ export async function openWorld(lab: Lab, faults: readonly Fault[]): Promise<Wor
     optionsOf,
     addWorker: () => begin(optionsOf("worker"), new FaultLog(home, "second-worker", [])),
     addServer: async () =>
-      begin({ ...optionsOf("server"), port: await freePort() }, new FaultLog(home, "second-server", [])),
+      begin({ ...optionsOf("server"), port: await quietPort() }, new FaultLog(home, "second-server", [])),
     async close() {
       await Promise.all(processes.map((one) => one.stop()));
       await witness.stop();
