@@ -43,6 +43,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "faults",
+          maxConcurrency: 4,
           include: ["test/faults/**/*.test.ts"],
           globalSetup: [postgres, temporal],
           testTimeout: 300_000,

@@ -34,7 +34,7 @@ function folder(mark?: string): string {
 }
 
 test("a point that is not armed is its operation, begun in the same turn", async () => {
-  const work = vi.fn(async () => 7);
+  const work = vi.fn<() => Promise<number>>(async () => 7);
   const asked = faultPoint("effect.call", work);
   expect(work).toHaveBeenCalledTimes(1);
   expect(await asked).toBe(7);
@@ -44,7 +44,7 @@ test("a point that is not armed is its operation, begun in the same turn", async
 test("each kind does what it says, at its hit and at no other", async () => {
   const path = join(folder(), "hits");
   arm(parseFaults("effect.call:2:throw,effect.record:1:do-then-throw,run.open:*:throw,run.close:1:hang") ?? [], path);
-  const work = vi.fn(async () => "done");
+  const work = vi.fn<() => Promise<string>>(async () => "done");
   expect(await faultPoint("effect.call", work)).toBe("done");
   await expect(faultPoint("effect.call", work)).rejects.toMatchObject({ code: "fault_injected" });
   expect(work).toHaveBeenCalledTimes(1);

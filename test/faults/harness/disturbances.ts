@@ -24,8 +24,8 @@ export const disturbances = {
       await sleep(400);
     }
   },
-  "kill-postgres": async (lab: Lab) => lab.away("Postgres was down", lab.killPostgres, lab.startPostgres),
-  "kill-temporal": async (lab: Lab) => lab.away(undefined, lab.killTemporal, lab.startTemporal),
+  "kill-postgres": async (lab: Lab) => lab.losePostgres(),
+  "kill-temporal": async (lab: Lab) => lab.loseTemporal(),
   "lock-ledger": async (lab: Lab, world: World, outages: Outage[]) => locked(lab, world, "ledger_outbox", outages),
   "lock-policies": async (lab: Lab, world: World, outages: Outage[]) =>
     locked(lab, world, "policy_activation", outages),

@@ -8,7 +8,7 @@ import {
 import type { JsonObject } from "../../../src/core/json.ts";
 import { digestOf } from "../../../src/store/canonical.ts";
 import type { Facts } from "./facts.ts";
-import { effectsOf, highAmount } from "./prompts.ts";
+import { effectsOf, highAmount, refOf } from "./prompts.ts";
 
 /** What must hold whatever failed: the numbers are those of the plan (docs/faults.md). Each gives what is wrong, and nothing where all is well. */
 export const invariants = {
@@ -65,7 +65,7 @@ function effectsOnce({ calls }: Facts): readonly string[] {
     (what) => `${what}: done more than once`,
   );
   // The same errand under two keys would be two effects that no key tells apart.
-  const byErrand = repeated(effects.map(({ tool, args }) => `${tool} ${String(args["ref"])}`));
+  const byErrand = repeated(effects.map(({ tool, args }) => `${tool} ${refOf(args)}`));
   const shouted = repeated(calls.filter(({ tool }) => tool === "shout").map(({ key }) => key));
   const changed = [...groups(calls, ({ key }) => key)].filter(
     ([, same]) => new Set(same.map(({ args }) => digestOf(args))).size > 1,
@@ -256,7 +256,7 @@ function succeeded({ started, runs, calls }: Facts, minimum: Minimum): readonly 
   const completed = final.filter(({ id }) => runs.some((run) => run.id === id && run.status === "completed"));
   const wanted = final.reduce((sum, { errand }) => sum + effectsOf[errand], 0);
   const done = effects.filter(({ args }) =>
-    final.some(({ ref }) => String(args["ref"]).replace(/-[12]$/, "") === ref || args["ref"] === ref),
+    final.some(({ ref }) => refOf(args) === ref || refOf(args).replace(/-[12]$/, "") === ref),
   ).length;
   return [
     ...(effects.length < minimum.effects

@@ -44,13 +44,12 @@ export type Lab = {
   readonly adminUrl: string;
   /** A migrated database of one's own; its URL. */
   freshDatabase(): Promise<string>;
-  /** Ends Postgres without a word to anybody, as `pg_ctl stop -m immediate` does. */
-  killPostgres(): Promise<void>;
-  startPostgres(): Promise<void>;
-  killTemporal(): Promise<void>;
-  startTemporal(): Promise<void>;
-  /** One at a time, with what it was in which Postgres was away; whoever asks meanwhile waits for the one that is under way. */
-  away(what: string | undefined, kill: () => Promise<void>, start: () => Promise<void>): Promise<void>;
+  /** Ends Postgres without a word to anybody, as `pg_ctl stop -m immediate` does, and starts it again. One server is away at a time: whoever asks
+   * meanwhile waits for the one that is under way. */
+  losePostgres(): Promise<void>;
+  /** The same with Temporal, by SIGKILL. */
+  loseTemporal(): Promise<void>;
+  /** When Postgres was away. */
   readonly outages: readonly Outage[];
   /** Ends every connection to a database. Returns how many. */
   cutConnections(databaseUrl: string): Promise<number>;
@@ -109,6 +108,10 @@ async function build(
   stack.add("tools", () => tools.stop(), 5_000);
   const outages: Outage[] = [];
   let underWay: Promise<void> = Promise.resolve();
+  const away = (lose: () => Promise<void>): Promise<void> => {
+    underWay = underWay.then(lose);
+    return underWay;
+  };
   const connection = await connectTemporal({ address: temporal.address, namespace: "default" });
   stack.add("connection", () => connection.close(), 5_000);
   return {
@@ -128,31 +131,23 @@ async function build(
       [url.username, url.password, url.pathname] = [role.role, role.password, `/${name}`];
       return url.href;
     },
-    async killPostgres() {
-      process.kill(pidIn(join(home.postgres, "postmaster.pid")), "SIGQUIT");
-      await ended.postgres.promise;
-    },
-    async startPostgres() {
-      postgres = await postgresUp();
-    },
-    async killTemporal() {
-      process.kill(pidIn(join(home.run, "temporal.pid")), "SIGKILL");
-      await ended.temporal.promise;
-    },
-    async startTemporal() {
-      temporal = await temporalUp();
-    },
     outages,
-    away(what, kill, start) {
-      underWay = underWay.then(async () => {
-        await kill();
+    losePostgres: () =>
+      away(async () => {
+        process.kill(pidIn(join(home.postgres, "postmaster.pid")), "SIGQUIT");
+        await ended.postgres.promise;
         const from = Date.now();
         await sleep(awayMs);
-        if (what !== undefined) outages.push({ what, from, to: Date.now() });
-        await start();
-      });
-      return underWay;
-    },
+        outages.push({ what: "Postgres was down", from, to: Date.now() });
+        postgres = await postgresUp();
+      }),
+    loseTemporal: () =>
+      away(async () => {
+        process.kill(pidIn(join(home.run, "temporal.pid")), "SIGKILL");
+        await ended.temporal.promise;
+        await sleep(awayMs);
+        temporal = await temporalUp();
+      }),
     async cutConnections(databaseUrl) {
       const { rowCount } = await asAdmin(adminUrl, (client) =>
         client.query(

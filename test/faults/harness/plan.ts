@@ -89,7 +89,8 @@ export function everyPlan(
 /** Up to `most` numbers from 1 to `count`, the first and the last among them. */
 export function spread(count: number, most: number): readonly number[] {
   if (count <= most) return Array.from({ length: Math.max(1, count) }, (_, place) => place + 1);
-  return Array.from({ length: most }, (_, place) => 1 + Math.round((place * (count - 1)) / (most - 1)));
+  const step = (count - 1) / Math.max(1, most - 1);
+  return Array.from({ length: most }, (_, place) => 1 + Math.round(place * step));
 }
 
 export type Random = () => number;

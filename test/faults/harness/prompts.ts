@@ -1,3 +1,4 @@
+import type { JsonObject } from "../../../src/core/json.ts";
 import type { ScriptInput } from "../../../src/providers/index.ts";
 
 export const modelName = "scripted/faults";
@@ -27,6 +28,11 @@ export const branches: ScriptInput["branches"] = errands.map((errand) => ({
   when: `^(?<ref>${errand}-[a-z0-9-]+)$`,
   turns: turns[errand],
 }));
+
+/** The errand's reference in a call's arguments. */
+export function refOf(args: JsonObject): string {
+  return typeof args["ref"] === "string" ? args["ref"] : "";
+}
 
 /** How many effects that change something a run of this kind has when it is done. */
 export const effectsOf: { readonly [Name in Errand]: number } = {

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { JsonObject } from "../../../src/core/json.ts";
+import { refOf } from "./prompts.ts";
 
 /** What the record said of a call at the moment it came. `unseen`: Postgres was away. */
 export type Seen = "yes" | "no" | "unseen";
@@ -82,7 +83,7 @@ async function answer(worlds: ReadonlyMap<string, World>, request: IncomingMessa
   world.done.add(key);
   world.calls.push({ tool, key, args, at, effect, ...witnessed });
   await sleep(workMs);
-  return tool === "shout" && String(args["ref"]).startsWith("broken-") ? undefined : { ok: true };
+  return tool === "shout" && refOf(args).startsWith("broken-") ? undefined : { ok: true };
 }
 
 async function bodyOf(request: IncomingMessage): Promise<unknown> {
