@@ -8,7 +8,7 @@ import type { Fault, FaultPoint } from "./points.ts";
 /** `fault_refused`: this process may not be made to fail. `fault_injected`: it was made to. */
 export class FaultError extends CodedError<"fault_refused" | "fault_injected"> {}
 
-/** Longer than the time-outs of the tools that are tried with it. */
+/** Long enough for others to come in between. */
 const hangMs = 3_000;
 /** What was sent before the fault gets this long to arrive: a statement of the same turn, say. */
 const settleMs = 20;

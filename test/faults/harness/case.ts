@@ -94,8 +94,13 @@ export async function runCase(lab: Lab, options: CaseOptions): Promise<CaseResul
   };
 }
 
+/**
+ * While faults strike, a call may end before it reaches its tool, and a person then finds that it did not happen: half of what was asked for has to
+ * be done then. Afterwards, all of it.
+ */
 export function judge(facts: Facts) {
-  return checkInvariants(facts, { effects: expectedEffects(facts.started), finalWave: 2 });
+  const [during, after] = [1, 2].map((wave) => expectedEffects(facts.started.filter((run) => run.wave === wave)));
+  return checkInvariants(facts, { effects: Math.ceil((during ?? 0) / 2) + (after ?? 0), finalWave: 2 });
 }
 
 async function play(lab: Lab, world: World, options: CaseOptions, complain: (problem: string) => void): Promise<Facts> {

@@ -66,7 +66,7 @@ async function work(options: ChildOptions): Promise<void> {
     taskQueue: options.taskQueue,
     databaseUrl: options.databaseUrl,
     keys: await loadOrCreatePayloadKeys(join(options.home, "secrets", "payload.key")),
-    provider: createModelProvider({ baseUrl: options.modelUrl, apiKey: "scripted", timeoutMs: 10_000 }),
+    provider: createModelProvider({ baseUrl: options.modelUrl, apiKey: "scripted", timeoutMs: 60_000 }),
     priceOf: (name) => priceOf(name),
     toolRoots: [],
     logger,

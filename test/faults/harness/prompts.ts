@@ -58,7 +58,7 @@ export function toolsAt(url: string) {
     additionalProperties: false,
   });
   const ref = { type: "string" };
-  const common = { groups: [], timeoutMs: 2_000 } as const;
+  const common = { groups: [], timeoutMs: 10_000 } as const;
   return [
     {
       ...common,
