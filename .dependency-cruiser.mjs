@@ -7,9 +7,10 @@ import { fileURLToPath } from "node:url";
 const plan = {
   "src/core": [],
   "src/api": ["src/core"],
-  "src/store": ["src/core"],
+  "src/faults": ["src/core"],
+  "src/store": ["src/core", "src/faults"],
   "src/registry": ["src/core", "src/store"],
-  "src/ledger": ["src/core", "src/store"],
+  "src/ledger": ["src/core", "src/store", "src/faults"],
   "src/approvals": ["src/core", "src/store"],
   "src/notify": ["src/core", "src/store"],
   "src/quality": ["src/core", "src/store"],
@@ -28,6 +29,7 @@ const rooms = {
   // Of the gate only what is pure: how a step's action follows from the record.
   "src/audit": [
     "src/core",
+    "src/faults",
     "src/store",
     "src/policy",
     "src/ledger",
@@ -54,6 +56,7 @@ const packages = {
   "src/core": ["zod", "yaml"],
   workflows: ["@temporalio/workflow"],
   "src/api": ["eventsource-parser", "zod"],
+  "src/faults": [],
   "src/store": ["pg", "canonicalize", "lru-cache", "ulid", "zod"],
   "src/ledger/proof": ["zod"],
   "src/approvals": ["ulid", "zod"],

@@ -33,9 +33,20 @@ export default defineConfig({
         extends: true,
         test: {
           name: "e2e",
-          include: ["test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"],
+          include: ["test/e2e/**/*.test.ts"],
           globalSetup: [postgres, temporal],
           testTimeout: 180_000,
+          hookTimeout: 180_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "faults",
+          maxConcurrency: 4,
+          include: ["test/faults/**/*.test.ts"],
+          globalSetup: [postgres, temporal],
+          testTimeout: 300_000,
           hookTimeout: 180_000,
         },
       },

@@ -6,6 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { finished } from "node:stream/promises";
 
 import type { Json } from "../core/json.ts";
+import { faultPoint } from "../faults/index.ts";
 import { canonicalText } from "../store/canonical.ts";
 import { EvidenceError } from "./offline/index.ts";
 
@@ -86,13 +87,13 @@ export class BundleFolder {
   async finish(): Promise<string> {
     try {
       if (!existsSync(this.#place)) {
-        await rename(this.path, this.#place);
+        await faultPoint("export.rename", () => rename(this.path, this.#place));
         return this.#place;
       }
       // Replaced in two steps: a crash in between leaves both, under other names.
       const old = `${this.#place}.old-${randomBytes(4).toString("hex")}`;
       await rename(this.#place, old);
-      await rename(this.path, this.#place);
+      await faultPoint("export.rename", () => rename(this.path, this.#place));
       await rm(old, { recursive: true, force: true });
       return this.#place;
     } catch (cause) {
@@ -108,7 +109,7 @@ export class BundleFolder {
     const place = join(this.path, path);
     try {
       await mkdir(dirname(place), { recursive: true, mode: 0o700 });
-      await writeFile(place, bytes, { mode: 0o600 });
+      await faultPoint("export.file", () => writeFile(place, bytes, { mode: 0o600 }));
     } catch (cause) {
       throw unwritable(this.#place, cause);
     }

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 
+import { armFaults } from "../faults/index.ts";
 import { addAgentCommands } from "./commands/agent.ts";
 import { addApprovalCommands } from "./commands/approvals.ts";
 import { addAuditCommands } from "./commands/audit.ts";
@@ -21,6 +22,7 @@ import { addRunCommands } from "./commands/run.ts";
 import { addServerCommand } from "./commands/server.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import type { AddCommands } from "./cli.ts";
+import { homeOf } from "./settings.ts";
 
 const groups: readonly AddCommands[] = [
   addAgentCommands,
@@ -57,6 +59,8 @@ export function buildProgram(): Command {
     .option("--no-color", "no colours")
     .showSuggestionAfterError(true)
     .showHelpAfterError("(see --help)")
+    // Refused wherever nobody said that this may be done: see docs/faults.md.
+    .hook("preAction", () => void armFaults(process.env, homeOf(process.env)))
     .addHelpText("after", "\nExit codes: 0 done, 1 refused or refuted, 2 usage or environment.");
   for (const add of groups) add(program);
   return program;

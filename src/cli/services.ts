@@ -93,6 +93,7 @@ export async function startApi(
     ledger: {
       originOf,
       signerOf: (log) => signers(originOf(log))[0],
+      signersOf: (log) => signers(originOf(log)),
       flush: (log) => sequencer.flush(log),
       witnesses: witnesses.map(({ verifierKey }) => verifierKey),
       quorum,

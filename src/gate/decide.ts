@@ -20,6 +20,7 @@ import type { Json, JsonObject } from "../core/json.ts";
 import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
+import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
@@ -272,7 +273,7 @@ async function useGrant(
     const text = "the policy has changed what would be done since it was shown to the reviewers";
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
-  if (!(await consumeGrant(tx, approval, at))) {
+  if (!(await faultPoint("approval.consume", () => consumeGrant(tx, approval, at)))) {
     return refuse(tx, deciding, "invalid_grant", "the approval was used before", approval);
   }
   const facts = { approval, seq: step.seq };
@@ -360,7 +361,7 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
     barred,
     amount: amountOf(requirements, judged.effective ?? (step.kind === "tool" ? step.args : {})),
   };
-  const id = await openRequest(tx, request);
+  const id = await faultPoint("approval.open", () => openRequest(tx, request));
   const edit = editIn(step);
   if (edit !== undefined) await linkSuccessor(tx, edit.request, id);
   const record = toRecord(deciding, judged, id);

@@ -6,8 +6,10 @@ import { costOf } from "../core/money.ts";
 import type { TokenUsage } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
+import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
+import type { Tx } from "../store/index.ts";
 import type { GateOptions } from "./decide.ts";
 import { editIn } from "./edit.ts";
 import { issue, sealingIn } from "./governed-call.ts";
@@ -49,7 +51,9 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
   ): Promise<Performed> {
     const { run, step } = request;
     if (step.kind !== "model" && step.shadow === true) return record(request, "done", shadowResult, undefined);
-    const attempts = request.resumed ? await beginAgain(options.pool, run.id, step.seq) : 1;
+    const attempts = request.resumed
+      ? await faultPoint("effect.again", () => beginAgain(options.pool, run.id, step.seq))
+      : 1;
     if (attempts === 0) return { status: "superseded" };
     if (request.resumed && !mayRepeat(step)) return conclude(request, interrupted, attempts);
     // Earlier ones began it, and none of them could record an end.
@@ -58,7 +62,8 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     const governed = step.kind === "model" && (await responses.governs(run, policySet));
     // What may be withheld is not shown while it comes.
     const watched = request.standing.watched && !governed;
-    const outcome = await act(issue(callOf(request, watched)));
+    const call = issue(callOf(request, watched));
+    const outcome = await faultPoint(step.kind === "model" ? "model.call" : "effect.call", () => act(call));
     if (governed && outcome.status === "result" && outcome.kind === "model") {
       return respond({ ...request, step }, policySet, outcome.result, outcome.usage);
     }
@@ -143,7 +148,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
       costMicroUsd: costFor(step, usage),
       now: options.now(),
     };
-    const [ended] = await inOneTrip<[boolean, ...unknown[]]>(options.pool, (tx) => {
+    const write = (tx: Tx): readonly [Promise<boolean>, ...Promise<unknown>[]] => {
       const stored = sealed === undefined ? [] : [writeSealed(tx, [sealed])];
       // The same event twice is one entry, so an attempt that comes late adds nothing.
       const written = [writeOutcome(tx, outcome), appendToOutbox(tx, [outcomeEvent(outcome)]), ...stored] as const;
@@ -151,7 +156,10 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
       return outcome.state === "unknown"
         ? [...written, askForOutcome(tx, run.id, step.seq, outcome.now)]
         : [...written];
-    });
+    };
+    const [ended] = await faultPoint(step.kind === "model" ? "model.record" : "effect.record", () =>
+      inOneTrip<[boolean, ...unknown[]]>(options.pool, write),
+    );
     if (!ended) return { status: "superseded" };
     return sealed === undefined
       ? { status: "recorded" }

@@ -14,6 +14,7 @@ import { lifecycleActivities } from "../core/contract.ts";
 import type { ModelStepInput, ToolStepInput } from "../core/contract.ts";
 import { codeOf } from "../core/errors.ts";
 import type { CallKind } from "../core/retrieval.ts";
+import { faultPoint } from "../faults/index.ts";
 import { createDecider } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
 import { createEffects } from "./effects.ts";
@@ -74,7 +75,7 @@ class Gate implements ActivityInboundCallsInterceptor {
       if ((lifecycleActivities as readonly string[]).includes(activityType)) return await next(input);
       const step = parseStep(activityType, input.args, this.#context);
       const act = async (call: GovernedCall) => (await next({ ...input, args: [call] })) as EffectOutcome;
-      return await this.#alive(() => this.#steps(step, this.#stepContext(), act));
+      return await this.#alive(() => faultPoint("activity.end", () => this.#steps(step, this.#stepContext(), act)));
     } catch (error) {
       throw this.#failure(error, activityType);
     }

@@ -5,6 +5,7 @@ import type { Digest, RunId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { RunFailure, RunOutput, RunStatus } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
+import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { Pool, SealedPayload, Tx } from "../store/index.ts";
@@ -41,11 +42,12 @@ export async function openRun(options: LifecycleOptions, id: RunId, temporalRunI
     workflowBundle: options.bundle,
     ...(run.dataKey === undefined ? {} : { dataKey: run.dataKey }),
   });
-  await inOneTrip(options.pool, (tx) => [
+  const written = (tx: Tx) => [
     markRunning(tx, id, temporalRunId, options.bundle, now),
     // Dropped where it is there already.
     appendToOutbox(tx, [started]),
-  ]).catch((error: unknown) => {
+  ];
+  await faultPoint("run.open", () => inOneTrip(options.pool, written)).catch((error: unknown) => {
     throw codeOf(error) === divisionByZero ? new GateError("run_not_open", "the run is closed") : error;
   });
   return { maxWallClockMs: run.release.document.limits.maxWallClockMs };
@@ -74,7 +76,7 @@ async function markRunning(tx: Tx, id: RunId, temporalRunId: string, bundle: Dig
 export async function closeRun(options: LifecycleOptions, input: CloseRunInput): Promise<CloseRunResult> {
   // Only an answer needs more of the run than its row: one whose contents were erased or cannot be read has to end too.
   const context = input.status === "completed" ? await options.cache.context(input.run) : undefined;
-  return inTransaction(options.pool, async (tx) => {
+  const close = async (tx: Tx): Promise<CloseRunResult> => {
     // The locks come first; the rest is sent behind them without waiting.
     const [, row, last] = await Promise.all([
       lockBudgets(tx, input.run),
@@ -85,7 +87,8 @@ export async function closeRun(options: LifecycleOptions, input: CloseRunInput):
     const answer = context === undefined ? undefined : await answerOf(options, context, last);
     await endRun(tx, { id: input.run, team: row.team }, row, input, answer, options.now());
     return answer === undefined ? {} : { result: answer.digest };
-  });
+  };
+  return faultPoint("run.close", () => inTransaction(options.pool, close));
 }
 
 /**

@@ -2,6 +2,7 @@ import { askAgain, endOutcome, heldResolution, lockOutcome, resolvedResult, subj
 import type { UnknownOutcome } from "../approvals/index.ts";
 import type { Waiting } from "../core/contract.ts";
 import type { Json } from "../core/json.ts";
+import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inTransaction, sealPayload, sha256, writeSealed } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
@@ -20,7 +21,7 @@ export async function settleUnknown(
   run: RunContext,
   seq: number,
 ): Promise<Waiting | { readonly status: "reconciled" } | undefined> {
-  return inTransaction(options.pool, async (tx) => {
+  const settle = async (tx: Tx): ReturnType<typeof settleUnknown> => {
     const outcome = await lockOutcome(tx, run.id, seq);
     if (outcome === undefined || outcome.state === "expired" || outcome.state === "cancelled") return undefined;
     // Taken over before: the step has its result.
@@ -33,8 +34,9 @@ export async function settleUnknown(
       await endOutcome(tx, outcome.id, "expired");
       return undefined;
     }
-    return { status: "waiting" as const, request: outcome.id, expiresAt: outcome.expiresAt.getTime() };
-  });
+    return { status: "waiting", request: outcome.id, expiresAt: outcome.expiresAt.getTime() };
+  };
+  return faultPoint("outcome.settle", () => inTransaction(options.pool, settle));
 }
 
 async function reconcile(tx: Tx, { now }: GateOptions, run: RunContext, outcome: UnknownOutcome): Promise<boolean> {

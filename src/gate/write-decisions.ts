@@ -2,6 +2,7 @@ import { exhausted, noAmounts, periodStart } from "../core/budget.ts";
 import type { Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
+import { faultPoint } from "../faults/index.ts";
 import { outboxRows, outboxSql } from "../ledger/index.ts";
 import type { OutboxRow } from "../ledger/index.ts";
 import { sealedRows, sealedSql } from "../store/index.ts";
@@ -166,12 +167,13 @@ async function write(tx: Tx, all: readonly Ready[]): Promise<void> {
     contents: contents.length > 0,
     budgets: all.some(({ row }) => row.budgets.length > 0),
   };
-  await tx.query(sqlFor(parts), [
+  const values = [
     JSON.stringify(all.map(({ row }) => row)),
     all.length,
     JSON.stringify(all.flatMap(({ events }) => events)),
     ...(parts.contents ? [JSON.stringify(sealedRows(contents))] : []),
-  ]);
+  ];
+  await faultPoint("decision.write", () => tx.query(sqlFor(parts), values));
 }
 
 async function writeAlone(tx: Tx, ready: Ready): Promise<void> {

@@ -1,5 +1,6 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { Digest, RunId } from "../core/ids.ts";
+import { faultPoint } from "../faults/index.ts";
 import { canonicalBytes } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
 import { tryLockLog } from "./lock.ts";
@@ -67,10 +68,10 @@ async function append(tx: Tx, log: string, edge: CompactRange, rows: readonly Wa
   const leaves = chainLeaves(rows, from);
   for (const leaf of leaves) edge.append(leaf.hash, tiles.visit);
   await Promise.all([
-    insertEntries(tx, log, leaves),
+    faultPoint("ledger.entries", () => insertEntries(tx, log, leaves)),
     insertTiles(tx, log, tiles.tiles(extended)),
     upsertRuns(tx, log, leaves),
-    writeLogState(tx, log, from, edge),
+    faultPoint("ledger.state", () => writeLogState(tx, log, from, edge)),
   ]);
 }
 

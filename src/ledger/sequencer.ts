@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { faultPoint } from "../faults/index.ts";
 import { inTransaction } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
 import { LedgerError } from "./errors.ts";
@@ -7,6 +8,7 @@ import { logsWithWork, newestWaiting } from "./pending.ts";
 import type { Signer } from "./proof/index.ts";
 import { Retries } from "./retries.ts";
 import { batchSize, sequenceBatch } from "./sequence-batch.ts";
+import type { BatchResult } from "./sequence-batch.ts";
 import { signCheckpoint } from "./sign-checkpoint.ts";
 
 export type SequencerOptions = {
@@ -100,7 +102,7 @@ type Turn = "busy" | "worked" | "more";
 async function turn(options: SequencerOptions, log: string, stop: AbortSignal): Promise<Turn> {
   let outcome: Turn = "more";
   for (let batches = 0; batches < batchesPerTurn && outcome === "more" && !stop.aborted; batches += 1) {
-    const batch = await inTransaction(options.pool, (tx) => sequenceBatch(tx, log));
+    const batch = await sequence(options, log);
     outcome = batch.status === "busy" ? "busy" : batch.taken < batchSize ? "worked" : "more";
   }
   if (outcome !== "busy") await sign(options, log);
@@ -111,15 +113,20 @@ async function flushLog(options: SequencerOptions, log: string): Promise<void> {
   // What is appended after this moment is not waited for: a busy log would never be flushed.
   const newest = await newestWaiting(options.pool, log);
   for (;;) {
-    const batch = await inTransaction(options.pool, (tx) => sequenceBatch(tx, log));
+    const batch = await sequence(options, log);
     if (batch.status === "busy") await sleep(lockRetryMs);
     else if (batch.taken < batchSize || batch.lastId >= newest) break;
   }
   while ((await sign(options, log)) === "busy") await sleep(lockRetryMs);
 }
 
+async function sequence({ pool }: SequencerOptions, log: string): Promise<BatchResult> {
+  return faultPoint("ledger.batch", () => inTransaction(pool, (tx) => sequenceBatch(tx, log)));
+}
+
 async function sign(options: SequencerOptions, log: string): Promise<"signed" | "current" | "busy"> {
-  return inTransaction(options.pool, (tx) => signCheckpoint(tx, log, options.originOf(log), options.signers(log)));
+  const [origin, signers] = [options.originOf(log), options.signers(log)];
+  return faultPoint("ledger.sign", () => inTransaction(options.pool, (tx) => signCheckpoint(tx, log, origin, signers)));
 }
 
 function isLostRace(error: unknown): boolean {

@@ -1,3 +1,4 @@
+import { faultPoint } from "../faults/index.ts";
 import { sha256 } from "../store/canonical.ts";
 import type { Tx } from "../store/index.ts";
 import { LedgerError } from "./errors.ts";
@@ -46,8 +47,9 @@ export async function signCheckpoint(
   if (last !== undefined) await assertGrownFrom(tx, log, state, origin, parseCheckpoint(parseNote(last.note).text));
   if (state.size === (last?.size ?? 0)) return "current";
   const note = signNote(formatCheckpoint({ origin, size: state.size, root: state.root }), signers);
-  await tx.query("insert into ledger_checkpoint (log, size, note) values ($1, $2, $3)", [log, state.size, note]);
-  await noteKeys(tx, log, state.size, signers, known);
+  const insert = "insert into ledger_checkpoint (log, size, note) values ($1, $2, $3)";
+  await faultPoint("ledger.checkpoint", () => tx.query(insert, [log, state.size, note]));
+  await faultPoint("ledger.key", () => noteKeys(tx, log, state.size, signers, known));
   return "signed";
 }
 

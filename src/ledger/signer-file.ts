@@ -2,6 +2,7 @@ import { createPrivateKey, generateKeyPairSync, randomBytes } from "node:crypto"
 import { link, mkdir, readFile, rename, unlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { faultPoint } from "../faults/index.ts";
 import { LedgerError } from "./errors.ts";
 import { createSigner } from "./proof/index.ts";
 import type { Signer } from "./proof/index.ts";
@@ -75,7 +76,8 @@ async function createKeyFile(path: string, contents: string): Promise<void> {
 }
 
 async function replaceKeyFile(path: string, contents: string): Promise<void> {
-  await rename(await writeFresh(path, contents), path);
+  const fresh = await writeFresh(path, contents);
+  await faultPoint("key.file", () => rename(fresh, path));
 }
 
 async function writeFresh(path: string, contents: string): Promise<string> {

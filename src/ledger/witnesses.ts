@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { faultPoint } from "../faults/index.ts";
 import type { Pool } from "../store/index.ts";
 import { cosignedSize, keepCosignature } from "./cosignatures.ts";
 import { LedgerError } from "./errors.ts";
@@ -84,7 +85,7 @@ export async function cosignLatest(
     cosignedSize(pool, log, witness.verifierKey),
   ]);
   if (checkpoint === undefined || checkpoint.size <= from) return;
-  let answer = await ask(pool, log, witness, checkpoint, from, signal);
+  let answer = await faultPoint("witness.ask", () => ask(pool, log, witness, checkpoint, from, signal));
   // The witness may know more than was recorded here (its last answer was lost), or less (it was set up anew): it says where it is.
   if (answer.status === "at" && answer.size !== from && answer.size <= checkpoint.size) {
     answer = await ask(pool, log, witness, checkpoint, answer.size, signal);
@@ -98,7 +99,8 @@ export async function cosignLatest(
   }
   const { size, note } = checkpoint;
   const line = cosignatureIn(note, answer.lines, witness.key);
-  await keepCosignature(pool, { log, size, witness: witness.verifierKey, line, now: now() });
+  const cosignature = { log, size, witness: witness.verifierKey, line, now: now() };
+  await faultPoint("witness.keep", () => keepCosignature(pool, cosignature));
 }
 
 type Answer =

@@ -11,6 +11,7 @@ import {
 import type { Undelivered } from "../approvals/index.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, RunId } from "../core/ids.ts";
+import { faultPoint } from "../faults/index.ts";
 import type { Services } from "./dependencies.ts";
 
 const betweenMs = 2_000;
@@ -36,10 +37,10 @@ export async function tellEdit(services: Services, run: RunId, request: Approval
 
 async function tell(services: Services, run: RunId, request: ApprovalId, mark: () => Promise<void>): Promise<boolean> {
   try {
-    await services.runs.wake(run, request).catch((error: unknown) => {
+    await faultPoint("approval.signal", () => services.runs.wake(run, request)).catch((error: unknown) => {
       if (codeOf(error) !== "run_not_found") throw error;
     });
-    await mark();
+    await faultPoint("approval.told", mark);
     return true;
   } catch (error) {
     services.logger.warn({ err: error, run, request }, "a run could not be told of a decision; it is told again");

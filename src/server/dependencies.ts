@@ -13,6 +13,8 @@ export type LedgerAccess = {
   originOf(log: string): string;
   /** The signer of a team's log: its verifier key is what the server hands out. */
   signerOf(log: string): Pick<Signer, "verifierKey" | "sign">;
+  /** All of them, while an older key still signs too; absent: the one. */
+  signersOf?(log: string): readonly Pick<Signer, "verifierKey" | "sign">[];
   /** Where a sequencer runs in this process: brings all that is committed into the log, and signs. */
   flush?(log: string): Promise<void>;
   /** Verifier keys of the witnesses that cosign checkpoints, and how many have to before one is published. */

@@ -1,6 +1,7 @@
 import { ulid } from "ulid";
 
 import type { RunId } from "../core/ids.ts";
+import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Caller } from "./auth.ts";
 import type { Services } from "./dependencies.ts";
@@ -14,7 +15,7 @@ export async function noteRead(
   what: ReadPlace,
   by: string,
 ): Promise<void> {
-  await appendToOutbox(pool, [contentsRead(run, what, ulid(), by, now())]);
+  await faultPoint("contents.read", () => appendToOutbox(pool, [contentsRead(run, what, ulid(), by, now())]));
 }
 
 /** The same where an auditor does; whoever works with runs and approvals reads them all day. */

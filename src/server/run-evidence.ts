@@ -29,13 +29,15 @@ export async function buildRunEvidence(
     const context = await readContextEntries(tx, run.team, run.release, covered);
     const leaves = entries.map(({ index, leaf }) => ({ index, leaf, entry: parseEntry(Buffer.from(leaf, "utf8")) }));
     const whole = entries.every(({ index }) => index < covered);
-    const origin = services.ledger.originOf(run.team);
+    const { ledger } = services;
+    const origin = ledger.originOf(run.team);
+    const signers = ledger.signersOf?.(run.team) ?? [ledger.signerOf(run.team)];
     return {
       row,
       stored: {
         ...stored,
         context: await withProofs(tx, run.team, context, covered),
-        statement: whole ? signRunStatement(origin, leaves, services.ledger.signerOf(run.team)) : null,
+        statement: whole ? signRunStatement(origin, leaves, signers) : null,
       },
     };
   });

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { continuedAs, eventsOf, executionHasEnded } from "../audit/index.ts";
 import type { RunId } from "../core/ids.ts";
+import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox, historyRoot } from "../ledger/index.ts";
 import {
   archiveExecution,
@@ -12,7 +13,7 @@ import {
   noteExecution,
   putPayloads,
 } from "../store/index.ts";
-import type { ExecutionRow } from "../store/index.ts";
+import type { ExecutionRow, Tx } from "../store/index.ts";
 import type { Services } from "./dependencies.ts";
 
 const betweenMs = 2_000;
@@ -82,7 +83,7 @@ async function sealExecution(services: Services, { run, team, position, temporal
   if (!executionHasEnded(history)) return;
   const events = eventsOf(history);
   const root = historyRoot(events);
-  await inTransaction(services.pool, async (tx) => {
+  const seal = async (tx: Tx): Promise<void> => {
     const [digest] = await putPayloads(tx, services.keys, [history]);
     if (digest === undefined) throw new TypeError("a payload was not stored");
     const archived = { run, position, history: digest, events: events.length, root, now };
@@ -92,5 +93,6 @@ async function sealExecution(services: Services, { run, team, position, temporal
     await appendToOutbox(tx, [{ log: team, kind: "history.sealed", dedupKey: sealKey(run, position), at, facts }]);
     const next = continuedAs(history);
     if (next !== null) await noteExecution(tx, run, next, now);
-  });
+  };
+  await faultPoint("history.seal", () => inTransaction(services.pool, seal));
 }

@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import pg from "pg";
 
 import { CodedError } from "../core/errors.ts";
+import { faultPoint } from "../faults/index.ts";
 
 export class StoreError extends CodedError<
   | "database_unavailable"
@@ -79,7 +80,7 @@ export async function inTransaction<Result>(pool: Pool, work: (tx: Tx) => Promis
   return onOneConnection(pool, async (client) => {
     sendTogether(client);
     const [, result] = await Promise.all([client.query("begin"), work(client as unknown as Tx)]);
-    await client.query("commit");
+    await faultPoint("store.commit", () => client.query("commit"));
     return result;
   });
 }

@@ -156,7 +156,7 @@ export class EvidenceDraft {
         const entry = JSON.parse(leaf) as LedgerEntry;
         return entry.run?.id === run ? [{ index, leaf, entry }] : [];
       });
-      const envelope = signRunStatement(section.origin, own, signer);
+      const envelope = signRunStatement(section.origin, own, [signer]);
       if (envelope !== null) this.put(statement, canonicalText(envelope as unknown as Json));
     }
   }

@@ -54,20 +54,22 @@ function plain(facts: LedgerFacts): JsonObject {
   return facts;
 }
 
-/** The statement in an envelope, signed by the log's own key: what DSSE signs can be taken for no checkpoint, which has line ends. */
-export function signRunStatement(origin: string, leaves: readonly Leaf[], signer: Signs): DsseEnvelope | null {
+/** The statement in an envelope, signed by the log's own keys, as its checkpoints are: what DSSE signs can be taken for no checkpoint, which has line ends. */
+export function signRunStatement(
+  origin: string,
+  leaves: readonly Leaf[],
+  signers: readonly Signs[],
+): DsseEnvelope | null {
   const statement = runStatement(origin, leaves);
   if (statement === undefined) return null;
   const payload = canonicalText(statement);
   return {
     payloadType,
     payload: Buffer.from(payload, "utf8").toString("base64"),
-    signatures: [
-      {
-        keyid: keyIdIn(signer.verifierKey),
-        sig: Buffer.from(signer.sign(preAuthentication(payload))).toString("base64"),
-      },
-    ],
+    signatures: signers.map((signer) => ({
+      keyid: keyIdIn(signer.verifierKey),
+      sig: Buffer.from(signer.sign(preAuthentication(payload))).toString("base64"),
+    })),
   };
 }
 

@@ -17,9 +17,11 @@ import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
+import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { noticesOf } from "../../notify/index.ts";
 import { getPayloads, inTransaction, saltOf } from "../../store/index.ts";
+import type { Tx } from "../../store/index.ts";
 import { contextOf } from "../approval-context.ts";
 import { viewOfApproval, viewOfEligibility, viewOfEvents, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
@@ -91,7 +93,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async decideApproval({ params: { approval }, body }, { services, caller }) {
     const { id: reviewer } = caller();
     const now = services.now();
-    const decided = await inTransaction(services.pool, async (tx) => {
+    const decide = async (tx: Tx) => {
       // What gives the reviewer a right by the clock stands in the ledger before what they do with it.
       const due = await takeDue(tx, now, { request: approval });
       await appendToOutbox(
@@ -106,7 +108,8 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       const keysSize = await logSize(tx, peopleLog);
       await appendToOutbox(tx, [approvalDecided(outcome, body, reviewer, now, keysSize)]);
       return outcome;
-    });
+    };
+    const decided = await faultPoint("approval.decide", () => inTransaction(services.pool, decide));
     const open = decided.state === "pending";
     const woken = open ? false : await wake(services, decided.request.run, approval);
     const request = await existingRequest(services.pool, approval);

@@ -6,6 +6,7 @@ import type { RunState } from "../../core/contract.ts";
 import { runIdPattern } from "../../core/ids.ts";
 import type { RunId } from "../../core/ids.ts";
 import type { RunInput } from "../../core/run.ts";
+import { faultPoint } from "../../faults/index.ts";
 import { decisionsOf, getPayloads, inTransaction, listRuns, runById, StoreError, stepsOf } from "../../store/index.ts";
 import type { RunRow, Tx } from "../../store/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
@@ -24,10 +25,11 @@ const stateWithinMs = 700;
 
 export const runHandlers: Handlers<"startRun" | "listRuns" | "showRun" | "cancelRun"> = {
   async startRun({ body, headers }, { services, caller }) {
-    const row = await registerRun(services, caller().id, body, headers["idempotency-key"]);
+    const { id } = caller();
+    const row = await faultPoint("run.register", () => registerRun(services, id, body, headers["idempotency-key"]));
     if (row.status !== "pending") return { run: viewOfRun(row) };
     try {
-      await services.runs.start(row.id);
+      await faultPoint("run.start", () => services.runs.start(row.id));
     } catch (cause) {
       if (codeOf(cause) !== "temporal_unavailable") throw cause;
       throw new ApiError(

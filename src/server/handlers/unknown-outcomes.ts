@@ -15,6 +15,7 @@ import {
 import type { UnknownOutcome } from "../../approvals/index.ts";
 import { approvalIdPattern } from "../../core/ids.ts";
 import type { ApprovalId, RunId } from "../../core/ids.ts";
+import { faultPoint } from "../../faults/index.ts";
 import { inTransaction, stepsOf } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { tellOutcome } from "../deliver-decisions.ts";
@@ -52,12 +53,13 @@ export const outcomeHandlers: Handlers<"listOutcomes" | "showOutcome" | "resolve
     const { id: reviewer } = caller();
     const { pool } = services;
     await existingOutcome(pool, run, seq);
-    const resolved = await inTransaction(pool, async (tx) => {
+    const resolve = async (tx: Tx) => {
       const outcome = await resolveOutcome(tx, body, reviewer, services.now());
       if (outcome.run !== run || outcome.seq !== seq)
         throw new ApiError("statement_invalid", "the statement is about another call");
       return outcome;
-    });
+    };
+    const resolved = await faultPoint("outcome.resolve", () => inTransaction(pool, resolve));
     const woken = await tellOutcome(services, run, resolved.id);
     return { outcome: viewOf((await outcomeById(pool, resolved.id)) ?? resolved), woken };
   },
