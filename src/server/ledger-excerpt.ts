@@ -3,6 +3,8 @@ import type { LedgerExcerpt } from "../core/run-record.ts";
 import {
   checkpointOfSize,
   latestCheckpoint,
+  cosignedCheckpoint,
+  proveConsistency,
   proveInclusion,
   readKeyedEntries,
   readRunEntries,
@@ -36,16 +38,38 @@ export async function ledgerExcerpt(
   const covered = checkpoint?.size ?? 0;
   const erasures = run.dataKey === null ? [] : [erasureKey(run.dataKey), erasureKey(run.id)];
   const keys = executions.map(({ position }) => sealKey(run.id, position));
+  const cosigned = await cosignedExcerpt(tx, run, covered);
   const proven = (found: readonly SequencedEntry[]) => withProofs(tx, run.team, found, covered);
   return {
     checkpoint: checkpoint?.note ?? null,
     verifierKey,
     waiting: waiting + ofGrants + (erasures.length === 0 ? 0 : await unsequencedKeyed(tx, run.team, erasures)),
     entries: await proven(entries),
+    ...(cosigned.length === 0 ? {} : { cosigned }),
     seals: await proven(await readKeyedEntries(tx, run.team, keys)),
     grants: await proven(await readKeyedEntries(tx, run.team, grants)),
     ...(erasures.length === 0 ? {} : { erasures: await proven(await readKeyedEntries(tx, run.team, erasures)) }),
   };
+}
+
+/** The checkpoints on which calls of the run were made that had to wait for witnesses, up to the size that all is proved to. */
+async function cosignedExcerpt(
+  tx: Tx,
+  { id, team }: { readonly id: RunId; readonly team: string },
+  covered: number,
+): Promise<NonNullable<LedgerExcerpt["cosigned"]>> {
+  const { rows } = await tx.query<{ size: number }>(
+    "select distinct covered_size as size from effect where run = $1 and covered_size <= $2 order by size",
+    [id, covered],
+  );
+  const found: NonNullable<LedgerExcerpt["cosigned"]>[number][] = [];
+  for (const { size } of rows) {
+    const checkpoint = await cosignedCheckpoint(tx, team, size);
+    if (checkpoint === undefined) continue;
+    const proof = size === covered ? {} : { proof: (await proveConsistency(tx, team, size, covered)).map(hexOf) };
+    found.push({ size, note: checkpoint.note, ...proof });
+  }
+  return found;
 }
 
 /** How these keys were enrolled and revoked, with proofs to the latest checkpoint of the log of people. */

@@ -302,13 +302,18 @@ function conclude(
   const contents = manifest.contents === "included";
   const entries = logs.reduce((sum, log) => sum + log.entries, 0);
   const decided = logs.reduce((sum, { rules }) => sum + rules.decisions, 0);
+  const cosigned = logs.reduce((sum, { rules }) => sum + rules.cosigned.size, 0);
   const approvals = runs.reduce((sum, { record }) => sum + record.approvals.length, 0);
   const sizes = logs.map(({ section, checkpoint }) => `${section.log} ${checkpoint?.size ?? "?"}`).join(", ");
   const matched = logs.filter((log) => log.pinned === "matched").map(({ section }) => section.log);
   const checks = [
     findings.check("files", `${Object.keys(manifest.files).length} as the manifest names them`),
     findings.check("checkpoints", `signed by trusted keys: ${sizes}`, logs.length > 0),
-    findings.check("witnesses", `${trust.quorum} of ${trust.witnesses.length} asked for`, trust.quorum > 0),
+    findings.check(
+      "witnesses",
+      `${trust.quorum} of ${trust.witnesses.length} asked for${cosigned === 0 ? "" : `; calls waited for ${cosigned} checkpoints that they cosigned`}`,
+      trust.quorum > 0 || cosigned > 0,
+    ),
     findings.check(
       "pinned",
       matched.length > 0 ? `grown out of what was pinned: ${matched.join(", ")}` : "nothing was pinned",

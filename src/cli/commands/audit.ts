@@ -11,10 +11,11 @@ import type { SelectionFlags } from "../run-selection.ts";
 import { addExportCommand } from "./audit-export.ts";
 import { addForkCommand } from "./audit-fork.ts";
 import { addTrustCommands } from "./audit-trust.ts";
+import { collected } from "./ledger.ts";
 import { localTime, safe } from "../terminal.ts";
 import type { Terminal } from "../terminal.ts";
 
-type VerifyFlags = { readonly log?: string; readonly verifierKey?: string };
+type VerifyFlags = { readonly log?: string; readonly verifierKey?: string; readonly witness: readonly string[] };
 /** `AuditReport` and the ledger's `LogReport` share this much. */
 type Report = {
   readonly verdict: AuditReport["verdict"];
@@ -38,6 +39,12 @@ export function addAuditCommands(program: Command): void {
     .description("verify that runs are in the signed ledger; without a run, whole logs")
     .option("--log <team>", "one team's log, every entry of it")
     .option("--verifier-key <key>", "the log's key, as its operator published it")
+    .option(
+      "--witness <key>",
+      "a witness whose cosignatures count, for calls that waited for them; repeatable",
+      collected,
+      [],
+    )
     .action((runs: RunId[], flags: VerifyFlags, command: Command) => verify(cliOf(command), runs, flags));
   audit
     .command("timeline <run>")
@@ -90,7 +97,7 @@ async function verify(cli: Cli, runs: readonly RunId[], flags: VerifyFlags): Pro
   for (const run of runs) {
     const record = await cli.client.runRecord({ params: { run } });
     const { verifierKey } = await trustIn(cli, flags.log ?? record.run.team, flags.verifierKey);
-    const report = verifyRun(record, verifierKey);
+    const report = verifyRun(record, verifierKey, flags.witness);
     reports.push({ run, ...report });
     print(cli.terminal, run, report);
   }

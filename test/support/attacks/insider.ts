@@ -111,6 +111,16 @@ export const insiderAttacks: readonly Attack[] = [
     },
   },
   {
+    attack: "an entry told to stand elsewhere in a run that the bundle has no record of",
+    base: "whole",
+    code: "run_gap",
+    tamper: (d, w) => {
+      // The last of its run: no later entry's `prev` gives it away.
+      d.editLeaf(shop, kind("run.closed", w.runs.declined), (e) => (e.run.seq += 1));
+      d.sign(shop, insider(w));
+    },
+  },
+  {
     attack: "an entry after a run was closed",
     base: "whole",
     code: "entry_after_close",
