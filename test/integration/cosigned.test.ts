@@ -316,6 +316,9 @@ describe("a checkpoint covers an entry", () => {
     await say(size, two, other);
     expect(await covered()).toBeUndefined();
 
+    // Sizes at which nothing was signed: what is said of them is all made up.
+    await appendToOutbox(pool, [event(3), event(4), event(5), event(6)]);
+    await sequencer.flush("testers");
     // A fork: another tree of the next size, signed by the log's own key, and cosigned by both.
     const fork = signNote(
       formatCheckpoint({ origin: originOf("testers"), size: size + 1, root: Buffer.alloc(32, 1) }),
