@@ -30,7 +30,7 @@ export type Sequencer = {
 };
 
 /** Batches of one log before it is signed and others get their turn. */
-const batchesPerTurn = 16;
+const batchesPerTurn = 4;
 const longestIdleMs = 1_000;
 const lockRetryMs = 10;
 
