@@ -7,8 +7,10 @@ import type { Pool } from "../src/store/index.ts";
 export type Spent = {
   readonly wallMs: number;
   readonly nodeMs: number;
-  /** Undefined where there is no /proc to read it from. */
+  /** Undefined where there is no /proc to read it from; so is the other. */
   readonly postgresMs: number | undefined;
+  /** Of the processes that replay runs. */
+  readonly childrenMs: number | undefined;
   /** Processes that wanted to run, over the last minute. */
   readonly load: number;
 };
@@ -23,15 +25,16 @@ export async function createMeter(
   const { rows } = await pool.query<{ pid: number }>("select pg_backend_pid() as pid");
   const server = rows[0] === undefined ? undefined : statOf(rows[0].pid)?.parent;
   return async (work) => {
-    const [start, node, postgres] = [performance.now(), process.cpuUsage(), postgresMs(server)];
+    const [start, node, postgres, children] = [performance.now(), process.cpuUsage(), postgresMs(server), replayMs()];
     const result = await work();
     const { user, system } = process.cpuUsage(node);
-    const after = postgresMs(server);
+    const [after, childrenAfter] = [postgresMs(server), replayMs()];
     return {
       result,
       wallMs: performance.now() - start,
       nodeMs: (user + system) / 1_000,
       postgresMs: postgres === undefined || after === undefined ? undefined : after - postgres,
+      childrenMs: childrenAfter - children,
       load: loadavg()[0] ?? Number.NaN,
     };
   };
@@ -46,6 +49,22 @@ function postgresMs(server: number | undefined): number | undefined {
     return parent === server ? sum + own : sum;
   }, 0);
   return ticks * tickMs;
+}
+
+function replayMs(): number {
+  const own = readdirSync("/proc").flatMap((name) => {
+    const stat = /^\d+$/.test(name) ? statOf(Number(name)) : undefined;
+    return stat?.parent === process.pid && commandOf(stat.pid).includes("replay-process") ? [stat.own] : [];
+  });
+  return own.reduce((sum, ticks) => sum + ticks, 0) * tickMs;
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 type Stat = { readonly pid: number; readonly parent: number; readonly own: number; readonly children: number };

@@ -3,7 +3,7 @@ export { coveringCheckpoint } from "./covered.ts";
 export type { Cosigners } from "./covered.ts";
 export { appendToOutbox, outboxRows, outboxSql } from "./outbox.ts";
 export type { OutboxRow } from "./outbox.ts";
-export { proveConsistency, proveInclusion } from "./prove.ts";
+export { proveConsistency, proveInclusion, proveInclusions } from "./prove.ts";
 export {
   checkpointOfSize,
   entryBodies,

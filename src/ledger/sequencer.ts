@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { inTransaction } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
 import { LedgerError } from "./errors.ts";
-import { logsWithWork, newestWaiting } from "./pending.ts";
+import { hasWork, logsWithWork, newestWaiting } from "./pending.ts";
 import type { Signer } from "./proof/index.ts";
 import { Retries } from "./retries.ts";
 import { batchSize, sequenceBatch } from "./sequence-batch.ts";
@@ -108,6 +108,7 @@ async function turn(options: SequencerOptions, log: string, stop: AbortSignal): 
 }
 
 async function flushLog(options: SequencerOptions, log: string): Promise<void> {
+  if (!(await hasWork(options.pool, log))) return;
   // What is appended after this moment is not waited for: a busy log would never be flushed.
   const newest = await newestWaiting(options.pool, log);
   for (;;) {

@@ -5,7 +5,7 @@ import {
   latestCheckpoint,
   cosignedCheckpoint,
   proveConsistency,
-  proveInclusion,
+  proveInclusions,
   readKeyedEntries,
   readRunEntries,
   unsequenced,
@@ -91,13 +91,13 @@ export async function withProofs(
   entries: readonly Pick<SequencedEntry, "index" | "body">[],
   size: number,
 ): Promise<LedgerExcerpt["entries"]> {
-  const proven: LedgerExcerpt["entries"][number][] = [];
-  for (const { index, body } of entries) {
-    const leaf = Buffer.from(body).toString("utf8");
-    if (index >= size) proven.push({ index, leaf });
-    else proven.push({ index, leaf, proof: (await proveInclusion(tx, log, index, size)).map(hexOf) });
-  }
-  return proven;
+  const covered = entries.map(({ index }) => index).filter((index) => index < size);
+  const proofs = await proveInclusions(tx, log, covered, size);
+  const proofOf = new Map(covered.map((index, place) => [index, proofs[place]?.map(hexOf) ?? []]));
+  return entries.map(({ index, body }) => {
+    const proof = proofOf.get(index);
+    return { index, leaf: Buffer.from(body).toString("utf8"), ...(proof === undefined ? {} : { proof }) };
+  });
 }
 
 export function hexOf(hash: Uint8Array): Digest {

@@ -60,16 +60,19 @@ const toldOneByOne = 20;
 
 async function replay(cli: Cli, named: readonly RunId[], flags: SelectionFlags): Promise<void> {
   const { terminal, interrupted } = cli;
-  const [{ createReplayers, replayRun }, { recordsOf }] = await Promise.all([
+  const [{ createReplayPool }, { recordsOf }] = await Promise.all([
     import("../../audit/index.ts"),
     import("../run-records.ts"),
   ]);
-  const replayers = createReplayers();
+  const pool = createReplayPool();
   const reports: (Report & { run: RunId })[] = [];
   const begun = Date.now();
   try {
-    for await (const { record, code } of recordsOf(cli, selectRuns(cli, named, flags))) {
-      const report = { run: record.run.id, ...(await replayRun(record, code, replayers)) };
+    const replayed = recordsOf(cli, selectRuns(cli, named, flags), async ({ record, code }) => ({
+      run: record.run.id,
+      ...(await pool.replay(record, code)),
+    }));
+    for await (const report of replayed) {
       reports.push(report);
       // The first are told as they come; after that, what is wrong.
       if (reports.length <= toldOneByOne || report.verdict !== "verified") print(terminal, report.run, report);
@@ -77,7 +80,7 @@ async function replay(cli: Cli, named: readonly RunId[], flags: SelectionFlags):
       if (interrupted.aborted) throw new CliError("environment", `stopped after ${reports.length} runs`);
     }
   } finally {
-    await replayers.close();
+    pool.close();
   }
   if (reports.length === 0) terminal.say("no run was selected");
   if (reports.length > toldOneByOne) {
