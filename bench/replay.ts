@@ -20,7 +20,7 @@ import type { GovernedSide } from "./steps.ts";
 const rounds = 5;
 const atOnce = 8;
 const defaultRuns = 60;
-const token = "bench";
+const token = "a-token-of-the-benches-auditor";
 
 /**
  * What `audit replay --since …` takes: real runs on real servers, their records over HTTP, and each replayed on the code that it ran, decided

@@ -1,10 +1,8 @@
-import { ApplicationFailure } from "@temporalio/common";
-
 import type { Digest, RunId } from "../core/ids.ts";
 import { coveringCheckpoint } from "../ledger/index.ts";
 import type { Cosigners } from "../ledger/index.ts";
 import type { Pool } from "../store/index.ts";
-import { GateError } from "./errors.ts";
+import { GateError, stillWaiting } from "./errors.ts";
 
 /** What is recorded of a step whose call waits for witnesses. */
 export type CosignedStep = {
@@ -86,11 +84,11 @@ export async function awaitCosignatures(
   );
   const [step] = rows;
   if (step === undefined || (await lookForCosignatures(options, { ...step, run })).status !== "waiting") return;
-  throw ApplicationFailure.create({
-    type: "not_cosigned",
-    message: `${step.witnesses} witnesses have not cosigned the intent of step ${step.seq} yet`,
-    nextRetryDelay: lookAgainMs(options.now().getTime() - step.decidedAt.getTime()),
-  });
+  throw stillWaiting(
+    "not_cosigned",
+    `${step.witnesses} witnesses have not cosigned the intent of step ${step.seq} yet`,
+    lookAgainMs(options.now().getTime() - step.decidedAt.getTime()),
+  );
 }
 
 /** Witnesses answer within seconds, or are down for longer. */

@@ -4,6 +4,7 @@ import type { Digest, RunId } from "../core/ids.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { awaitCosignatures } from "./cosigned.ts";
 import type { CosignedOptions } from "./cosigned.ts";
+import { stillWaiting } from "./errors.ts";
 import { shownName } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
 
@@ -78,9 +79,9 @@ export function frozenFailure({ team, agent, tool, reason }: Freeze): Applicatio
     ...(agent === "" ? [] : [`agent \`${agent}\``]),
     ...(tool === "" ? [] : [`tool \`${tool}\``]),
   ];
-  return ApplicationFailure.create({
-    type: frozenType,
-    message: `${what.length === 0 ? "everything" : what.join(", ")} is frozen: ${reason}`,
-    nextRetryDelay: lookAgainMs,
-  });
+  return stillWaiting(
+    frozenType,
+    `${what.length === 0 ? "everything" : what.join(", ")} is frozen: ${reason}`,
+    lookAgainMs,
+  );
 }

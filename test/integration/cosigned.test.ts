@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { exportBundle, replayRun, verifyRun } from "../../src/audit/index.ts";
 import { parseTrust, trustFormat, trustText, verifyEvidence } from "../../src/audit/offline/index.ts";
-import type { OfflineReport } from "../../src/audit/offline/index.ts";
+import type { OfflineReport, Trust } from "../../src/audit/offline/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { freePort } from "../../src/dev/index.ts";
@@ -160,18 +160,14 @@ async function exported(world: World, run: RunId): Promise<string> {
   return directory;
 }
 
+const trustIn = (witnesses: readonly string[]): Trust => ({
+  format: trustFormat,
+  logs: { testers: { verifierKeys: [verifierKey] }, people: { verifierKeys: [signerOf("people").verifierKey] } },
+  approvers: [],
+  witnesses: { keys: [...witnesses], quorum: 0 },
+});
 const offline = (directory: string, witnesses: readonly string[]): OfflineReport =>
-  verifyEvidence({
-    directory,
-    trust: parseTrust(
-      trustText({
-        format: trustFormat,
-        logs: { testers: { verifierKeys: [verifierKey] }, people: { verifierKeys: [signerOf("people").verifierKey] } },
-        approvers: [],
-        witnesses: { keys: [...witnesses], quorum: 0 },
-      }),
-    ),
-  });
+  verifyEvidence({ directory, trust: parseTrust(trustText(trustIn(witnesses))) });
 const codesOf = ({ verdict, checks }: OfflineReport) => [
   verdict,
   ...checks.flatMap(({ findings }) => findings.map(({ code }) => code)),
@@ -226,6 +222,12 @@ describe("a call that has to be cosigned", () => {
     expect(verifyRun(loose, verifierKey, witnesses).verdict).toBe("refuted");
 
     const bundle = await exported(world, run);
+    // For `test/vectors/evidence`, as in `test/e2e/evidence.test.ts`.
+    const kept = process.env["RECORD_EVIDENCE"];
+    if (kept !== undefined) {
+      await cp(bundle, join(kept, "bundle"), { recursive: true });
+      await writeFile(join(kept, "trust.json"), trustText(trustIn(witnesses)));
+    }
     expect(codesOf(offline(bundle, witnesses))).toEqual(["verified"]);
     expect(codesOf(offline(bundle, [one.witness.verifierKey]))).toEqual(["incomplete", "cosigning_unproven"]);
     expect(codesOf(offline(bundle, [one.witness.verifierKey, stranger]))).toEqual(["refuted", "not_cosigned"]);

@@ -48,6 +48,7 @@ export const findingCodes = {
   key_of_another: "an approval is signed with the key of somebody else",
   key_not_enrolled: "the signing key is not in the log of enrolments",
   key_not_yet_enrolled: "an approval is signed with a key that was enrolled later",
+  key_unconfirmed: "the signing key was confirmed by its owner, or by who enrolled it: by no second person",
   key_revoked: "an approval is signed with a key that was revoked before",
   not_in_group: "an approval is by somebody who is not in the group that had to agree",
   quorum_not_met: "fewer members of a group agreed than had to",

@@ -57,6 +57,8 @@ type Tally = {
   events: number;
   signatures: number;
   groupsKnown: boolean;
+  /** Keys that signed, and were enrolled without a second person. */
+  readonly alone: Set<string>;
   decisions: number;
   statements: number;
   /** Runs whose contents were erased, with the entries that say so. */
@@ -88,6 +90,7 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
     events: 0,
     signatures: 0,
     groupsKnown: true,
+    alone: new Set(),
     decisions: 0,
     statements: 0,
     erased: [],
@@ -184,9 +187,10 @@ function checkRun(
     for (const one of checkRunEntries(record, contents)) take(one);
     closing(record, leaves, findings);
     take(checkApprovals(record, contents));
-    const { signatures, groupsKnown } = checkEnrolment(record, leaves, enrolments, trust, findings);
+    const { signatures, groupsKnown, alone } = checkEnrolment(record, leaves, enrolments, trust, findings);
     tally.signatures += signatures;
     if (!groupsKnown) tally.groupsKnown = false;
+    for (const key of alone) tally.alone.add(key);
     if (section.histories.length > 0) {
       tally.histories += 1;
       tally.events += checkHistories(record, findings);
@@ -376,6 +380,11 @@ function conclude(
         ? []
         : [
             "how often, and for how much, other runs used the same standing grants: only a selection of the log is here",
+          ]),
+      ...(tally.alone.size === 0
+        ? []
+        : [
+            `that a second person confirmed ${tally.alone.size} of the keys that signed: the log says that nobody had to`,
           ]),
       ...(tally.signatures === 0 ? [] : ["what reviewers' screens showed"]),
       ...(tally.reported || manifest.report === undefined

@@ -337,6 +337,24 @@ export const insiderAttacks: readonly Attack[] = [
     tamper: (d, w) => d.relog(people, (es) => (es[0].facts.principal = "mallory@reviewer"), insider(w, people)),
   },
   {
+    attack: "a key that its owner alone confirmed",
+    base: "whole",
+    code: "key_unconfirmed",
+    tamper: (d, w) =>
+      d.relog(
+        people,
+        ([e]) => ((e.facts.confirmedBy = e.facts.principal), delete e.facts.bootstrap),
+        insider(w, people),
+      ),
+  },
+  {
+    attack: "a key that only who enrolled it confirmed",
+    base: "whole",
+    code: "key_unconfirmed",
+    tamper: (d, w) =>
+      d.relog(people, ([e]) => ((e.facts.confirmedBy = e.facts.addedBy), delete e.facts.bootstrap), insider(w, people)),
+  },
+  {
     attack: "the enrolment taken out of its log",
     base: "whole",
     code: "key_not_enrolled",
