@@ -18,6 +18,7 @@ export type ReplayTask = {
 // promise, for a query that is never asked, and says itself that it can do without.
 v8.promiseHooks.createHook = () => () => undefined;
 // It gives each call into the workflow 49 days, which starts a thread each time. Who waits for this process has a time-out of its own.
+// oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
 const run = vm.Script.prototype.runInContext;
 vm.Script.prototype.runInContext = function runInContext(context, { timeout: _none, ...options } = {}) {
   return run.call(this, context, options);

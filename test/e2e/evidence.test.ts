@@ -40,6 +40,7 @@ test.runIf(process.env["RECORD_EVIDENCE"] !== undefined)("a bundle is kept as a 
   cpSync(world.bundles.small, join(folder, "bundle"), { recursive: true });
   writeFileSync(join(folder, "trust.json"), trustText(world.trust));
   writeFileSync(join(folder, "pinned.checkpoint"), world.pinned);
+  expect(verify(join(folder, "bundle"), world.trust, [world.pinned]).verdict).toBe("verified");
 });
 
 test("what was exported is verified, however it was exported", () => {

@@ -174,64 +174,68 @@ const codesOf = ({ verdict, checks }: OfflineReport) => [
 ];
 
 describe("a call that has to be cosigned", () => {
-  test("waits without a worker until enough witnesses have cosigned its intent, and is made on that checkpoint", async () => {
-    const world = await createWorld({ turns, policy: policy(2, "10m") });
-    const [one, two] = [await witnessIn(world, "one"), await witnessIn(world, "two")];
-    await tellPolicies(world);
-    startLedger(world, [one.witness, two.witness]);
-    await world.work({ cosigners: { witnesses: [one.witness, two.witness], logKeys } });
-    one.start();
-    const run = await world.start();
-    await waiting(world, run);
-    await until(async () => {
-      const { rows } = await world.pool.query(
-        `select from ledger_cosignature said join ledger_entry entry on entry.log = said.log and entry.idx < said.size
+  test(
+    "waits without a worker until enough witnesses have cosigned its intent, and is made on that checkpoint",
+    { timeout: 180_000 },
+    async () => {
+      const world = await createWorld({ turns, policy: policy(2, "10m") });
+      const [one, two] = [await witnessIn(world, "one"), await witnessIn(world, "two")];
+      await tellPolicies(world);
+      startLedger(world, [one.witness, two.witness]);
+      await world.work({ cosigners: { witnesses: [one.witness, two.witness], logKeys } });
+      one.start();
+      const run = await world.start();
+      await waiting(world, run);
+      await until(async () => {
+        const { rows } = await world.pool.query(
+          `select from ledger_cosignature said join ledger_entry entry on entry.log = said.log and entry.idx < said.size
          where entry.dedup_key = $1`,
-        [`${run}/1/intent`],
-      );
-      return rows[0];
-    });
-    // One of two has cosigned it. The wait is Temporal's: an activity that is tried again, and is not under way in between.
-    await until(async () => {
-      const { raw } = await world.client.workflow.getHandle(run).describe();
-      return raw.pendingActivities?.find(({ activityType, attempt }) => {
-        return activityType?.name === "awaitThaw" && (attempt ?? 0) > 1;
+          [`${run}/1/intent`],
+        );
+        return rows[0];
       });
-    });
-    expect(await effects(world)).toBe("");
-    two.start();
-    expect(await world.closed(run)).toMatchObject({ status: "completed", spentCalls: 3 });
-    expect((await effects(world)).split("\n").filter((line) => line.startsWith("begin"))).toHaveLength(1);
+      // One of two has cosigned it. The wait is Temporal's: an activity that is tried again, and is not under way in between.
+      await until(async () => {
+        const { raw } = await world.client.workflow.getHandle(run).describe();
+        return raw.pendingActivities?.find(({ activityType, attempt }) => {
+          return activityType?.name === "awaitThaw" && (attempt ?? 0) > 1;
+        });
+      });
+      expect(await effects(world)).toBe("");
+      two.start();
+      expect(await world.closed(run, 90_000)).toMatchObject({ status: "completed", spentCalls: 3 });
+      expect((await effects(world)).split("\n").filter((line) => line.startsWith("begin"))).toHaveLength(1);
 
-    const record = await recordOf(world, run);
-    const witnesses = [one.witness.verifierKey, two.witness.verifierKey];
-    const code = await readBundle(world.pool, record.run.workflowBundle ?? ("" as never));
-    expect(await replayRun(record, code)).toMatchObject({ verdict: "verified" });
-    expect(verifyRun(record, verifierKey, witnesses)).toMatchObject({ verdict: "verified" });
-    // Without keys of witnesses nobody can say so, and other witnesses have not.
-    expect(verifyRun(record, verifierKey)).toMatchObject({ verdict: "incomplete" });
-    const stranger = createCosigner("stranger", Buffer.alloc(32, 5), () => 0).verifierKey;
-    expect(verifyRun(record, verifierKey, [one.witness.verifierKey, stranger])).toMatchObject({ verdict: "refuted" });
-    const without = { ...record, ledger: { ...record.ledger, cosigned: [] } };
-    expect(verifyRun(without, verifierKey, witnesses)).toMatchObject({ verdict: "refuted" });
-    const loose = {
-      ...record,
-      decisions: record.decisions.map((one) => ({ ...one, witnesses: null, cosignBy: null })),
-    };
-    expect((await replayRun(loose, code)).verdict).toBe("refuted");
-    expect(verifyRun(loose, verifierKey, witnesses).verdict).toBe("refuted");
+      const record = await recordOf(world, run);
+      const witnesses = [one.witness.verifierKey, two.witness.verifierKey];
+      const code = await readBundle(world.pool, record.run.workflowBundle ?? ("" as never));
+      expect(await replayRun(record, code)).toMatchObject({ verdict: "verified" });
+      expect(verifyRun(record, verifierKey, witnesses)).toMatchObject({ verdict: "verified" });
+      // Without keys of witnesses nobody can say so, and other witnesses have not.
+      expect(verifyRun(record, verifierKey)).toMatchObject({ verdict: "incomplete" });
+      const stranger = createCosigner("stranger", Buffer.alloc(32, 5), () => 0).verifierKey;
+      expect(verifyRun(record, verifierKey, [one.witness.verifierKey, stranger])).toMatchObject({ verdict: "refuted" });
+      const without = { ...record, ledger: { ...record.ledger, cosigned: [] } };
+      expect(verifyRun(without, verifierKey, witnesses)).toMatchObject({ verdict: "refuted" });
+      const loose = {
+        ...record,
+        decisions: record.decisions.map((one) => ({ ...one, witnesses: null, cosignBy: null })),
+      };
+      expect((await replayRun(loose, code)).verdict).toBe("refuted");
+      expect(verifyRun(loose, verifierKey, witnesses).verdict).toBe("refuted");
 
-    const bundle = await exported(world, run);
-    // For `test/vectors/evidence`, as in `test/e2e/evidence.test.ts`.
-    const kept = process.env["RECORD_EVIDENCE"];
-    if (kept !== undefined) {
-      await cp(bundle, join(kept, "bundle"), { recursive: true });
-      await writeFile(join(kept, "trust.json"), trustText(trustIn(witnesses)));
-    }
-    expect(codesOf(offline(bundle, witnesses))).toEqual(["verified"]);
-    expect(codesOf(offline(bundle, [one.witness.verifierKey]))).toEqual(["incomplete", "cosigning_unproven"]);
-    expect(codesOf(offline(bundle, [one.witness.verifierKey, stranger]))).toEqual(["refuted", "not_cosigned"]);
-  });
+      const bundle = await exported(world, run);
+      // For `test/vectors/evidence`, as in `test/e2e/evidence.test.ts`.
+      const kept = process.env["RECORD_EVIDENCE"];
+      if (kept !== undefined) {
+        await cp(bundle, join(kept, "bundle"), { recursive: true });
+        await writeFile(join(kept, "trust.json"), trustText(trustIn(witnesses)));
+      }
+      expect(codesOf(offline(bundle, witnesses))).toEqual(["verified"]);
+      expect(codesOf(offline(bundle, [one.witness.verifierKey]))).toEqual(["incomplete", "cosigning_unproven"]);
+      expect(codesOf(offline(bundle, [one.witness.verifierKey, stranger]))).toEqual(["refuted", "not_cosigned"]);
+    },
+  );
 
   test.each([
     ["when its time is up", "2s", 1, /had not until/],
