@@ -6,7 +6,7 @@ import type { CloseRunInput, LifecycleActivities } from "../src/core/contract.ts
 import type { RunId } from "../src/core/ids.ts";
 import { awaitThaw, closeRun, GateError, openRun } from "../src/gate/index.ts";
 
-type LifecycleOptions = Parameters<typeof openRun>[0];
+type LifecycleOptions = Parameters<typeof openRun>[0] & Parameters<typeof awaitThaw>[0];
 
 /** The bookkeeping at a run's two ends. */
 export function lifecycleActivities(options: LifecycleOptions): LifecycleActivities {

@@ -7,7 +7,9 @@ import { benchApprovals } from "./approvals.ts";
 import { benchBacktest } from "./backtest.ts";
 import { benchEvidence } from "./evidence.ts";
 import { benchGate } from "./gate.ts";
+import { benchLedger } from "./ledger.ts";
 import { benchPolicy } from "./policy.ts";
+import { benchReplay } from "./replay.ts";
 import { benchSteps } from "./steps.ts";
 
 type Print = (line: string) => void;
@@ -26,13 +28,15 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   approvals: benchApprovals,
   backtest: (print) => benchBacktest(print, file),
   evidence: benchEvidence,
+  ledger: (print) => benchLedger(print, file),
+  replay: (print) => benchReplay(print, file),
   agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools }),
 };
 
 const bench = benches[name];
 if (bench === undefined) {
   process.stderr.write(
-    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
+    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  ledger [COUNT]: entries of the largest log, 1000000 by default\n  replay [COUNT]: runs to record and replay, 60 by default\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
   );
   process.exit(2);
 }

@@ -36,8 +36,8 @@ const rounds = 5;
 const runsPerRound = 48;
 const runsAtOnce = 16;
 /** A model call and a tool call each; then a last model call answers. */
-const turnsPerRun = 5;
-const stepsPerRun = 2 * turnsPerRun + 1;
+export const turnsPerRun = 5;
+export const stepsPerRun = 2 * turnsPerRun + 1;
 const turnCounts = [10, 100, 400] as const;
 const answerText =
   "The parcel left the warehouse on Monday and is with the carrier; it should arrive within two working days. ".repeat(
@@ -110,10 +110,10 @@ async function measureBytes(governed: GovernedSide, bare: BareSide): Promise<Byt
 }
 
 type Lane = "slow" | "fast";
-type GovernedSide = Awaited<ReturnType<typeof governedSide>>;
+export type GovernedSide = Awaited<ReturnType<typeof governedSide>>;
 type BareSide = Awaited<ReturnType<typeof bareSide>>;
 
-async function governedSide(servers: BenchServers) {
+export async function governedSide(servers: BenchServers) {
   const toolRoots = [fileURLToPath(new URL(".", import.meta.url))];
   const pool = createPool({ url: servers.databaseUrl });
   await migrate(pool);
@@ -149,6 +149,11 @@ async function governedSide(servers: BenchServers) {
     return id;
   };
   return {
+    pool,
+    keys,
+    client,
+    run,
+    sequencer,
     round: (lane: Lane, runs: number) => inParallel(runs, runsAtOnce, async () => void (await run(lane, turnsPerRun))),
     historyBytes: async (lane: Lane, turns: number) => historyBytes(client, await run(lane, turns)),
     stop: async () => {

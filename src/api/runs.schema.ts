@@ -81,6 +81,10 @@ export const decisionView = z
     policies: z.array(z.string()),
     policySet: digest,
     approval: approvalId.nullable(),
+    cosigned: z
+      .object({ witnesses: z.int(), by: time })
+      .nullable()
+      .describe("how many witnesses have to cosign it before the call is made, and until when; null: none"),
     at: time,
   })
   .meta({ id: "Decision" });
@@ -99,6 +103,13 @@ export const stepView = z
     tokens: z.object({ input: z.int(), cachedInput: z.int(), output: z.int(), reasoning: z.int() }),
     decidedAt: time,
     finishedAt: time.nullable(),
+    cosigning: z
+      .enum(["waiting", "covered", "late"])
+      .nullable()
+      .describe(
+        "whether the call waits for witnesses, was made when they had cosigned it, or never was; null: none were asked for",
+      ),
+    checkpoint: z.int().nullable().describe("size of the cosigned checkpoint that the call was made on"),
     arguments: z.string().optional().describe("a tool call's arguments, as the model wrote them"),
     result: json.optional().describe("what the step left: a model's answer or a tool's result"),
   })

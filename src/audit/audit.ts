@@ -34,11 +34,11 @@ export async function replayRun(
   }
 }
 
-/** Verifies a run's evidence in the ledger, with a verifier key that the auditor brings. */
-export function verifyRun(record: RunRecord, verifierKey: string): AuditReport {
+/** Verifies a run's evidence in the ledger, with keys that the auditor brings: the log's, and those of witnesses whom they believe. */
+export function verifyRun(record: RunRecord, verifierKey: string, witnesses: readonly string[] = []): AuditReport {
   return reportOf([
     checkContents(record),
-    ...checkLedger(record, verifierKey),
+    ...checkLedger(record, verifierKey, witnesses),
     checkApprovals(record, erasureOf(record) === undefined),
     checkKeys(record, verifierKey),
   ]);

@@ -161,6 +161,7 @@ function decidedStep(record: RunRecord, decision: DecisionRecord): DecidedStep |
     callIndex: step.callIndex,
     asked: asking === null ? undefined : record.payloads[asking],
     approved: approvedFor(record, decision),
+    witnesses: decision.witnesses ?? null,
     at: new Date(decision.at),
   };
 }
@@ -176,6 +177,7 @@ const gateNeeds: Readonly<Record<string, string>> = {
   declined: "a reviewer who approves: this one was declined, and is not asked about again",
   approval_expired: "an approval in time: nobody decided before the request expired",
   invalid_grant: "a grant for this very action, not used before",
+  not_cosigned: "witnesses that answer in time",
 };
 
 function neededFor(

@@ -39,6 +39,7 @@ export type DecidedStep = {
   /** Made on a call that a reviewer had changed. */
   readonly edit?: string | null;
   readonly shadow: boolean;
+  readonly witnesses: number | null;
   readonly at: Date;
 };
 
@@ -117,7 +118,7 @@ async function runsAfter(tx: Tx, { team, since }: BacktestScope, after: string):
 async function withDecisions(tx: Tx, keys: PayloadKeys, runs: readonly RunRow[]): Promise<readonly DecidedRun[]> {
   const { rows } = await tx.query<DecisionRow>(
     `select d.run, d.seq, d.n, d.outcome, d.code, d.policies, d.policy_set as "policySet", d.facts,
-       coalesce(d.approval, d.standing_grant) as "grant", d.effective, d.edit, d.shadow, d.at,
+       coalesce(d.approval, d.standing_grant) as "grant", d.effective, d.edit, d.shadow, d.witnesses, d.at,
        s.kind, s.name, s.arguments, s.call_index as "callIndex", asking.result as "askedResult"
      from decision d
      join step s on s.run = d.run and s.seq = d.seq

@@ -191,8 +191,8 @@ function decideAgain(
   return verdictOf(withBudgets(decision, exhaustedBy(facts.budget), approved), effective, salt);
 }
 
-function recorded({ outcome, code, policies, effective, shadow }: DecidedStep): Verdict {
-  return { outcome, code, policies, effective, shadow };
+function recorded({ outcome, code, policies, effective, shadow, witnesses }: DecidedStep): Verdict {
+  return { outcome, code, policies, effective, shadow, witnesses: witnesses ?? 0 };
 }
 
 /** Ends the turn of who works for long, so that requests and cancellation come through. */

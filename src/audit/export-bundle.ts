@@ -78,7 +78,7 @@ export async function exportBundle(source: BundleSource, options: ExportOptions)
       const own = runs.filter(({ run }) => run.team === team);
       logs.push(
         options.wholeLogs
-          ? await wholeLog(source, folder, team, own[0], options)
+          ? await wholeLog(source, folder, team, own, options)
           : await selectedLog(source, folder, team, own, options),
       );
     }
@@ -219,7 +219,7 @@ async function selectedLog(
     v: 1,
     proofs: entries.map(({ index, proof }) => ({ index, path: proof ?? [] })),
   });
-  return { ...(await headOf(source, folder, log, note, options)), leaves, coverage: "selected", proofs };
+  return { ...(await headOf(source, folder, log, note, keptOf(runs, options))), leaves, coverage: "selected", proofs };
 }
 
 /** Undefined for the log of enrolments where there are none. */
@@ -227,24 +227,24 @@ async function wholeLog(
   source: BundleSource,
   folder: BundleFolder,
   log: string,
-  run: Fetched | undefined,
+  runs: readonly Fetched[],
   options: ExportOptions,
 ): Promise<LogSection>;
 async function wholeLog(
   source: BundleSource,
   folder: BundleFolder,
   log: string,
-  run: undefined,
+  runs: undefined,
   options: ExportOptions,
 ): Promise<LogSection | undefined>;
 async function wholeLog(
   source: BundleSource,
   folder: BundleFolder,
   log: string,
-  run: Fetched | undefined,
+  runs: readonly Fetched[] | undefined,
   options: ExportOptions,
 ): Promise<LogSection | undefined> {
-  const note = run?.ledger.checkpoint ?? (await source.checkpoint(log));
+  const note = runs?.[0]?.ledger.checkpoint ?? (await source.checkpoint(log));
   if (note === undefined) return undefined;
   const size = sizeOf(note);
   const leaves = `logs/${log}/leaves`;
@@ -252,7 +252,7 @@ async function wholeLog(
     leaves,
     counted(source.entries(log, size), size, (done) => options.onProgress(`log ${log}: ${done} of ${size}`)),
   );
-  return { ...(await headOf(source, folder, log, note, options)), leaves, coverage: "full" };
+  return { ...(await headOf(source, folder, log, note, keptOf(runs ?? [], options))), leaves, coverage: "full" };
 }
 
 async function* counted(
@@ -268,17 +268,22 @@ async function* counted(
   }
 }
 
-async function headOf(source: BundleSource, folder: BundleFolder, log: string, note: string, options: ExportOptions) {
+/** Older checkpoints to bring along: those on which calls were made that waited for witnesses, and those that the auditor kept. */
+function keptOf(runs: readonly Fetched[], { pinned }: ExportOptions): readonly string[] {
+  return [...runs.flatMap(({ ledger }) => (ledger.cosigned ?? []).map(({ note }) => note)), ...pinned];
+}
+
+async function headOf(source: BundleSource, folder: BundleFolder, log: string, note: string, notes: readonly string[]) {
   const { origin, size } = parseCheckpoint(parseNote(note).text);
   const checkpoint = await folder.text(`logs/${log}/checkpoint`, note);
   const old: LogSection["old"] = [];
-  for (const pinned of options.pinned) {
-    const kept = parseCheckpoint(parseNote(pinned).text);
+  for (const older of notes) {
+    const kept = parseCheckpoint(parseNote(older).text);
     if (kept.origin !== origin || kept.size >= size || old.some((one) => one.size === kept.size)) continue;
     const path = await source.consistency(log, kept.size, size);
     old.push({
       size: kept.size,
-      checkpoint: await folder.text(`logs/${log}/old/${kept.size}.checkpoint`, pinned),
+      checkpoint: await folder.text(`logs/${log}/old/${kept.size}.checkpoint`, older),
       consistency: await folder.json(`logs/${log}/old/${kept.size}.consistency.json`, {
         v: 1,
         from: kept.size,

@@ -1,4 +1,6 @@
 export { replayRun, verifyRun } from "./audit.ts";
+export { createReplayPool } from "./replay-pool.ts";
+export type { ReplayPool } from "./replay-pool.ts";
 export { continuedAs, eventsOf, executionHasEnded, hasEnded } from "./history-events.ts";
 export { createReplayers } from "./replayers.ts";
 export type { Replayers } from "./replayers.ts";

@@ -12,6 +12,7 @@ import {
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { approvalProblems } from "./approval-entries.ts";
 import { checkErasures, erasureOf } from "./erasure.ts";
+import { checkCosigned } from "./cosigned.ts";
 import { differences, timeDifference } from "./differences.ts";
 import type { ExpectedFacts } from "./differences.ts";
 import { check, notChecked } from "./report.ts";
@@ -24,9 +25,14 @@ type Placed = { readonly index: number; readonly bytes: Uint8Array; readonly ent
 
 /**
  * What the ledger says of the run, against what the record says: signature, inclusion of every entry, the run's own chain, and the
- * join of decisions, intents and results in both directions. The verifier key comes from the auditor, never from the record.
+ * join of decisions, intents and results in both directions. The verifier key, and those of witnesses, come from the auditor, never from the
+ * record.
  */
-export function checkLedger(record: RunRecord, verifierKey: string): readonly AuditCheck[] {
+export function checkLedger(
+  record: RunRecord,
+  verifierKey: string,
+  witnesses: readonly string[] = [],
+): readonly AuditCheck[] {
   const { entries: placed, problems } = parseEntries(record);
   const checkpoint = openNote(record, verifierKey);
   return [
@@ -40,6 +46,7 @@ export function checkLedger(record: RunRecord, verifierKey: string): readonly Au
       placed.map(({ entry }) => entry),
       erasureOf(record) === undefined,
     ),
+    ...checkCosigned(record, placed, checkpoint, verifierKey, witnesses),
   ];
 }
 
@@ -195,6 +202,8 @@ function decisionFacts(record: RunRecord, decision: RunRecord["decisions"][numbe
     answer: decision.facts.response?.answer ?? null,
     edit: decision.edit ?? null,
     standingGrant: decision.standingGrant ?? null,
+    witnesses: decision.witnesses ?? null,
+    cosignBy: decision.cosignBy ?? null,
   };
 }
 
@@ -209,8 +218,11 @@ function effectProblems(
   const endOf = new Map(ends.map((entry) => [entry.facts["seq"], entry]));
   if (intended.size !== intents.length) problems.push("a step has more than one intent");
   for (const step of record.steps) {
-    // A call whose answer waits for people, or was cancelled while it did, has been made.
-    const answered = record.decisions.some(({ seq, facts }) => seq === step.seq && facts.response !== undefined);
+    // A call whose answer waits for people, or was cancelled while it did, has been made; one that was cancelled while it waited for witnesses
+    // has its intent.
+    const answered =
+      record.decisions.some(({ seq, facts }) => seq === step.seq && facts.response !== undefined) ||
+      step.cosigning === "late";
     const acted = answered || ["intended", "done", "failed", "unknown"].includes(step.state);
     if (acted !== intended.has(step.seq))
       problems.push(
@@ -219,8 +231,16 @@ function effectProblems(
     const end = endOf.get(step.seq);
     if (acted && end === undefined && !open) problems.push(`step ${step.seq}: an intent without an end`);
     if (end !== undefined) {
-      const { state, result, costMicroUsd } = step;
-      problems.push(...differences(`step ${step.seq}`, end, { state, result, costMicroUsd }));
+      const { state, result, costMicroUsd, coveredSize = null, cosigning } = step;
+      const code = cosigning === "late" && state === "failed" ? "not_cosigned" : null;
+      const expected = { state, result, costMicroUsd, code, checkpoint: coveredSize };
+      problems.push(
+        ...differences(
+          `step ${step.seq}`,
+          end,
+          end.kind === "step.reconciled" ? { state, result, costMicroUsd } : expected,
+        ),
+      );
       problems.push(...timeDifference(`step ${step.seq}: its end`, end, step.finishedAt));
     }
   }

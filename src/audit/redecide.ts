@@ -1,3 +1,4 @@
+import { cosigningOf } from "../core/decision.ts";
 import type { ApprovalRequirement, DenialCode, ResponseFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
@@ -146,6 +147,11 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     effective === undefined ? null : contentDigest(record.salt, effective),
   );
   expect(problems, "shadow", recorded, String(recorded.shadow), String(isShadow(decision)));
+  const cosigning = cosigningOf(decision);
+  const cosignBy =
+    cosigning === undefined ? null : new Date(Date.parse(recorded.at) + cosigning.withinMs).toISOString();
+  expect(problems, "witnesses", recorded, text(recorded.witnesses), text(cosigning?.witnesses));
+  expect(problems, "time for witnesses", recorded, recorded.cosignBy ?? null, cosignBy);
   expect(problems, "outcome", recorded, recorded.outcome, decision.outcome);
   expect(problems, "code", recorded, recorded.code, decision.outcome === "deny" ? decision.code : null);
   expect(
@@ -229,6 +235,10 @@ function expect(
 ): void {
   if (recorded !== again)
     problems.push(`decision ${n}: ${what} recorded \`${recorded ?? "none"}\`, decided again \`${again ?? "none"}\``);
+}
+
+function text(value: number | null | undefined): string | null {
+  return value === null || value === undefined ? null : String(value);
 }
 
 function list(values: readonly string[]): string {

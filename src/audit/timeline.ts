@@ -37,6 +37,9 @@ function stepEntry(record: RunRecord, step: StepRecord): TimelineEntry {
     lines: [
       ...callLine(record, step),
       ...decisions.flatMap((decision) => decisionLines(record, decision)),
+      ...((step.coveredSize ?? null) === null
+        ? []
+        : [`witnesses: cosigned the checkpoint of ${step.coveredSize} entries`]),
       ...resultLines(record, step),
     ],
   };
@@ -71,6 +74,9 @@ function decisionLines(record: RunRecord, decision: DecisionRecord): readonly st
         `${reviewer}${capacity?.delegation === undefined ? "" : ` for ${capacity.delegation.delegator}`}: ${said === "approve" ? "approved" : "denied"} ${request?.id ?? ""}`,
     ),
     `${decision.facts.response === undefined ? "policy" : "policy on the answer"}: ${decision.outcome}${code}${why}`,
+    ...((decision.witnesses ?? null) === null
+      ? []
+      : [`to be made once ${decision.witnesses} witnesses have cosigned that, until ${decision.cosignBy ?? ""}`]),
   ];
 }
 

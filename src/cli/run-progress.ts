@@ -3,7 +3,7 @@ import { formatUsd } from "../core/money.ts";
 import { named, retrievalIn } from "../core/retrieval.ts";
 import type { RetrievalResult } from "../core/retrieval.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
-import { brief, safe } from "./terminal.ts";
+import { brief, localTime, safe } from "./terminal.ts";
 import type { Terminal } from "./terminal.ts";
 
 const shown = 160;
@@ -29,7 +29,7 @@ export class RunProgress {
         if (event.run.status === "running") this.#terminal.say(`${event.run.id} is running`);
         return;
       case "decision":
-        this.#terminal.say(decisionLine(event.decision, event.step, this.#terminal));
+        for (const line of decisionLines(event.decision, event.step, this.#terminal)) this.#terminal.say(line);
         return;
       case "step":
         for (const line of stepLines(event.step, this.#terminal, spoken === event.step.seq)) this.#terminal.say(line);
@@ -54,8 +54,16 @@ export class RunProgress {
   }
 }
 
-/** `  3 tool refund {"amount_cents":1200}  allow (shop/small-refund)`. */
-export function decisionLine(decision: DecisionView, step: StepView, { colors }: Terminal): string {
+/** `  3 tool refund {"amount_cents":1200}  allow (shop/small-refund)`, and what it waits for then. */
+export function decisionLines(decision: DecisionView, step: StepView, terminal: Terminal): readonly string[] {
+  const line = decisionLine(decision, step, terminal);
+  if (decision.cosigned === null) return [line];
+  const { witnesses, by } = decision.cosigned;
+  const who = witnesses === 1 ? "a witness has" : `${witnesses} witnesses have`;
+  return [line, `      is made once ${who} cosigned that, until ${localTime(by)}`];
+}
+
+function decisionLine(decision: DecisionView, step: StepView, { colors }: Terminal): string {
   const place = String(step.seq).padStart(3);
   const what =
     step.kind === "model"
@@ -87,7 +95,12 @@ function paintedOutcome(outcome: DecisionView["outcome"], colors: Terminal["colo
 function stepLines(step: StepView, { colors }: Terminal, spoken: boolean): readonly string[] {
   if (step.finishedAt === null) return [];
   const line = resultLine(step, spoken);
-  return line === undefined ? [] : [colors.dim(`      ${line}`)];
+  return [
+    ...(step.cosigning !== "covered"
+      ? []
+      : [colors.dim(`      made on the cosigned checkpoint of ${step.checkpoint} entries`)]),
+    ...(line === undefined ? [] : [colors.dim(`      ${line}`)]),
+  ];
 }
 
 /** What a finished step left, on one line. */

@@ -3,13 +3,17 @@ import type { RunRecord } from "../core/run-record.ts";
 import type { Cli } from "./cli.ts";
 import { closedRecord } from "./closed-record.ts";
 
-/** Records that are asked for while an earlier one is looked at. */
-const ahead = 4;
+/** Records that are asked for, and looked at, at once. */
+const ahead = 8;
 
 export type RecordWithCode = { readonly record: RunRecord; readonly code: string | undefined };
 
-/** The records of runs, each with the workflow code that it ran, in the order of `runs`. Some are fetched ahead. */
-export async function* recordsOf({ client }: Cli, runs: AsyncIterable<RunId>): AsyncGenerator<RecordWithCode> {
+/** What `look` makes of the records of runs, each with the workflow code that it ran, in the order of `runs`; several are under way at once. */
+export async function* recordsOf<Result>(
+  { client }: Cli,
+  runs: AsyncIterable<RunId>,
+  look: (found: RecordWithCode) => Promise<Result>,
+): AsyncGenerator<Result> {
   const bundles = new Map<Digest, Promise<{ readonly code: string }>>();
   const codeOf = async (digest: Digest | null): Promise<string | undefined> => {
     if (digest === null) return undefined;
@@ -17,17 +21,17 @@ export async function* recordsOf({ client }: Cli, runs: AsyncIterable<RunId>): A
     bundles.set(digest, asked);
     return (await asked).code;
   };
-  const fetched: Promise<RecordWithCode>[] = [];
-  const fetchOne = async (run: RunId): Promise<RecordWithCode> => {
+  const fetched: Promise<Result>[] = [];
+  const fetchOne = async (run: RunId): Promise<Result> => {
     const record = await closedRecord(client, run);
-    return { record, code: await codeOf(record.run.workflowBundle) };
+    return look({ record, code: await codeOf(record.run.workflowBundle) });
   };
   for await (const run of runs) {
     const one = fetchOne(run);
     // It is awaited in its turn; until then its failure is not nobody's.
     one.catch(() => undefined);
     fetched.push(one);
-    if (fetched.length > ahead) yield (await fetched.shift()) as RecordWithCode;
+    if (fetched.length > ahead) yield (await fetched.shift()) as Result;
   }
   for (const one of fetched) yield await one;
 }

@@ -7,7 +7,14 @@ import { dojoScripts } from "../../examples/agentdojo/dojo.ts";
 import { noFacts } from "../core/decision.ts";
 import { checkPostgres } from "../dev/index.ts";
 import type { ShutdownStack } from "../dev/index.ts";
-import { createSequencer, createWitnessing, loadOrCreateSigners, loadWitnesses } from "../ledger/index.ts";
+import {
+  createSequencer,
+  createWitnessing,
+  loadOrCreateSigners,
+  loadWitnesses,
+  parseVerifierKey,
+} from "../ledger/index.ts";
+import type { Cosigners } from "../ledger/index.ts";
 import { notifyOptionsOf } from "../notify/index.ts";
 import { detectorOptionsOf, remoteOptionsOf } from "../policy/index.ts";
 import {
@@ -27,7 +34,7 @@ import type { AgentWorker } from "../temporal/index.ts";
 import { CliError } from "./cli-error.ts";
 import { payloadKeysIn } from "./key-provider.ts";
 import { ownScripts } from "./own-scripts.ts";
-import { oldestPostgres } from "./server-settings.ts";
+import { ledgerSettingsOf, oldestPostgres } from "./server-settings.ts";
 import type { ServerSettings } from "./server-settings.ts";
 import { toolRootsOf } from "./settings.ts";
 
@@ -62,11 +69,11 @@ export async function startApi(
   const { stack, secrets, settings, logger } = options;
   const notify = notifyOptionsOf(env);
   const signers = await loadOrCreateSigners(join(secrets, "ledger.pem"));
-  const originOf = (log: string): string => `${settings.ledgerHost}/ledger/${log}`;
+  const origin = (log: string): string => originOf(settings.ledgerHost, log);
   const sequencer = createSequencer({
     pool,
-    signers: (log) => signers(originOf(log)),
-    originOf,
+    signers: (log) => signers(origin(log)),
+    originOf: origin,
     onError: (error, log) => logger.error({ err: error, log }, "ledger"),
   });
   sequencer.start();
@@ -91,9 +98,9 @@ export async function startApi(
     temporal: connection.client,
     taskQueue: settings.taskQueue,
     ledger: {
-      originOf,
-      signerOf: (log) => signers(originOf(log))[0],
-      signersOf: (log) => signers(originOf(log)),
+      originOf: origin,
+      signerOf: (log) => signers(origin(log))[0],
+      signersOf: (log) => signers(origin(log)),
       flush: (log) => sequencer.flush(log),
       witnesses: witnesses.map(({ verifierKey }) => verifierKey),
       quorum,
@@ -126,6 +133,7 @@ export async function startAgentWorker(
     priceOf: await pricesOf(env, model.baseUrl),
     toolRoots: toolRootsOf(env),
     ...deciders(env),
+    cosigners: await cosignersOf(env, secrets),
     environment: {
       name: env["COUNTERSIGN_ENVIRONMENT"] || noFacts.environment.name,
       region: env["COUNTERSIGN_MODEL_REGION"] || noFacts.environment.region,
@@ -139,6 +147,22 @@ export async function startAgentWorker(
 /** Who is asked about a decision beside the policies, as the environment names them. */
 export function deciders(env: NodeJS.ProcessEnv) {
   return { remote: remoteOptionsOf(env), detector: detectorOptionsOf(env) };
+}
+
+/** Whom a worker believes about what is in the log: the witnesses that the environment names, and the logs' own keys. */
+async function cosignersOf(env: NodeJS.ProcessEnv, secrets: string): Promise<Cosigners | undefined> {
+  const { witnesses: file, ledgerHost } = ledgerSettingsOf(env);
+  if (file === undefined) return undefined;
+  const { witnesses } = await loadWitnesses(file);
+  const signers = await loadOrCreateSigners(join(secrets, "ledger.pem"));
+  return {
+    witnesses,
+    logKeys: (log) => signers(originOf(ledgerHost, log)).map(({ verifierKey }) => parseVerifierKey(verifierKey)),
+  };
+}
+
+function originOf(host: string, log: string): string {
+  return `${host}/ledger/${log}`;
 }
 
 type Model = { readonly name: string; readonly provider: ModelProvider; readonly baseUrl?: string };

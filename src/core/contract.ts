@@ -21,7 +21,10 @@ export type ToolStepInput = {
 
 /** The step waits for people until `expiresAt` (milliseconds since the epoch). Nothing has happened. */
 export type Waiting = { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number };
-/** Somebody froze it, so nothing was decided: it is to be asked for again once that is lifted. */
+/**
+ * Somebody froze it, so nothing was decided; or it was allowed, and witnesses have to cosign that first. Nothing has happened: it is to be
+ * asked for again once that is over.
+ */
 export type Frozen = { readonly status: "frozen" };
 /** The run cannot go on. */
 export type Halted = { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string };
@@ -64,7 +67,7 @@ export type StepActivities = {
 export type LifecycleActivities = {
   openRun(input: OpenRunInput): Promise<OpenRunResult>;
   closeRun(input: CloseRunInput): Promise<CloseRunResult>;
-  /** Fails, to be tried again, as long as the step is frozen. */
+  /** Fails, to be tried again, as long as the step is frozen, or waits for witnesses. */
   awaitThaw(input: AwaitThawInput): Promise<AwaitThawResult>;
 };
 

@@ -53,7 +53,12 @@ export type Obligation =
   /** The argument's number is lowered to `max`. */
   | { readonly kind: "cap"; readonly policy: string; readonly argument: string; readonly max: number }
   /** The call is recorded and not made: its result says so. */
-  | { readonly kind: "shadow"; readonly policy: string };
+  | { readonly kind: "shadow"; readonly policy: string }
+  /** The call is made once a checkpoint that so many witnesses cosigned covers its intent, or not at all. */
+  | { readonly kind: "cosigned"; readonly policy: string; readonly witnesses: number; readonly withinMs: number };
+
+/** What a decision wants of witnesses before its call is made: the most of what its policies ask for, in the shortest of their times. */
+export type Cosigning = { readonly witnesses: number; readonly withinMs: number };
 
 export type Decision =
   | {
@@ -70,6 +75,17 @@ export type Decision =
     };
 
 export type DecisionOutcome = Decision["outcome"];
+
+/** Undefined where the call may be made at once, and where it is only recorded: then there is nothing to make. */
+export function cosigningOf(decision: Decision): Cosigning | undefined {
+  const obligations = decision.outcome === "allow" ? (decision.obligations ?? []) : [];
+  const wanted = obligations.filter((one) => one.kind === "cosigned");
+  if (wanted.length === 0 || obligations.some(({ kind }) => kind === "shadow")) return undefined;
+  return {
+    witnesses: Math.max(...wanted.map(({ witnesses }) => witnesses)),
+    withinMs: Math.min(...wanted.map(({ withinMs }) => withinMs)),
+  };
+}
 
 /** Why a step was denied. Each is written to the ledger, and told to the model as the tool's result. */
 export const denialCodes = [
@@ -91,6 +107,8 @@ export const denialCodes = [
   "approval_expired",
   /** A grant was presented that does not hold: wrong action, bad signature, too few approvals, already consumed. */
   "invalid_grant",
+  /** It was allowed, and too few witnesses had cosigned that in time: it was not made. */
+  "not_cosigned",
 ] as const;
 export type DenialCode = (typeof denialCodes)[number];
 

@@ -68,6 +68,10 @@ export type StepRecord = {
   readonly costMicroUsd: number;
   readonly decidedAt: string;
   readonly finishedAt: string | null;
+  /** Whether its call waited for witnesses, was made when they had cosigned its intent, or never was. Absent in older records: it did not. */
+  readonly cosigning?: "waiting" | "covered" | "late" | null;
+  /** The size of the checkpoint that it was made on. */
+  readonly coveredSize?: number | null;
 };
 
 export type DecisionRecord = {
@@ -90,6 +94,9 @@ export type DecisionRecord = {
   readonly edit?: ApprovalId | null;
   /** The standing grant that took the place of an approval. Absent in older records: none. */
   readonly standingGrant?: string | null;
+  /** How many witnesses have to cosign the intent before the call is made, and until when. Absent in older records: none. */
+  readonly witnesses?: number | null;
+  readonly cosignBy?: string | null;
   readonly at: string;
 };
 
@@ -196,6 +203,11 @@ export type LedgerExcerpt = {
     /** Absent while no checkpoint covers the entry. */
     readonly proof?: readonly Digest[];
   }[];
+  /**
+   * The checkpoints on which calls were made that had to wait for witnesses, with the cosignatures, and the proof that the log grew from each
+   * to `checkpoint` (absent where it is the same). Absent: there are none.
+   */
+  readonly cosigned?: readonly { readonly size: number; readonly note: string; readonly proof?: readonly Digest[] }[];
   /** The entries that seal the run's histories, which are in no run's chain. Absent in records from before there were any. */
   readonly seals?: LedgerExcerpt["entries"];
   /** How the standing grants that the run used came to be, and ended. Absent in records from before there were any. */

@@ -13,6 +13,7 @@ import {
 } from "../approvals/index.ts";
 import type { Edit } from "../approvals/index.ts";
 import { isBudgetPolicy } from "../core/budget.ts";
+import { cosigningOf } from "../core/decision.ts";
 import type { ApprovalRequirement, DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId } from "../core/ids.ts";
@@ -22,6 +23,7 @@ import type { RunFailureCode } from "../core/run.ts";
 import type { ToolResult } from "../core/transcript.ts";
 import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
+import type { Cosigners } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
 import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
@@ -59,6 +61,8 @@ export type GateOptions = {
   readonly remote?: RemoteOptions | undefined;
   /** Another detector of personal data in contents (a Presidio analyzer); absent: none. What it does not answer is denied. */
   readonly detector?: DetectorOptions | undefined;
+  /** Whose cosignatures count for calls that wait for witnesses; absent: nobody's, and such calls are not made. */
+  readonly cosigners?: Cosigners | undefined;
   /** Short, repeatable tools go through local activities. */
   readonly fastLane: boolean;
   /** What runs that are not in the database add to history facts, by name: for a fork. Absent: all runs are in it. */
@@ -88,6 +92,8 @@ type Decided =
       readonly status: "allowed";
       readonly effective?: JsonObject;
       readonly shadow: boolean;
+      /** Its intent is recorded, and witnesses have to cosign that before the call is made. */
+      readonly awaitsWitnesses: boolean;
       /** The call as a reviewer changed it. */
       readonly step?: ResolvedStep;
     }
@@ -323,11 +329,12 @@ async function write(tx: Tx, deciding: Deciding, judged: Judged, approval: Appro
   return made.status === "allowed" && editIn(deciding.step) !== undefined ? { ...made, step: deciding.step } : made;
 }
 
-function decided({ decision, effective }: DecisionToRecord): Decided {
+function decided({ decision, effective, cosigned }: DecisionToRecord): Decided {
   if (decision.outcome === "deny") return { status: "denied", text: denialText(decision) };
   return {
     status: "allowed",
     shadow: isShadow(decision),
+    awaitsWitnesses: cosigned !== undefined,
     ...(effective === undefined ? {} : { effective: effective.value as JsonObject }),
   };
 }
@@ -382,6 +389,7 @@ function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | und
   const { decision, facts, policySet, request } = judged;
   const effective = effectiveOf(deciding, judged);
   const edit = editIn(step);
+  const cosigning = cosigningOf(decision);
   return {
     run,
     step: edit?.original ?? step,
@@ -395,6 +403,10 @@ function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | und
     effective: effective === undefined ? undefined : sealPayload(sealingIn(run), effective),
     shadow: isShadow(decision),
     edit: edit?.request,
+    cosigned:
+      cosigning === undefined
+        ? undefined
+        : { witnesses: cosigning.witnesses, until: new Date(at.getTime() + cosigning.withinMs) },
     result: denialPayload(run, decision, step),
     now: at,
   };

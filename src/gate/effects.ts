@@ -35,7 +35,10 @@ type EffectRequest = {
   readonly policySet: Digest;
 };
 
-type Performed =
+/** What an end is recorded of. */
+type Ended = Pick<EffectRequest, "run" | "step" | "standing">;
+
+export type Performed =
   | { readonly status: "recorded"; readonly result?: { readonly digest: Digest; readonly value: Json } }
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string }
   /** People decide on what the model answered, or say what became of a call. */
@@ -131,11 +134,17 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     return recorded.status === "recorded" ? { status: "halted", code: "model_unavailable", message } : recorded;
   }
 
+  /** It was allowed, and then not begun: the model is told. */
+  async function refuse(request: Ended, code: "not_cosigned", message: string): Promise<Performed> {
+    return record(request, "failed", { status: "denied", code, message }, undefined, code);
+  }
+
   async function record(
-    { run, step }: EffectRequest,
+    { run, step, standing }: Ended,
     state: OutcomeToRecord["state"],
     result: ModelResult | ToolResult | undefined,
     usage: TokenUsage | undefined,
+    code?: OutcomeToRecord["code"],
   ): Promise<Performed> {
     const value = told(step, result) as unknown as Json | undefined;
     const sealed = value === undefined ? undefined : sealPayload(sealingIn(run), value);
@@ -146,6 +155,8 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
       result: sealed?.digest,
       usage,
       costMicroUsd: costFor(step, usage),
+      covered: standing.coveredSize ?? undefined,
+      code,
       now: options.now(),
     };
     const write = (tx: Tx): readonly [Promise<boolean>, ...Promise<unknown>[]] => {
@@ -166,7 +177,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
       : { status: "recorded", result: { digest: sealed.digest, value: sealed.value } };
   }
 
-  return { perform };
+  return { perform, refuse };
 }
 
 /** A call that a reviewer changed says so with its result. */

@@ -49,3 +49,10 @@ export function asFailure(error: unknown): Error {
     nonRetryable: refusedByDatabase.test(codeOf(error) ?? ""),
   });
 }
+
+/** What a wait fails with, to be looked at again. Temporal keeps a failure in the history, where a stack of this deployment's paths says nothing. */
+export function stillWaiting(type: string, message: string, lookAgainMs: number): ApplicationFailure {
+  const failure = ApplicationFailure.create({ type, message, nextRetryDelay: lookAgainMs });
+  failure.stack = "";
+  return failure;
+}

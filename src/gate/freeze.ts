@@ -2,7 +2,9 @@ import { ApplicationFailure } from "@temporalio/common";
 
 import type { Digest, RunId } from "../core/ids.ts";
 import type { ModelResult } from "../core/transcript.ts";
-import type { Pool } from "../store/index.ts";
+import { awaitCosignatures } from "./cosigned.ts";
+import type { CosignedOptions } from "./cosigned.ts";
+import { stillWaiting } from "./errors.ts";
 import { shownName } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
 
@@ -31,14 +33,15 @@ export function freezeSql(team: string, agent: string, tool: string): string {
 }
 
 /**
- * Throws a failure to be tried again as long as a freeze stops the run's next model call, or the call of a tool that a model step asked for.
- * Nothing is decided or done, and no worker is held in between.
+ * Throws a failure to be tried again as long as a freeze stops the run's next model call, or the call of a tool that a model step asked for;
+ * or such a call waits for witnesses. Nothing is decided or done, and no worker is held in between.
  */
 export async function awaitThaw(
-  { pool, cache }: { readonly pool: Pool; readonly cache: RunCache },
+  options: CosignedOptions & { readonly cache: RunCache },
   id: RunId,
   tool: { readonly model: number; readonly call: number } | undefined,
 ): Promise<Readonly<Record<string, never>>> {
+  const { pool, cache } = options;
   const run = await cache.context(id);
   const name = tool === undefined ? "" : await toolNamed(pool, cache, id, tool);
   const { rows } = await pool.query<{ status: string; freeze: Freeze | null }>(
@@ -47,13 +50,15 @@ export async function awaitThaw(
   );
   const [found] = rows;
   // Of a run that has ended, nothing can come.
-  if (found !== undefined && found.status === "running" && found.freeze !== null) throw frozenFailure(found.freeze);
+  if (found?.status !== "running") return {};
+  if (found.freeze !== null) throw frozenFailure(found.freeze);
+  if (tool !== undefined) await awaitCosignatures(options, run, tool);
   return {};
 }
 
 /** As the gate names the call's step. */
 async function toolNamed(
-  pool: Pool,
+  pool: CosignedOptions["pool"],
   cache: RunCache,
   run: RunId,
   { model, call }: { readonly model: number; readonly call: number },
@@ -74,9 +79,9 @@ export function frozenFailure({ team, agent, tool, reason }: Freeze): Applicatio
     ...(agent === "" ? [] : [`agent \`${agent}\``]),
     ...(tool === "" ? [] : [`tool \`${tool}\``]),
   ];
-  return ApplicationFailure.create({
-    type: frozenType,
-    message: `${what.length === 0 ? "everything" : what.join(", ")} is frozen: ${reason}`,
-    nextRetryDelay: lookAgainMs,
-  });
+  return stillWaiting(
+    frozenType,
+    `${what.length === 0 ? "everything" : what.join(", ")} is frozen: ${reason}`,
+    lookAgainMs,
+  );
 }

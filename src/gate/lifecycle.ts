@@ -110,6 +110,11 @@ async function endRun(
   answer: SealedPayload | undefined,
   now: Date,
 ): Promise<void> {
+  // Whoever is about to begin one of them, now or a moment later, finds that it is too late.
+  await tx.query(
+    "update effect set cosigning = 'late' where run = $1 and state = 'intended' and cosigning = 'waiting'",
+    [run.id],
+  );
   const [unended, cancelled] = await Promise.all([
     endOpenSteps(tx, run.id, now),
     cancelRequestsOf(tx, run.id),
@@ -123,10 +128,15 @@ async function endRun(
       [run.id, status, now, failure === undefined ? null : keepable(failure), answer?.digest ?? null],
     ),
     appendToOutbox(tx, [
-      ...unended.map((seq) =>
-        runEvent(run, "step.unknown", `${seq}/result`, now, { seq, state: "unknown", costMicroUsd: 0 }),
+      ...unended.map(({ seq, covered }) =>
+        runEvent(run, "step.unknown", `${seq}/result`, now, {
+          seq,
+          state: "unknown",
+          costMicroUsd: 0,
+          ...(covered === null ? {} : { checkpoint: covered }),
+        }),
       ),
-      // Their calls came to an end; their answers went nowhere.
+      // Their calls came to an end, and their answers went nowhere; or they were never begun.
       ...unanswered.map(({ seq, costMicroUsd }) =>
         runEvent(run, "step.result", `${seq}/result`, now, { seq, state: "cancelled", costMicroUsd }),
       ),
@@ -199,7 +209,7 @@ async function answerOf(
   return sealPayload(sealingIn(run), output as unknown as Json);
 }
 
-/** The steps that were cancelled just now while people decided on what their models had answered. */
+/** The steps that were cancelled just now while people decided on what their models had answered, or witnesses on their intents. */
 async function answersOf(
   tx: Tx,
   run: RunId,
@@ -213,21 +223,34 @@ async function answersOf(
   return rows;
 }
 
-/** The steps whose intents had no end. What they held is given back; as calls they count, since they were begun. */
-async function endOpenSteps(tx: Tx, run: RunId, now: Date): Promise<readonly number[]> {
-  const { rows } = await tx.query<{ seq: number }>(
-    `with ended as (
-       update step set state = case state when 'waiting' then 'cancelled' else 'unknown' end, finished_at = $2
-       where run = $1 and state in ('waiting', 'intended') returning run, seq, state, held_micro_usd, held_tokens, budgets),
+/**
+ * The steps whose intents had no end, with the checkpoint that they were begun on if they had to wait for one; those that waited still are
+ * cancelled. What all held is given back; as calls they count, since they were allowed.
+ */
+async function endOpenSteps(
+  tx: Tx,
+  run: RunId,
+  now: Date,
+): Promise<readonly { readonly seq: number; readonly covered: number | null }[]> {
+  const { rows } = await tx.query<{ seq: number; covered: number | null; state: string }>(
+    `with open as materialized (
+       select step.seq, step.state = 'intended' as intended,
+         case when step.state = 'waiting' or effect.cosigning = 'late' then 'cancelled' else 'unknown' end as ends
+       from step left join effect using (run, seq) where step.run = $1 and step.state in ('waiting', 'intended')),
+     ended as (
+       update step set state = open.ends, finished_at = $2 from open
+       where step.run = $1 and step.seq = open.seq and step.state in ('waiting', 'intended')
+       returning step.run, step.seq, step.state, open.intended, held_micro_usd, held_tokens, budgets),
      returned as (
        update budget_use u set held_micro_usd = u.held_micro_usd - given.micro_usd, held_tokens = u.held_tokens - given.tokens,
          held_calls = u.held_calls - given.calls, spent_calls = u.spent_calls + given.calls
        from (select id, sum(held_micro_usd)::bigint as micro_usd, sum(held_tokens)::bigint as tokens, count(*) as calls
-             from ended, unnest(budgets) as id where state = 'unknown' group by id) given
+             from ended, unnest(budgets) as id where intended group by id) given
        where u.id = given.id)
-     update effect set state = 'unknown', ended_at = $2 from ended
-     where effect.run = ended.run and effect.seq = ended.seq and effect.state = 'intended' returning effect.seq`,
+     update effect set state = case ended.state when 'cancelled' then 'result' else 'unknown' end, ended_at = $2 from ended
+     where effect.run = ended.run and effect.seq = ended.seq and effect.state = 'intended'
+     returning effect.seq, effect.state, effect.covered_size as covered`,
     [run, now],
   );
-  return rows.map((row) => row.seq);
+  return rows.filter(({ state }) => state === "unknown");
 }

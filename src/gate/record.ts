@@ -49,6 +49,13 @@ export type Standing = {
   readonly lastAnswer: Digest | null;
   /** The request whose edit the last decision was made on. */
   readonly lastEdit: ApprovalId | null;
+  /** How many witnesses have to cosign the step's intent before its call is made, and until when; null: none. */
+  readonly lastWitnesses: number | null;
+  readonly lastCosignBy: Date | null;
+  /** Of the step's effect: whether it waits for them, was begun when they had, or never was. Null: none are waited for. */
+  readonly cosigning: "waiting" | "covered" | "late" | null;
+  /** The size of the checkpoint that it was begun on. */
+  readonly coveredSize: number | null;
   /** Of who asked for the run, now. */
   readonly requesterRoles: readonly string[];
   readonly requesterGroups: readonly string[];
@@ -130,6 +137,7 @@ const standingSql = `select asked.place, run.status as "runStatus", run.steps, r
    coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
    last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
    last.policy_set as "lastPolicySet", last.answer as "lastAnswer", last.edit as "lastEdit",
+   last.witnesses as "lastWitnesses", last.cosign_by as "lastCosignBy", effect.cosigning, effect.covered_size as "coveredSize",
    coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
    (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
    ${freezeSql("asked.team", "asked.agent", "asked.tool")} as freeze, ${budgetsSql("asked.team", "asked.agent", "asked.at")} as budgets
@@ -139,9 +147,11 @@ const standingSql = `select asked.place, run.status as "runStatus", run.steps, r
  left join lateral (select state, action, result, kind from step where step.run = asked.run and step.seq = asked.seq limit 1) step
    on true
  left join lateral (select roles, groups from principal where id = run.requested_by limit 1) requester on true
- left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, facts #>> '{response,answer}' as answer
+ left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, witnesses, cosign_by, facts #>> '{response,answer}' as answer
                     from decision
-                    where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true`;
+                    where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true
+ left join lateral (select cosigning, covered_size from effect where effect.run = asked.run and effect.seq = asked.seq limit 1) effect
+   on true`;
 
 /** In the order of the requests. Scalar look-ups by key, so that no plan ever reads a whole table. */
 async function standingRows(
@@ -185,6 +195,10 @@ export type OutcomeToRecord = {
   readonly result: Digest | undefined;
   readonly usage: TokenUsage | undefined;
   readonly costMicroUsd: number;
+  /** The size of the cosigned checkpoint that it was begun on, where it had to wait for one. */
+  readonly covered?: number | undefined;
+  /** It was never begun. */
+  readonly code?: "not_cosigned" | undefined;
   readonly now: Date;
 };
 
@@ -267,6 +281,7 @@ export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
     ...(d.shadow ? { shadow: "true" } : {}),
     ...(d.edit === undefined ? {} : { edit: d.edit }),
     ...(d.standingGrant === undefined ? {} : { standingGrant: d.standingGrant }),
+    ...(d.cosigned === undefined ? {} : { witnesses: d.cosigned.witnesses, cosignBy: d.cosigned.until.toISOString() }),
   });
   if (decision.outcome !== "allow") return [decided];
   const intent = runEvent(run, "step.intent", `${step.seq}/intent`, now, {
@@ -285,6 +300,8 @@ export function outcomeEvent(o: OutcomeToRecord): LedgerEvent {
     state: o.state,
     costMicroUsd: o.costMicroUsd,
     ...(o.result === undefined ? {} : { result: o.result }),
+    ...(o.covered === undefined ? {} : { checkpoint: o.covered }),
+    ...(o.code === undefined ? {} : { code: o.code }),
     ...(o.usage === undefined
       ? {}
       : {

@@ -1,6 +1,7 @@
 import { ApplicationFailure } from "@temporalio/common";
 
 import type {
+  Frozen,
   Halted,
   Lane,
   ModelStepInput,
@@ -20,8 +21,9 @@ import type { ModelResult } from "../core/transcript.ts";
 import { editOf, subjectNames } from "../approvals/index.ts";
 import { createConversations } from "./conversation.ts";
 import type { createDecider, GateOptions } from "./decide.ts";
-import type { createEffects } from "./effects.ts";
+import type { createEffects, Performed } from "./effects.ts";
 import { editedStep } from "./edited.ts";
+import { endCosigning, lookForCosignatures } from "./cosigned.ts";
 import { GateError } from "./errors.ts";
 import { isFrozen } from "./freeze.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
@@ -134,7 +136,11 @@ export function createSteps(
   ): Promise<StepResult> {
     const policySet = resumed ? standing.lastPolicySet : standing.policySet;
     if (policySet === null) throw new GateError("no_policy", `no policy set allowed step ${resolved.seq}`);
-    const outcome = await effects.perform({ run, step: resolved, context, resumed, standing, policySet }, perform);
+    const request = { run, step: resolved, context, resumed, standing, policySet };
+    return performed(run, resolved, await effects.perform(request, perform));
+  }
+
+  function performed(run: RunContext, resolved: ResolvedStep, outcome: Performed): StepResult {
     switch (outcome.status) {
       case "recorded":
         return outcome.result === undefined ? { status: "done" } : recorded(run, resolved, outcome.result);
@@ -152,6 +158,29 @@ export function createSteps(
           ...(outcome.afterMs === undefined ? {} : { nextRetryDelay: outcome.afterMs }),
         });
     }
+  }
+
+  /** Its intent has to be cosigned before its call is made; the wait for that is the workflow's, and holds no worker. */
+  async function onceCosigned(
+    run: RunContext,
+    step: ResolvedStep,
+    context: StepContext,
+    perform: (call: GovernedCall) => Promise<EffectOutcome>,
+    standing: Standing,
+  ): Promise<StepResult> {
+    const { lastWitnesses: witnesses, lastCosignBy: until } = standing;
+    if (witnesses === null || until === null)
+      throw new GateError("invalid_step", "the step waits for witnesses, and its decision asks for none");
+    const { seq } = step;
+    const action = standing.action ?? step.actionDigest;
+    const found = await lookForCosignatures(options, { run, seq, action, witnesses, until });
+    if (found.status === "waiting" && standing.cosigning === "waiting") return paused;
+    if (standing.cosigning === "waiting")
+      await endCosigning(options.pool, run.id, seq, found.status === "covered" ? found : { status: "late" });
+    if (found.status === "covered" && standing.cosigning === "waiting")
+      return act(run, step, context, perform, false, { ...standing, coveredSize: found.size });
+    const text = found.status === "late" ? found.text : "the witnesses that it needs had not cosigned it in time";
+    return performed(run, step, await effects.refuse({ run, step, standing }, "not_cosigned", text));
   }
 
   function recorded(
@@ -180,12 +209,16 @@ export function createSteps(
       throw new GateError("already_recorded", `step ${resolved.seq} was ended by another attempt`);
     }
     if (decided === undefined) {
-      return standing.state === "intended"
-        ? act(run, await asDecided(resolved, standing, subjectNames(run.input)), context, perform, true, standing)
-        : finished(run, resolved.seq, standing);
+      if (standing.state !== "intended") return finished(run, resolved.seq, standing);
+      const step = await asDecided(resolved, standing, subjectNames(run.input));
+      const begun = standing.cosigning === null || standing.cosigning === "covered";
+      return begun
+        ? act(run, step, context, perform, true, standing)
+        : onceCosigned(run, step, context, perform, standing);
     }
     switch (decided.status) {
       case "allowed":
+        if (decided.awaitsWitnesses) return paused;
         return act(run, changedTo(decided.step ?? resolved, decided), context, perform, false, standing);
       case "waiting":
         return { status: "waiting", request: decided.request, expiresAt: decided.expiresAt } satisfies Waiting;
@@ -241,7 +274,7 @@ export function createSteps(
       try {
         return await once(step, context, perform);
       } catch (error) {
-        if (isFrozen(error)) return { status: "frozen" };
+        if (isFrozen(error)) return paused;
         const changed = codeOf(error) === "already_recorded" || codeOf(error) === uniqueViolation;
         if (!changed || reread === rereads) throw error;
       }
@@ -278,6 +311,9 @@ function endOf(step: ResolvedStep, result: Digest): EndedStep {
 
 /** SQLSTATE of an insert that another attempt was faster with. */
 const uniqueViolation = "23505";
+
+/** To the workflow, a step that is frozen and one that waits for witnesses are the same: to be asked for again when that is over. */
+const paused: Frozen = { status: "frozen" };
 
 const outcomeUnknown: Halted = {
   status: "halted",

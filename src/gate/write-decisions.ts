@@ -34,6 +34,8 @@ export type DecisionToRecord = {
   readonly edit?: ApprovalId | undefined;
   /** The standing grant that took the place of an approval. */
   readonly standingGrant?: string | undefined;
+  /** The call waits for witnesses. */
+  readonly cosigned?: { readonly witnesses: number; readonly until: Date } | undefined;
   /** A denial, as the model will read it. */
   readonly result: SealedPayload | undefined;
   readonly now: Date;
@@ -63,7 +65,8 @@ function writeSql({ several, contents, budgets }: Parts): string {
       agent text, tool text, budget_event bigint, budgets jsonb, budget_ids bigint[], kind text, name text, action text,
       arguments text, asked_by integer, call_index integer, call_id text, state text, result text, at timestamptz,
       activity text, outcome text, code text, policies text[], policy_set text, facts jsonb, request text, approval text,
-      effective text, shadow boolean, edit text, standing_grant text, idempotency_key text)),
+      effective text, shadow boolean, edit text, standing_grant text, idempotency_key text, witnesses smallint,
+      cosign_by timestamptz)),
   ${contents ? `stored as (${sealedSql("$4")} returning 1),` : ""}
   ${budgets ? budgetsHeldSql(contents) : ""}
   ${several ? `owner as materialized (select run.id from run where ${ready} run.id = any(array(select given.run from given)) order by run.id for no key update of run),` : ""}
@@ -93,12 +96,13 @@ function writeSql({ several, contents, budgets }: Parts): string {
     returning run),
   decided as (
     insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow, edit,
-                          standing_grant)
-    select run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow, edit, standing_grant
-    from given),
+                          standing_grant, witnesses, cosign_by)
+    select run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow, edit, standing_grant,
+      witnesses, cosign_by from given),
   intended as (
-    insert into effect (run, seq, idempotency_key, state, intended_at)
-    select run, seq, idempotency_key, 'intended', at from given where state = 'intended'),
+    insert into effect (run, seq, idempotency_key, state, intended_at, cosigning)
+    select run, seq, idempotency_key, 'intended', at, case when witnesses is not null then 'waiting' end
+    from given where state = 'intended'),
   told as (${outboxSql("$3")})
   -- Any that is not placed divides by zero: nothing is written then, and nobody has to look.
   select 1 / (case when count(*) = $2 then 1 else 0 end) as room from placed`;
@@ -261,6 +265,8 @@ function rowOf(d: DecisionToRecord) {
     edit: d.edit,
     standing_grant: d.standingGrant,
     idempotency_key: idempotencyKeyOf(run.id, step.seq),
+    witnesses: d.cosigned?.witnesses,
+    cosign_by: d.cosigned?.until,
   };
 }
 

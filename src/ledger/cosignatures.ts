@@ -1,5 +1,5 @@
 import type { Tx } from "../store/index.ts";
-import { latestCheckpoint } from "./reads.ts";
+import { checkpointOfSize, latestCheckpoint } from "./reads.ts";
 import type { SignedCheckpoint } from "./reads.ts";
 
 /** The largest checkpoint that a witness cosigned; 0 for none. */
@@ -55,11 +55,23 @@ export async function publishedCheckpoint(
 
 /** The newest signed checkpoint, with the cosignatures that it has by now. */
 export async function cosignedLatest(tx: Tx, log: string): Promise<SignedCheckpoint | undefined> {
-  const latest = await latestCheckpoint(tx, log);
-  if (latest === undefined) return undefined;
+  return withCosignatures(tx, log, await latestCheckpoint(tx, log));
+}
+
+/** The checkpoint that was signed at this very size, with the cosignatures that it has by now. */
+export async function cosignedCheckpoint(tx: Tx, log: string, size: number): Promise<SignedCheckpoint | undefined> {
+  return withCosignatures(tx, log, await checkpointOfSize(tx, log, size));
+}
+
+async function withCosignatures(
+  tx: Tx,
+  log: string,
+  checkpoint: SignedCheckpoint | undefined,
+): Promise<SignedCheckpoint | undefined> {
+  if (checkpoint === undefined) return undefined;
   const { rows } = await tx.query<{ line: string }>(
     "select line from ledger_cosignature where log = $1 and size = $2 order by witness",
-    [log, latest.size],
+    [log, checkpoint.size],
   );
-  return { ...latest, note: latest.note + rows.map(({ line }) => line).join("") };
+  return { ...checkpoint, note: checkpoint.note + rows.map(({ line }) => line).join("") };
 }

@@ -1,7 +1,9 @@
 export { LedgerError } from "./errors.ts";
+export { coveringCheckpoint } from "./covered.ts";
+export type { Cosigners } from "./covered.ts";
 export { appendToOutbox, outboxRows, outboxSql } from "./outbox.ts";
 export type { OutboxRow } from "./outbox.ts";
-export { proveConsistency, proveInclusion } from "./prove.ts";
+export { proveConsistency, proveInclusion, proveInclusions } from "./prove.ts";
 export {
   checkpointOfSize,
   entryBodies,
@@ -17,7 +19,7 @@ export {
 export type { SequencedEntry, SignedCheckpoint } from "./reads.ts";
 export { createSequencer } from "./sequencer.ts";
 export type { Sequencer, SequencerOptions } from "./sequencer.ts";
-export { cosignedLatest, publishedCheckpoint } from "./cosignatures.ts";
+export { cosignedCheckpoint, cosignedLatest, publishedCheckpoint } from "./cosignatures.ts";
 export { publishedTile } from "./publish.ts";
 export { loadOrCreateSeed, loadOrCreateSigners, loadSigners, retireKeys, rotateKey } from "./signer-file.ts";
 export type { SignersOf } from "./signer-file.ts";

@@ -17,6 +17,17 @@ export async function logsWithWork(tx: Tx): Promise<readonly string[]> {
   return rows.map((row) => row.log);
 }
 
+/** Whether the log has events that wait, or entries that no checkpoint covers. */
+export async function hasWork(tx: Tx, log: string): Promise<boolean> {
+  const { rows } = await tx.query<{ work: boolean }>(
+    `select exists (select from ledger_outbox where log = $1)
+       or coalesce((select size from ledger_state where log = $1), 0)
+          > coalesce((select size from ledger_checkpoint where log = $1 order by size desc limit 1), 0) as work`,
+    [log],
+  );
+  return rows[0]?.work === true;
+}
+
 /** The highest id that waits in the log's outbox; 0 when nothing does. */
 export async function newestWaiting(tx: Tx, log: string): Promise<number> {
   const { rows } = await tx.query<{ newest: number | null }>(

@@ -10,6 +10,20 @@ export async function proveInclusion(tx: Tx, log: string, index: number, size: n
   return prove(tx, log, size, () => inclusionRanges(index, size));
 }
 
+/** The audit paths of several entries, from one reading of the tree. Throws `not_in_log`. */
+export async function proveInclusions(
+  tx: Tx,
+  log: string,
+  indexes: readonly number[],
+  size: number,
+): Promise<readonly (readonly Hash[])[]> {
+  if (indexes.length === 0) return [];
+  const ranges = indexes.map((index) => inLog(log, () => inclusionRanges(index, size)));
+  const roots = await prove(tx, log, size, () => ranges.flat());
+  let from = 0;
+  return ranges.map(({ length }) => roots.slice(from, (from += length)));
+}
+
 /** The proof that the log's first `from` entries are a prefix of its first `to`; `from` is at least 1. Throws `not_in_log`. */
 export async function proveConsistency(tx: Tx, log: string, from: number, to: number): Promise<readonly Hash[]> {
   return prove(tx, log, to, () => consistencyRanges(from, to));

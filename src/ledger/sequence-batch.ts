@@ -10,7 +10,8 @@ import type { CompactRange, Hash } from "./proof/index.ts";
 import { TileBuilder, tilesToExtend } from "./tile-math.ts";
 import { insertTiles, readTiles } from "./tiles.ts";
 
-export const batchSize = 256;
+/** Commits are what costs most; this many events of the largest size are 16 MiB. */
+export const batchSize = 1_024;
 
 export type BatchResult =
   /** Another sequencer is at this log. */

@@ -4,7 +4,7 @@ import { faultPoint } from "../faults/index.ts";
 import { inTransaction } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
 import { LedgerError } from "./errors.ts";
-import { logsWithWork, newestWaiting } from "./pending.ts";
+import { hasWork, logsWithWork, newestWaiting } from "./pending.ts";
 import type { Signer } from "./proof/index.ts";
 import { Retries } from "./retries.ts";
 import { batchSize, sequenceBatch } from "./sequence-batch.ts";
@@ -32,7 +32,7 @@ export type Sequencer = {
 };
 
 /** Batches of one log before it is signed and others get their turn. */
-const batchesPerTurn = 16;
+const batchesPerTurn = 4;
 const longestIdleMs = 1_000;
 const lockRetryMs = 10;
 
@@ -110,6 +110,7 @@ async function turn(options: SequencerOptions, log: string, stop: AbortSignal): 
 }
 
 async function flushLog(options: SequencerOptions, log: string): Promise<void> {
+  if (!(await hasWork(options.pool, log))) return;
   // What is appended after this moment is not waited for: a busy log would never be flushed.
   const newest = await newestWaiting(options.pool, log);
   for (;;) {

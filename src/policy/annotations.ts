@@ -13,7 +13,16 @@ export type Instructions = {
 };
 
 /** Annotations are instructions to Countersign: an unknown one is a misspelt one, and `@quorm("2")` must not pass. */
-const annotationNames = ["id", "decision", ...approvalNames, "argument", "max", "reason"] as const;
+const annotationNames = [
+  "id",
+  "decision",
+  ...approvalNames,
+  "argument",
+  "max",
+  "witnesses",
+  "within",
+  "reason",
+] as const;
 type AnnotationName = ApprovalAnnotationName | (typeof annotationNames)[number];
 type Annotations = Partial<Record<AnnotationName, string>>;
 /** As Cedar gives them: null is an annotation without a value. */
@@ -26,23 +35,29 @@ const decisions = {
   redact: { needs: ["argument"], may: ["argument"] },
   cap: { needs: ["argument", "max"], may: ["argument", "max"] },
   shadow: { needs: [], may: [] },
+  cosigned: { needs: ["witnesses"], may: ["witnesses", "within"] },
 } as const satisfies Record<string, { needs: readonly AnnotationName[]; may: readonly AnnotationName[] }>;
 type DecisionName = keyof typeof decisions;
 
 const needed: Partial<Record<AnnotationName, string>> = {
   argument: "@argument is missing: of which argument?",
   max: "@max is missing: down to what?",
+  witnesses: "@witnesses is missing: how many?",
 };
 
 export const policyIdPattern = /^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$/;
 const argumentPattern = /^[A-Za-z_][A-Za-z0-9_-]{0,127}$/;
 const maxReason = 500;
+const maxWitnesses = 20;
+const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
+const maxWithinMs = 24 * 3_600_000;
+const defaultWithin = "15m";
 
 /** Everything wrong with a policy's annotations. */
 export function annotationFaults(given: GivenAnnotations, effect: "permit" | "forbid"): string[] {
   const unknown = given.filter(([name]) => !annotationNames.some((known) => known === name)).map(([name]) => name);
   const empty = given.filter(([, value]) => value === null).map(([name]) => name);
-  const { id, argument, max, reason } = Object.fromEntries(given) as Annotations;
+  const { id, argument, max, witnesses, within, reason } = Object.fromEntries(given) as Annotations;
   return [
     ...unknown.map((name) => `@${name} is not known; expected one of @${annotationNames.join(", @")}`),
     ...empty.map((name) => `@${name} has no value`),
@@ -52,6 +67,11 @@ export function annotationFaults(given: GivenAnnotations, effect: "permit" | "fo
     ...approvalFaults(Object.fromEntries(given) as Annotations),
     ...refuseIf(!fits(argument, argumentPattern), "@argument: expected the plain name of one argument"),
     ...refuseIf(maxOf(max ?? "0") === undefined, "@max: expected a whole number up to 2^53 - 1"),
+    ...refuseIf(
+      witnessesOf(witnesses ?? "1") === undefined,
+      `@witnesses: expected a whole number from 1 to ${maxWitnesses}`,
+    ),
+    ...refuseIf(withinOf(within ?? defaultWithin) === undefined, "@within: expected 30s, 15m or 2h, at most 24h"),
     ...refuseIf(
       !fits(reason, /^[^\p{Cc}]+$/u) || (reason ?? "").length > maxReason,
       `@reason: expected one line of at most ${maxReason} characters`,
@@ -73,7 +93,9 @@ export function instructionsOf(policy: string, given: GivenAnnotations, effect: 
 
 function decisionFaults(annotations: Annotations, effect: "permit" | "forbid"): string[] {
   const { decision } = annotations;
-  const instructed = ([...approvalNames, "argument", "max"] as const).filter((name) => annotations[name] !== undefined);
+  const instructed = ([...approvalNames, "argument", "max", "witnesses", "within"] as const).filter(
+    (name) => annotations[name] !== undefined,
+  );
   if (decision === undefined && instructed.length === 0) return [];
   const known = decisionName(decision);
   if (known === undefined) return [`@decision: expected ${Object.keys(decisions).map(quoted).join(", ")}`];
@@ -94,8 +116,18 @@ function decisionName(value: string | undefined): DecisionName | undefined {
   return (Object.keys(decisions) as DecisionName[]).find((name) => name === value);
 }
 
-function obligationOf(policy: string, { decision, argument, max }: Annotations): Obligation | undefined {
+function obligationOf(
+  policy: string,
+  { decision, argument, max, witnesses, within }: Annotations,
+): Obligation | undefined {
   if (decision === "shadow") return { kind: "shadow", policy };
+  if (decision === "cosigned") {
+    const wanted = witnessesOf(witnesses);
+    const withinMs = withinOf(within ?? defaultWithin);
+    return wanted === undefined || withinMs === undefined
+      ? undefined
+      : { kind: "cosigned", policy, witnesses: wanted, withinMs };
+  }
   if (argument === undefined) return undefined;
   if (decision === "redact") return { kind: "redact", policy, argument };
   const bound = maxOf(max);
@@ -105,6 +137,16 @@ function obligationOf(policy: string, { decision, argument, max }: Annotations):
 function maxOf(value: string | null | undefined): number | undefined {
   if (value === null || value === undefined || !/^(?:0|-?[1-9]\d{0,15})$/.test(value)) return undefined;
   return Number.isSafeInteger(Number(value)) ? Number(value) : undefined;
+}
+
+function witnessesOf(value: string | null | undefined): number | undefined {
+  return /^[1-9]\d?$/.test(value ?? "") && Number(value) <= maxWitnesses ? Number(value) : undefined;
+}
+
+function withinOf(value: string | null | undefined): number | undefined {
+  const match = /^([1-9]\d{0,4})([smh])$/.exec(value ?? "");
+  const milliseconds = Number(match?.[1]) * (unitMs[match?.[2] ?? ""] ?? Number.NaN);
+  return milliseconds <= maxWithinMs ? milliseconds : undefined;
 }
 
 function defaultReason(
@@ -122,6 +164,8 @@ function defaultReason(
       return `\`${obligation.argument}\` is at most ${obligation.max}`;
     case "shadow":
       return "recorded, and not made";
+    case "cosigned":
+      return `made once ${obligation.witnesses} witnesses have cosigned that it is allowed`;
   }
 }
 

@@ -1,3 +1,4 @@
+import { cosigningOf } from "../core/decision.ts";
 import type { ApprovalRequirement, Decision, Obligation } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
@@ -22,6 +23,8 @@ export type Verdict = {
   /** Of the arguments that obligations change the call to. */
   readonly effective: Digest | null;
   readonly shadow: boolean;
+  /** Witnesses that have to cosign before the call is made. */
+  readonly witnesses: number;
 };
 
 /** `salt`: of the run, where the verdict is compared with what is recorded of it. */
@@ -33,6 +36,7 @@ export function verdictOf(decision: Decision, effective?: JsonObject, salt?: str
     policies: decision.policies.map(({ policy }) => policy),
     effective: decision.outcome === "deny" || effective === undefined ? null : contentDigest(salt, effective),
     shadow: isAllowed && (decision.obligations ?? []).some(({ kind }) => kind === "shadow"),
+    witnesses: cosigningOf(decision)?.witnesses ?? 0,
   };
 }
 
@@ -41,7 +45,7 @@ export function changeOf(from: Verdict, to: Verdict): ChangeKind {
   if (from.outcome !== to.outcome) {
     return to.outcome === "deny" ? "newly_denied" : to.outcome === "allow" ? "newly_allowed" : "newly_gated";
   }
-  const isSameCall = from.effective === to.effective && from.shadow === to.shadow;
+  const isSameCall = from.effective === to.effective && from.shadow === to.shadow && from.witnesses === to.witnesses;
   return to.outcome !== "allow" || isSameCall ? "unchanged" : "altered";
 }
 
@@ -77,6 +81,7 @@ export const unfit: Verdict = {
   policies: ["gate:undecidable"],
   effective: null,
   shadow: false,
+  witnesses: 0,
 };
 
 /** A policy that was looked at for a call. */

@@ -22,7 +22,7 @@ export function meetObligations(
 ): JsonObject | undefined {
   let met = args;
   for (const obligation of obligations) {
-    if (obligation.kind === "shadow") continue;
+    if (obligation.kind === "shadow" || obligation.kind === "cosigned") continue;
     const { argument } = obligation;
     if (!declared.has(argument)) return undefined;
     const value: Json | undefined = Object.hasOwn(met, argument) ? met[argument] : undefined;
@@ -47,18 +47,23 @@ function cappedValue(value: Json, max: number): Json | undefined {
 
 /** In the order in which they are recorded: by kind, argument and policy, none of which has a space. */
 export function sortedObligations(obligations: readonly Obligation[]): readonly Obligation[] {
-  const placeOf = (one: Obligation): string =>
-    [one.kind, one.kind === "shadow" ? "" : one.argument, one.policy].join(" ");
+  const placeOf = (one: Obligation): string => [one.kind, "argument" in one ? one.argument : "", one.policy].join(" ");
   return obligations.toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1));
 }
 
-/** `cap amount_cents 5000 refund/cap`: kind, argument, bound, policy. */
+/** `cap amount_cents 5000 refund/cap`: kind, argument, bound, policy. `cosigned 2 900000 refund/large`: witnesses, milliseconds. */
 export function obligationText(obligation: Obligation): string {
   const { kind, policy } = obligation;
-  if (kind === "shadow") return `${kind} ${policy}`;
-  return kind === "cap"
-    ? `${kind} ${obligation.argument} ${obligation.max} ${policy}`
-    : `${kind} ${obligation.argument} ${policy}`;
+  switch (kind) {
+    case "shadow":
+      return `${kind} ${policy}`;
+    case "cosigned":
+      return `${kind} ${obligation.witnesses} ${obligation.withinMs} ${policy}`;
+    case "cap":
+      return `${kind} ${obligation.argument} ${obligation.max} ${policy}`;
+    case "redact":
+      return `${kind} ${obligation.argument} ${policy}`;
+  }
 }
 
 /** Warnings of obligations that calls they cover cannot meet: those calls are denied as soon as the policy fires. */
@@ -74,17 +79,18 @@ export function obligationProblems(policies: Iterable<ReadPolicy>, tools: readon
     ];
     if (calls.length === 0) return [];
     const what =
-      obligation.kind === "shadow"
-        ? "tool call"
-        : `${obligation.kind === "cap" ? "number" : "text"} \`${obligation.argument}\``;
+      "argument" in obligation
+        ? `${obligation.kind === "cap" ? "number" : "text"} \`${obligation.argument}\``
+        : "tool call";
+    const verb = obligation.kind === "cosigned" ? "hold back" : obligation.kind;
     const none = unable.length === covered.length ? "no tool that it covers" : "not every call that it covers";
-    const message = `${none} has a ${what} to ${obligation.kind}: ${calls.join(" and ")} are denied where it fires`;
+    const message = `${none} has a ${what} to ${verb}: ${calls.join(" and ")} are denied where it fires`;
     return [{ severity: "warning", policy: id, line: 1, message }];
   });
 }
 
 function canMeet(obligation: Obligation, input: ReadonlyMap<string, Attribute>): boolean {
-  if (obligation.kind === "shadow") return true;
+  if (!("argument" in obligation)) return true;
   const type = input.get(obligation.argument)?.type;
   return type !== undefined && (obligation.kind === "cap" ? isNumber(type) : isText(type));
 }

@@ -3,7 +3,9 @@ import type { LedgerExcerpt } from "../core/run-record.ts";
 import {
   checkpointOfSize,
   latestCheckpoint,
-  proveInclusion,
+  cosignedCheckpoint,
+  proveConsistency,
+  proveInclusions,
   readKeyedEntries,
   readRunEntries,
   unsequenced,
@@ -36,16 +38,38 @@ export async function ledgerExcerpt(
   const covered = checkpoint?.size ?? 0;
   const erasures = run.dataKey === null ? [] : [erasureKey(run.dataKey), erasureKey(run.id)];
   const keys = executions.map(({ position }) => sealKey(run.id, position));
+  const cosigned = await cosignedExcerpt(tx, run, covered);
   const proven = (found: readonly SequencedEntry[]) => withProofs(tx, run.team, found, covered);
   return {
     checkpoint: checkpoint?.note ?? null,
     verifierKey,
     waiting: waiting + ofGrants + (erasures.length === 0 ? 0 : await unsequencedKeyed(tx, run.team, erasures)),
     entries: await proven(entries),
+    ...(cosigned.length === 0 ? {} : { cosigned }),
     seals: await proven(await readKeyedEntries(tx, run.team, keys)),
     grants: await proven(await readKeyedEntries(tx, run.team, grants)),
     ...(erasures.length === 0 ? {} : { erasures: await proven(await readKeyedEntries(tx, run.team, erasures)) }),
   };
+}
+
+/** The checkpoints on which calls of the run were made that had to wait for witnesses, up to the size that all is proved to. */
+async function cosignedExcerpt(
+  tx: Tx,
+  { id, team }: { readonly id: RunId; readonly team: string },
+  covered: number,
+): Promise<NonNullable<LedgerExcerpt["cosigned"]>> {
+  const { rows } = await tx.query<{ size: number }>(
+    "select distinct covered_size as size from effect where run = $1 and covered_size <= $2 order by size",
+    [id, covered],
+  );
+  const found: NonNullable<LedgerExcerpt["cosigned"]>[number][] = [];
+  for (const { size } of rows) {
+    const checkpoint = await cosignedCheckpoint(tx, team, size);
+    if (checkpoint === undefined) continue;
+    const proof = size === covered ? {} : { proof: (await proveConsistency(tx, team, size, covered)).map(hexOf) };
+    found.push({ size, note: checkpoint.note, ...proof });
+  }
+  return found;
 }
 
 /** How these keys were enrolled and revoked, with proofs to the latest checkpoint of the log of people. */
@@ -67,13 +91,13 @@ export async function withProofs(
   entries: readonly Pick<SequencedEntry, "index" | "body">[],
   size: number,
 ): Promise<LedgerExcerpt["entries"]> {
-  const proven: LedgerExcerpt["entries"][number][] = [];
-  for (const { index, body } of entries) {
-    const leaf = Buffer.from(body).toString("utf8");
-    if (index >= size) proven.push({ index, leaf });
-    else proven.push({ index, leaf, proof: (await proveInclusion(tx, log, index, size)).map(hexOf) });
-  }
-  return proven;
+  const covered = entries.map(({ index }) => index).filter((index) => index < size);
+  const proofs = await proveInclusions(tx, log, covered, size);
+  const proofOf = new Map(covered.map((index, place) => [index, proofs[place]?.map(hexOf) ?? []]));
+  return entries.map(({ index, body }) => {
+    const proof = proofOf.get(index);
+    return { index, leaf: Buffer.from(body).toString("utf8"), ...(proof === undefined ? {} : { proof }) };
+  });
 }
 
 export function hexOf(hash: Uint8Array): Digest {

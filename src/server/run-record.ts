@@ -211,6 +211,7 @@ function recordOfStep(step: StepRow): StepRecord {
     costMicroUsd,
     decidedAt: step.decidedAt.toISOString(),
     finishedAt: step.finishedAt?.toISOString() ?? null,
+    ...(step.cosigning === null ? {} : { cosigning: step.cosigning, coveredSize: step.coveredSize }),
   };
 }
 
@@ -238,8 +239,9 @@ function resolutionOf({ id, seq, state, resolution }: UnknownOutcome): readonly 
   return [{ id, seq, reviewer, statement, keyId, signature, publicKey: key.publicKey }];
 }
 
-function recordOfDecision({ at, ...decision }: DecisionRow): DecisionRecord {
-  return { ...decision, at: at.toISOString() };
+function recordOfDecision({ at, witnesses, cosignBy, ...decision }: DecisionRow): DecisionRecord {
+  const cosigned = witnesses === null || cosignBy === null ? {} : { witnesses, cosignBy: cosignBy.toISOString() };
+  return { ...decision, ...cosigned, at: at.toISOString() };
 }
 
 async function policySetsOf(tx: Tx, decisions: readonly DecisionRow[]): Promise<Readonly<Record<Digest, Json>>> {

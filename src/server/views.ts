@@ -46,6 +46,8 @@ export function viewOfStep(row: StepRow): StepView {
     },
     decidedAt: row.decidedAt.toISOString(),
     finishedAt: row.finishedAt?.toISOString() ?? null,
+    cosigning: row.cosigning,
+    checkpoint: row.coveredSize,
   };
 }
 
@@ -59,6 +61,10 @@ export function viewOfDecision(row: DecisionRow): DecisionView {
     policies: [...row.policies],
     policySet: row.policySet,
     approval: row.approval,
+    cosigned:
+      row.witnesses === null || row.cosignBy === null
+        ? null
+        : { witnesses: row.witnesses, by: row.cosignBy.toISOString() },
     at: row.at.toISOString(),
   };
 }

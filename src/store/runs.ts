@@ -131,15 +131,19 @@ export type StepRow = {
   readonly reasoningTokens: number;
   readonly decidedAt: Date;
   readonly finishedAt: Date | null;
+  /** Whether its call waits for witnesses, was made when they had cosigned it (the checkpoint's size), or never was. Null: none were asked for. */
+  readonly cosigning: "waiting" | "covered" | "late" | null;
+  readonly coveredSize: number | null;
 };
 
 /** The steps of a run from `from` on, in the order of their `seq`. */
 export async function stepsOf(tx: Tx, run: RunId, from = 0): Promise<readonly StepRow[]> {
   const { rows } = await tx.query<StepRow>(
-    `select seq, kind, name, action, arguments, asked_by as "askedBy", call_index as "callIndex", call_id as "callId", state, result,
+    `select seq, kind, name, action, arguments, asked_by as "askedBy", call_index as "callIndex", call_id as "callId", step.state, result,
        cost_micro_usd as "costMicroUsd", input_tokens as "inputTokens", cached_input_tokens as "cachedInputTokens",
-       output_tokens as "outputTokens", reasoning_tokens as "reasoningTokens", decided_at as "decidedAt", finished_at as "finishedAt"
-     from step where run = $1 and seq >= $2 order by seq`,
+       output_tokens as "outputTokens", reasoning_tokens as "reasoningTokens", decided_at as "decidedAt", finished_at as "finishedAt",
+       effect.cosigning, effect.covered_size as "coveredSize"
+     from step left join effect using (run, seq) where run = $1 and seq >= $2 order by seq`,
     [run, from],
   );
   return rows;
@@ -163,6 +167,9 @@ export type DecisionRow = {
   readonly edit: ApprovalId | null;
   /** The standing grant that took the place of an approval. */
   readonly standingGrant: string | null;
+  /** How many witnesses have to cosign the intent before the call is made, and until when; null: none. */
+  readonly witnesses: number | null;
+  readonly cosignBy: Date | null;
   readonly at: Date;
 };
 
@@ -170,7 +177,7 @@ export type DecisionRow = {
 export async function decisionsOf(tx: Tx, run: RunId): Promise<readonly DecisionRow[]> {
   const { rows } = await tx.query<DecisionRow>(
     `select seq, n, activity, outcome, code, policies, policy_set as "policySet", facts, request, approval, effective,
-       shadow, edit, standing_grant as "standingGrant", at
+       shadow, edit, standing_grant as "standingGrant", witnesses, cosign_by as "cosignBy", at
      from decision where run = $1 order by seq, n`,
     [run],
   );

@@ -18,6 +18,7 @@ import type { Digest } from "../core/ids.ts";
 import type { TokenPrice } from "../core/money.ts";
 import { createGate, createRunCache, isGate, settleGate } from "../gate/index.ts";
 import type { GovernedModelCall } from "../gate/index.ts";
+import type { Cosigners } from "../ledger/index.ts";
 import type { DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import type { ModelProvider } from "../providers/index.ts";
 import { createPool, publishDelta } from "../store/index.ts";
@@ -42,6 +43,8 @@ export type AgentWorkerOptions = {
   readonly remote?: RemoteOptions | undefined;
   /** Another detector of personal data (a Presidio analyzer); default: none. */
   readonly detector?: DetectorOptions | undefined;
+  /** Whose cosignatures count for calls that wait for witnesses; default: nobody's, and such calls are not made. */
+  readonly cosigners?: Cosigners | undefined;
   /** Default: true. */
   readonly fastLane?: boolean;
   /** Default: bundled now from `workflows/`. */
@@ -88,6 +91,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     environment: options.environment ?? noFacts.environment,
     remote: options.remote,
     detector: options.detector,
+    cosigners: options.cosigners,
     fastLane: options.fastLane ?? true,
     historyBeyond: options.historyBeyond,
     now,
@@ -104,7 +108,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     activities: {
       model: modelActivity(options.provider, (call, text) => publisher.publish(call, text)),
       ...callActivities(options),
-      ...lifecycleActivities({ pool, cache, bundle: bundle.digest, now }),
+      ...lifecycleActivities({ pool, cache, bundle: bundle.digest, cosigners: options.cosigners, now }),
     },
     interceptors: { activity: [gate] },
     // Replays listen to it; a live run must not complain that nobody does.

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -33,6 +33,15 @@ const codesOf = (report: OfflineReport): readonly string[] =>
   report.checks.flatMap(({ findings }) => findings.map(({ code, where, message }) => `${code} ${where}: ${message}`));
 const draftOf = (name: keyof GenuineEvidence["bundles"]) => new EvidenceDraft(world.bundles[name]);
 const saved = (draft: EvidenceDraft): string => draft.save(join(world.folder, "draft"));
+
+// For `test/vectors/evidence`: what a version of the format was, byte for byte.
+test.runIf(process.env["RECORD_EVIDENCE"] !== undefined)("a bundle is kept as a vector", () => {
+  const folder = process.env["RECORD_EVIDENCE"] ?? "";
+  cpSync(world.bundles.small, join(folder, "bundle"), { recursive: true });
+  writeFileSync(join(folder, "trust.json"), trustText(world.trust));
+  writeFileSync(join(folder, "pinned.checkpoint"), world.pinned);
+  expect(verify(join(folder, "bundle"), world.trust, [world.pinned]).verdict).toBe("verified");
+});
 
 test("what was exported is verified, however it was exported", () => {
   for (const [name, directory] of Object.entries(world.bundles))

@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import { replayRun, verifyRun } from "../../src/audit/index.ts";
+import { createReplayPool, replayRun, verifyRun } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { createSequencer, createSigner } from "../../src/ledger/index.ts";
 import { buildRunRecord } from "../../src/server/run-record.ts";
 import { sealHistories } from "../../src/server/seal-histories.ts";
-import { executionsOf, runById } from "../../src/store/index.ts";
+import { executionsOf, runById, sha256 } from "../../src/store/index.ts";
 import { fetchHistories, fetchHistory, readBundle } from "../../src/temporal/index.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
@@ -105,6 +105,26 @@ test("executions that cannot be sealed, or not yet, hold up no other, however ma
   stop();
   await sweep;
   expect((await executionsOf(world.pool, run)).filter(({ history }) => history !== null)).toHaveLength(1);
+});
+
+test("runs are replayed in processes, and code that never ends takes only its own with it", async () => {
+  const { world, run } = await ranAndClosed();
+  const record = await recordOf(world, run);
+  const code = await readBundle(world.pool, record.run.workflowBundle ?? ("" as never));
+  const endless = `for (;;) {}\n${code}`;
+  const other = { ...record, run: { ...record.run, workflowBundle: sha256(endless) } };
+  const changed = { ...record, run: { ...record.run, spentMicroUsd: record.run.spentMicroUsd + 1 } };
+  const pool = createReplayPool({ processes: 1, timeoutMs: 20_000 });
+  const reports = await Promise.all([
+    pool.replay(record, code),
+    pool.replay(other, endless),
+    pool.replay(changed, code),
+    pool.replay(record, code),
+  ]);
+  pool.close();
+  expect(reports.map(({ verdict }) => verdict)).toEqual(["verified", "incomplete", "refuted", "verified"]);
+  expect(reports[1]?.checks[0]?.detail).toContain("did not come to an end");
+  expect(reports[0]).toEqual(await replayRun(record, code));
 });
 
 test("an execution that ends while its record is read is sealed in the record that has its end", async () => {

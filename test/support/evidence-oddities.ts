@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import type { Trust } from "../../src/audit/offline/index.ts";
 import { createSigner, parseNote, signNote } from "../../src/ledger/proof/index.ts";
+import { cosignedInOrder } from "./attacks/cosigned.ts";
 import type { EvidenceDraft } from "./evidence-draft.ts";
 import { cosign, witness } from "./evidence-witness.ts";
 import { bundleNames } from "./genuine-evidence.ts";
@@ -73,6 +74,12 @@ const everywhere: readonly Omit<Oddity, "base">[] = [
 ];
 
 const once: readonly Oddity[] = [
+  {
+    oddity: "a call that had waited for a witness",
+    base: "whole",
+    change: cosignedInOrder.change,
+    trust: cosignedInOrder.trust,
+  },
   {
     oddity: "a whole log, led back to an earlier pin",
     base: "whole",

@@ -18,10 +18,14 @@ export const witness = { verifierKey: `witness.example+${keyId.toString("hex")}+
 /** Adds the witness's cosignature to a log's checkpoint. */
 export function cosign(draft: EvidenceDraft, log: string): void {
   const path = draft.log(log).checkpoint;
-  const note = draft.text(path);
+  draft.put(path, cosignNote(draft.text(path)));
+}
+
+/** The note with the witness's cosignature. */
+export function cosignNote(note: string): string {
   const time = 1_790_000_000;
   const stamp = Buffer.alloc(8);
   stamp.writeBigUInt64BE(BigInt(time));
   const signature = sign(null, Buffer.from(`cosignature/v1\ntime ${time}\n${parseNote(note).text}`), key);
-  draft.put(path, `${note}— witness.example ${Buffer.concat([keyId, stamp, signature]).toString("base64")}\n`);
+  return `${note}— witness.example ${Buffer.concat([keyId, stamp, signature]).toString("base64")}\n`;
 }

@@ -37,7 +37,7 @@ export const runNames = [
 export type RunName = (typeof runNames)[number];
 
 /** `withheld` and `pinned` are without contents; `everything` has all runs, `nothing` none, the others one to three. */
-export const bundleNames = ["selected", "whole", "withheld", "pinned", "everything", "nothing"] as const;
+export const bundleNames = ["selected", "whole", "withheld", "pinned", "small", "everything", "nothing"] as const;
 export type BundleName = (typeof bundleNames)[number];
 
 /** Real runs of a real stack, exported in several ways, with all the keys that an insider has. */
@@ -108,6 +108,7 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
     whole: await write("whole", { runs: [approved, denied, later, ahead], wholeLogs: true }),
     withheld: await write("withheld", { runs: [approved, twin, declined, edited, ahead], contents: false }),
     pinned: await write("pinned", { runs: [approved], contents: false, pinned: [pinned] }),
+    small: await write("small", { runs: [approved], pinned: [pinned] }),
     everything: await write("everything"),
     nothing: await write("nothing", { runs: [] }),
   };

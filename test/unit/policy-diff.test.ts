@@ -74,7 +74,14 @@ it("diffCases names the cases that change, with the policy it is put down to", (
 });
 
 describe("changeOf", () => {
-  const verdict: Verdict = { outcome: "allow", code: null, policies: ["a"], effective: null, shadow: false };
+  const verdict: Verdict = {
+    outcome: "allow",
+    code: null,
+    policies: ["a"],
+    effective: null,
+    shadow: false,
+    witnesses: 0,
+  };
   const denied: Verdict = { ...verdict, outcome: "deny", code: "not_permitted", policies: [] };
 
   it.each<[string, Verdict, Verdict, string, string]>([

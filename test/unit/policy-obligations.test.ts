@@ -47,6 +47,7 @@ const over = (name: string, limit: number): string =>
 const cap = `@decision("cap") @argument("cents") @max("50") forbid (${payOnly}) ${over("cents", 50)};`;
 const redact = `@decision("redact") @argument("note") forbid (${payOnly});`;
 const shadow = `@decision("shadow") forbid (${payOnly});`;
+const cosigned = `@decision("cosigned") @witnesses("2") @within("30s") forbid (${payOnly});`;
 const asksOver = (limit: number): string =>
   `@decision("require_approval") @group("g") forbid (${payOnly}) ${over("cents", limit)};`;
 
@@ -101,6 +102,29 @@ describe("an obligation", () => {
       { permit, shadow },
       {},
       { decision: { outcome: "allow", obligations: [{ kind: "shadow" }] } },
+    ],
+    [
+      "has the call wait for witnesses, as it is",
+      { permit, cosigned },
+      { cents: 80 },
+      {
+        decision: {
+          outcome: "allow",
+          obligations: [{ kind: "cosigned", policy: "cosigned", witnesses: 2, withinMs: 30_000 }],
+        },
+      },
+    ],
+    [
+      "has it wait a quarter of an hour where nothing is said",
+      { permit, c: cosigned.replace('@within("30s")', "") },
+      {},
+      { decision: { obligations: [{ withinMs: 900_000 }] } },
+    ],
+    [
+      "of witnesses spares no approval",
+      { permit, cosigned, asks: asksOver(10) },
+      { cents: 80 },
+      { decision: { outcome: "require_approval", requirements: [{ policy: "asks" }] } },
     ],
     [
       "is one of several, sorted",
@@ -223,7 +247,7 @@ describe("an obligation", () => {
   });
 
   it("is none that a model call could meet", () => {
-    for (const text of [shadow, redact]) {
+    for (const text of [shadow, redact, cosigned]) {
       const compiled = compilePolicies(
         documentOf({ permit, o: text.replace(payOnly, "principal, action, resource") }),
         tools,
@@ -255,6 +279,15 @@ describe("annotations of obligations", () => {
       /@argument does not belong/,
     ],
     ["a shadow with a quorum", `@decision("shadow") @quorum("2") ${forbid}`, /@quorum does not belong/],
+    ["a wait for how many witnesses", `@decision("cosigned") ${forbid}`, /@witnesses is missing/],
+    ["a wait for none", `@decision("cosigned") @witnesses("0") ${forbid}`, /@witnesses: expected/],
+    ["a wait without end", `@decision("cosigned") @witnesses("1") @within("25h") ${forbid}`, /@within: expected/],
+    [
+      "witnesses of an approval",
+      `@decision("require_approval") @group("g") @witnesses("1") ${forbid}`,
+      /does not belong/,
+    ],
+    ["a permit after witnesses", `@decision("cosigned") @witnesses("1") permit (${payOnly});`, /belongs on a forbid/],
     ["an argument without a decision", `@argument("note") ${forbid}`, /@decision: expected/],
     ["a permit", `@decision("shadow") permit (${payOnly});`, /belongs on a forbid/],
   ])("refuse %s", (_name, text, expected) => {
@@ -300,6 +333,7 @@ describe("for any policies with obligations", () => {
     "",
     '@decision("require_approval") @group("g")',
     '@decision("shadow")',
+    '@decision("cosigned") @witnesses("1")',
     '@decision("redact") @argument("note")',
     '@decision("cap") @argument("cents") @max("50")',
     '@decision("cap") @argument("cents") @max("0")',
@@ -316,7 +350,7 @@ describe("for any policies with obligations", () => {
     const document = documentOf(Object.fromEntries(texts.map((text, index) => [`p${index}`, text])));
     return openness[decide(compilePolicies(document, tools), call(args)).outcome];
   };
-  const hasObligation = (text: string): boolean => /"(shadow|redact|cap)"/.test(text);
+  const hasObligation = (text: string): boolean => /"(shadow|redact|cap|cosigned)"/.test(text);
 
   it("one more forbid without an obligation never opens anything", () => {
     fc.assert(

@@ -31,7 +31,11 @@ export async function readForked(pool: Pool, keys: PayloadKeys, id: RunId): Prom
   const steps = rows.map(({ decidedAt, finishedAt, ...step }): StepRecord => {
     return { ...step, decidedAt: decidedAt.toISOString(), finishedAt: finishedAt?.toISOString() ?? null };
   });
-  const decisions = decided.map(({ at, ...decision }): DecisionRecord => ({ ...decision, at: at.toISOString() }));
+  const decisions = decided.map(({ at, cosignBy, ...decision }): DecisionRecord => ({
+    ...decision,
+    cosignBy: cosignBy?.toISOString() ?? null,
+    at: at.toISOString(),
+  }));
   const tokens = new Map(
     rows
       .filter(({ kind }) => kind === "model")

@@ -63,7 +63,7 @@ export function isEnrolment({ kind }: LedgerEntry): boolean {
 /**
  * Whose the keys are that signed a run's approvals, changes of calls and what became of interrupted ones: known to the auditor, enrolled
  * in the log and not revoked when it was decided, in time, by enough members of each group, and not by who asked. Returns how many
- * signatures were looked at, and whether groups were known.
+ * signatures were looked at, whether groups were known, and which keys were enrolled without a second person.
  */
 export function checkEnrolment(
   record: RunRecord,
@@ -71,12 +71,18 @@ export function checkEnrolment(
   enrolments: Enrolments | undefined,
   trust: TrustRoots,
   findings: Findings,
-): { readonly signatures: number; readonly groupsKnown: boolean } {
+): { readonly signatures: number; readonly groupsKnown: boolean; readonly alone: readonly string[] } {
+  const alone = new Set<string>();
+  const note = ({ keyId }: Signed): void => {
+    const enrolled = enrolments?.key(keyId);
+    if (enrolled !== undefined && enrolled.facts["confirmedBy"] === undefined) alone.add(keyId);
+  };
   let groupsKnown = true;
   let signatures = 0;
   for (const request of record.approvals) {
     for (const signed of request.decisions) {
       signatures += 1;
+      note(signed);
       const entry = entryOf(leaves, request, signed);
       const where = `${record.run.id} step ${request.seq}, ${signed.reviewer}`;
       const say = (check: "approvals" | "enrolment") => (code: FindingCode, message?: string) =>
@@ -96,12 +102,13 @@ export function checkEnrolment(
   }
   for (const { signed, seq, entry } of besideDecisions(record, leaves)) {
     signatures += 1;
+    note(signed);
     const where = `${record.run.id} step ${seq}, ${signed.reviewer}`;
     if (signed.reviewer === record.run.requestedBy) findings.add("approvals", "self_approval", where);
     if (entry === undefined) continue;
     whose(signed, entry, enrolments, trust, (code, message) => findings.add("enrolment", code, where, message));
   }
-  return { signatures, groupsKnown };
+  return { signatures, groupsKnown, alone: [...alone] };
 }
 
 /** What people signed beside decisions: changes of calls, and what became of interrupted ones. Each with its entry. */
@@ -188,6 +195,10 @@ function whose(
   if (enrolled === undefined) return say("key_not_enrolled");
   if (enrolled.principal !== signed.reviewer || enrolled.publicKey !== signed.publicKey)
     say("key_of_another", `key \`${signed.keyId.slice(0, 12)}\` was enrolled for ${enrolled.principal}`);
+  // One that was enrolled from the command line, beside the database, says so instead: that is told, and the auditor's own list decides.
+  const { confirmedBy, addedBy } = enrolled.facts;
+  if (confirmedBy !== undefined && [enrolled.principal, addedBy, ""].includes(confirmedBy))
+    say("key_unconfirmed", `key \`${signed.keyId.slice(0, 12)}\` was confirmed by \`${String(confirmedBy)}\``);
   const { passkey } = signed;
   if (passkey !== undefined && passkeyFacts.some((name) => enrolled.facts[name] !== passkey[name]))
     say("key_of_another", "it was enrolled as another passkey, or for another site");

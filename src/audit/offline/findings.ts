@@ -33,6 +33,8 @@ export const findingCodes = {
   intent_without_decision: "something was begun that no recorded decision allowed",
   intent_without_end: "something was begun, and its end is not recorded although the run is closed",
   result_without_intent: "something ended that was not begun",
+  not_cosigned: "a call that had to wait for witnesses was made before they had cosigned its intent",
+  cosigning_unproven: "the bundle or the trust file lacks what shows that witnesses cosigned an intent before the call",
   approval_out_of_order: "an approval was decided or used without having been asked for or granted",
   standing_grant_exceeded:
     "a standing grant was used more often, for more, at another time, or otherwise than was agreed",
@@ -46,6 +48,7 @@ export const findingCodes = {
   key_of_another: "an approval is signed with the key of somebody else",
   key_not_enrolled: "the signing key is not in the log of enrolments",
   key_not_yet_enrolled: "an approval is signed with a key that was enrolled later",
+  key_unconfirmed: "the signing key was confirmed by its owner, or by who enrolled it: by no second person",
   key_revoked: "an approval is signed with a key that was revoked before",
   not_in_group: "an approval is by somebody who is not in the group that had to agree",
   quorum_not_met: "fewer members of a group agreed than had to",
@@ -70,6 +73,7 @@ const openCodes: ReadonlySet<FindingCode> = new Set([
   "not_covered",
   "pin_unproven",
   "enrolment_unproven",
+  "cosigning_unproven",
   "history_cut",
   "required",
 ]);

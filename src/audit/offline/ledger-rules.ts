@@ -1,6 +1,7 @@
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import { hexOf, noPrevious } from "../../ledger/proof/index.ts";
 import type { Hash } from "../../ledger/proof/index.ts";
+import { cosigningFault, wasMade } from "../cosigned.ts";
 import type { CheckName, Findings } from "./findings.ts";
 import { StandingRules } from "./standing-rules.ts";
 
@@ -15,8 +16,9 @@ type Run = {
   open: OpenRun | undefined;
 };
 type OpenRun = {
-  readonly decided: Map<number, { outcome: string; action: string }>;
-  readonly begun: Set<number>;
+  readonly decided: Map<number, { outcome: string; action: string; witnesses: number }>;
+  /** With the index of the intent. */
+  readonly begun: Map<number, number>;
   readonly ended: Map<number, string>;
   readonly approvals: Map<string, string>;
   /** Steps that a standing grant was used for, by their number. */
@@ -33,15 +35,19 @@ type Activation = { readonly index: number; readonly at: string; readonly policy
 export class LedgerRules {
   readonly #findings: Findings;
   readonly #log: string;
+  readonly #recorded: ReadonlySet<string>;
   readonly #runs = new Map<string, Run>();
   readonly #activations: Activation[] = [];
   readonly #standing: StandingRules;
+  /** Sizes of checkpoints on which recorded runs made calls that had to wait for witnesses, and how many had to have cosigned each. */
+  readonly #cosigned = new Map<number, number>();
   #closed = 0;
   #decisions = 0;
 
-  /** `whole`: every entry of the log comes, so that uses of standing grants can be counted. */
-  constructor(log: string, findings: Findings, whole: boolean) {
+  /** `recorded`: the runs whose records are there too. `whole`: every entry of the log comes, so that uses of standing grants can be counted. */
+  constructor(log: string, recorded: ReadonlySet<string>, findings: Findings, whole: boolean) {
     this.#log = log;
+    this.#recorded = recorded;
     this.#standing = new StandingRules(whole, (code, index, message) => this.#say("approvals", code, index, message));
     this.#findings = findings;
   }
@@ -60,6 +66,10 @@ export class LedgerRules {
 
   get activations(): number {
     return this.#activations.length;
+  }
+
+  get cosigned(): ReadonlyMap<number, number> {
+    return this.#cosigned;
   }
 
   take(index: number, entry: LedgerEntry, leaf: Hash): void {
@@ -111,7 +121,11 @@ export class LedgerRules {
             index,
             `step ${seq}: no use of its standing grant goes before`,
           );
-        open.decided.set(seq, { outcome: String(entry.facts["outcome"]), action: String(entry.facts["action"]) });
+        open.decided.set(seq, {
+          outcome: String(entry.facts["outcome"]),
+          action: String(entry.facts["action"]),
+          witnesses: Number(entry.facts["witnesses"] ?? 0),
+        });
         return;
       case "standing.used":
         this.#standing.take(index, entry);
@@ -124,7 +138,7 @@ export class LedgerRules {
         if (decided?.outcome !== "allow" || decided.action !== entry.facts["action"])
           this.#say("runs", "intent_without_decision", index, `step ${seq}: the decision before it does not allow it`);
         if (open.begun.has(seq)) this.#say("runs", "intent_without_decision", index, `step ${seq}: begun twice`);
-        open.begun.add(seq);
+        open.begun.set(seq, index);
         return;
       }
       case "step.result":
@@ -134,12 +148,25 @@ export class LedgerRules {
         if (!open.begun.has(seq)) this.#say("runs", "result_without_intent", index, `step ${seq}`);
         else if (before !== undefined && !(before === "step.unknown" && kind === "step.reconciled"))
           this.#say("runs", "result_without_intent", index, `step ${seq}: it ended twice`);
+        if (kind !== "step.reconciled") this.#cosigning(index, entry, open);
         open.ended.set(seq, kind);
         open.cost += Number(entry.facts["costMicroUsd"] ?? 0);
         return;
       }
       default:
         if (kind.startsWith("approval.")) this.#approval(index, entry, open);
+    }
+  }
+
+  #cosigning(index: number, entry: LedgerEntry, { decided, begun }: OpenRun): void {
+    const seq = Number(entry.facts["seq"]);
+    const witnesses = decided.get(seq)?.witnesses ?? 0;
+    if (witnesses === 0) return;
+    const fault = cosigningFault(entry, begun.get(seq), index);
+    if (fault !== undefined) this.#say("witnesses", "not_cosigned", index, `step ${seq}: ${fault}`);
+    else if (wasMade(entry) && this.#recorded.has(entry.run?.id ?? "")) {
+      const size = Number(entry.facts["checkpoint"]);
+      this.#cosigned.set(size, Math.max(witnesses, this.#cosigned.get(size) ?? 0));
     }
   }
 
@@ -168,7 +195,7 @@ export class LedgerRules {
   }
 
   #close(index: number, { facts }: LedgerEntry, open: OpenRun): void {
-    for (const seq of open.begun) {
+    for (const seq of open.begun.keys()) {
       if (!open.ended.has(seq)) this.#say("runs", "intent_without_end", index, `step ${seq}`);
     }
     if (facts["steps"] !== open.decided.size)
@@ -213,5 +240,5 @@ export class LedgerRules {
 }
 
 function newRun(): OpenRun {
-  return { decided: new Map(), begun: new Set(), ended: new Map(), approvals: new Map(), ahead: new Map(), cost: 0 };
+  return { decided: new Map(), begun: new Map(), ended: new Map(), approvals: new Map(), ahead: new Map(), cost: 0 };
 }

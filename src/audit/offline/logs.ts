@@ -1,6 +1,7 @@
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import {
   CompactRange,
+  cosignedBy,
   equalHashes,
   hexOf,
   leafHash,
@@ -13,7 +14,6 @@ import {
   verifyNote,
 } from "../../ledger/proof/index.ts";
 import type { Checkpoint, Hash } from "../../ledger/proof/index.ts";
-import { cosignedBy } from "./cosignature.ts";
 import type { BundleFiles } from "./files.ts";
 import type { FindingCode, Findings } from "./findings.ts";
 import type { Leaf } from "./in-toto.ts";
@@ -56,11 +56,12 @@ export function verifyLogSection(files: BundleFiles, section: LogSection, questi
   const note = files.text(section.checkpoint);
   const checkpoint = note === undefined ? undefined : openTrusted(section, note, question);
   const witnesses = note === undefined ? [] : countWitnesses(section, note, question);
-  const rules = new LedgerRules(section.log, findings, section.coverage === "full");
+  const rules = new LedgerRules(section.log, question.runs, findings, section.coverage === "full");
   const pins = pinnedOf(section, question);
   const walk = walkLeaves(files, section, checkpoint, pins, rules, question);
   if (checkpoint !== undefined) comparePins(files, section, checkpoint, pins, walk, question);
   if (checkpoint !== undefined) checkOld(files, section, checkpoint, question);
+  checkCosigned(files, section, rules.cosigned, question);
   if (trust.required.has("whole-log") && section.coverage !== "full")
     findings.add("leaves", "required", section.log, "the trust file requires whole logs, the bundle has a selection");
   return {
@@ -113,12 +114,7 @@ function signedBy(
 
 function countWitnesses({ log }: LogSection, note: string, { trust, findings }: LogQuestion): readonly string[] {
   if (trust.witnesses.length === 0) return [];
-  let names: readonly string[] = [];
-  try {
-    names = cosignedBy(note, trust.witnesses);
-  } catch (error) {
-    if (!(error instanceof ProofError)) throw error;
-  }
+  const names = cosignersOf(note, trust);
   if (names.length < trust.quorum)
     findings.add(
       "witnesses",
@@ -334,6 +330,41 @@ function checkOld(
     if (old === undefined) continue;
     if (old.size !== size) findings.add("checkpoints", "checkpoint_malformed", where, `it is of size ${old.size}`);
     else if (!grewFrom(files, consistency, old, checkpoint)) findings.add("checkpoints", "log_rewritten", where);
+  }
+}
+
+/** Calls that had to wait for witnesses were made on checkpoints which the bundle brings along: those that `checkOld` looks at. */
+function checkCosigned(
+  files: BundleFiles,
+  { log, old }: LogSection,
+  cosigned: ReadonlyMap<number, number>,
+  { findings, trust }: LogQuestion,
+): void {
+  for (const [size, wanted] of cosigned) {
+    const where = `${log} at ${size}`;
+    const path = old.find((one) => one.size === size)?.checkpoint;
+    const note = path === undefined ? undefined : files.text(path);
+    if (note === undefined) {
+      findings.add("witnesses", "cosigning_unproven", where, "the checkpoint that a call was made on is not here");
+      continue;
+    }
+    if (trust.witnesses.length < wanted) {
+      const few = `${wanted} witnesses had to cosign it, and the trust file names ${trust.witnesses.length}`;
+      findings.add("witnesses", "cosigning_unproven", where, few);
+      continue;
+    }
+    const count = cosignersOf(note, trust).length;
+    if (count < wanted)
+      findings.add("witnesses", "not_cosigned", where, `${count} trusted witnesses cosigned it, ${wanted} had to`);
+  }
+}
+
+function cosignersOf(note: string, { witnesses }: TrustRoots): readonly string[] {
+  try {
+    return cosignedBy(note, witnesses);
+  } catch (error) {
+    if (error instanceof ProofError) return [];
+    throw error;
   }
 }
 

@@ -30,7 +30,7 @@ const logSection = z.strictObject({
   coverage: z.enum(["full", "selected"]),
   proofs: path.optional(),
   /** Older signed checkpoints, each with the proof that the log grew out of it. */
-  old: z.array(z.strictObject({ size: z.int().min(1), checkpoint: path, consistency: path })).max(1_000),
+  old: z.array(z.strictObject({ size: z.int().min(1), checkpoint: path, consistency: path })).max(100_000),
 });
 
 const runSection = z.strictObject({

@@ -57,6 +57,8 @@ type Tally = {
   events: number;
   signatures: number;
   groupsKnown: boolean;
+  /** Keys that signed, and were enrolled without a second person. */
+  readonly alone: Set<string>;
   decisions: number;
   statements: number;
   /** Runs whose contents were erased, with the entries that say so. */
@@ -88,6 +90,7 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
     events: 0,
     signatures: 0,
     groupsKnown: true,
+    alone: new Set(),
     decisions: 0,
     statements: 0,
     erased: [],
@@ -185,9 +188,10 @@ function checkRun(
     for (const one of checkRunEntries(record, contents)) take(one);
     closing(record, leaves, findings);
     take(checkApprovals(record, contents));
-    const { signatures, groupsKnown } = checkEnrolment(record, leaves, enrolments, trust, findings);
+    const { signatures, groupsKnown, alone } = checkEnrolment(record, leaves, enrolments, trust, findings);
     tally.signatures += signatures;
     if (!groupsKnown) tally.groupsKnown = false;
+    for (const key of alone) tally.alone.add(key);
     if (section.histories.length > 0) {
       tally.histories += 1;
       tally.events += checkHistories(record, findings);
@@ -303,13 +307,18 @@ function conclude(
   const contents = manifest.contents === "included";
   const entries = logs.reduce((sum, log) => sum + log.entries, 0);
   const decided = logs.reduce((sum, { rules }) => sum + rules.decisions, 0);
+  const cosigned = logs.reduce((sum, { rules }) => sum + rules.cosigned.size, 0);
   const approvals = runs.reduce((sum, { record }) => sum + record.approvals.length, 0);
   const sizes = logs.map(({ section, checkpoint }) => `${section.log} ${checkpoint?.size ?? "?"}`).join(", ");
   const matched = logs.filter((log) => log.pinned === "matched").map(({ section }) => section.log);
   const checks = [
     findings.check("files", `${Object.keys(manifest.files).length} as the manifest names them`),
     findings.check("checkpoints", `signed by trusted keys: ${sizes}`, logs.length > 0),
-    findings.check("witnesses", `${trust.quorum} of ${trust.witnesses.length} asked for`, trust.quorum > 0),
+    findings.check(
+      "witnesses",
+      `${trust.quorum} of ${trust.witnesses.length} asked for${cosigned === 0 ? "" : `; calls waited for ${cosigned} checkpoints that they cosigned`}`,
+      trust.quorum > 0 || cosigned > 0,
+    ),
     findings.check(
       "pinned",
       matched.length > 0 ? `grown out of what was pinned: ${matched.join(", ")}` : "nothing was pinned",
@@ -376,6 +385,11 @@ function conclude(
         ? []
         : [
             "how often, and for how much, other runs used the same standing grants: only a selection of the log is here",
+          ]),
+      ...(tally.alone.size === 0
+        ? []
+        : [
+            `that a second person confirmed ${tally.alone.size} of the keys that signed: the log says that nobody had to`,
           ]),
       ...(tally.signatures === 0 ? [] : ["what reviewers' screens showed"]),
       ...(tally.reported || manifest.report === undefined

@@ -11,10 +11,11 @@ import type { SelectionFlags } from "../run-selection.ts";
 import { addExportCommand } from "./audit-export.ts";
 import { addForkCommand } from "./audit-fork.ts";
 import { addTrustCommands } from "./audit-trust.ts";
+import { collected } from "./ledger.ts";
 import { localTime, safe } from "../terminal.ts";
 import type { Terminal } from "../terminal.ts";
 
-type VerifyFlags = { readonly log?: string; readonly verifierKey?: string };
+type VerifyFlags = { readonly log?: string; readonly verifierKey?: string; readonly witness: readonly string[] };
 /** `AuditReport` and the ledger's `LogReport` share this much. */
 type Report = {
   readonly verdict: AuditReport["verdict"];
@@ -38,6 +39,12 @@ export function addAuditCommands(program: Command): void {
     .description("verify that runs are in the signed ledger; without a run, whole logs")
     .option("--log <team>", "one team's log, every entry of it")
     .option("--verifier-key <key>", "the log's key, as its operator published it")
+    .option(
+      "--witness <key>",
+      "a witness whose cosignatures count, for calls that waited for them; repeatable",
+      collected,
+      [],
+    )
     .action((runs: RunId[], flags: VerifyFlags, command: Command) => verify(cliOf(command), runs, flags));
   audit
     .command("timeline <run>")
@@ -53,16 +60,19 @@ const toldOneByOne = 20;
 
 async function replay(cli: Cli, named: readonly RunId[], flags: SelectionFlags): Promise<void> {
   const { terminal, interrupted } = cli;
-  const [{ createReplayers, replayRun }, { recordsOf }] = await Promise.all([
+  const [{ createReplayPool }, { recordsOf }] = await Promise.all([
     import("../../audit/index.ts"),
     import("../run-records.ts"),
   ]);
-  const replayers = createReplayers();
+  const pool = createReplayPool();
   const reports: (Report & { run: RunId })[] = [];
   const begun = Date.now();
   try {
-    for await (const { record, code } of recordsOf(cli, selectRuns(cli, named, flags))) {
-      const report = { run: record.run.id, ...(await replayRun(record, code, replayers)) };
+    const replayed = recordsOf(cli, selectRuns(cli, named, flags), async ({ record, code }) => ({
+      run: record.run.id,
+      ...(await pool.replay(record, code)),
+    }));
+    for await (const report of replayed) {
       reports.push(report);
       // The first are told as they come; after that, what is wrong.
       if (reports.length <= toldOneByOne || report.verdict !== "verified") print(terminal, report.run, report);
@@ -70,7 +80,7 @@ async function replay(cli: Cli, named: readonly RunId[], flags: SelectionFlags):
       if (interrupted.aborted) throw new CliError("environment", `stopped after ${reports.length} runs`);
     }
   } finally {
-    await replayers.close();
+    pool.close();
   }
   if (reports.length === 0) terminal.say("no run was selected");
   if (reports.length > toldOneByOne) {
@@ -90,7 +100,7 @@ async function verify(cli: Cli, runs: readonly RunId[], flags: VerifyFlags): Pro
   for (const run of runs) {
     const record = await cli.client.runRecord({ params: { run } });
     const { verifierKey } = await trustIn(cli, flags.log ?? record.run.team, flags.verifierKey);
-    const report = verifyRun(record, verifierKey);
+    const report = verifyRun(record, verifierKey, flags.witness);
     reports.push({ run, ...report });
     print(cli.terminal, run, report);
   }

@@ -146,7 +146,7 @@ async function logOf({ client }: Cli, log: string | undefined): Promise<string> 
   });
 }
 
-function collected(value: string, before: readonly string[]): readonly string[] {
+export function collected(value: string, before: readonly string[]): readonly string[] {
   return [...before, value];
 }
 

@@ -78,6 +78,8 @@ function obligationLine(obligation: DecisionExplanation["obligations"][number]):
       return `${safe(obligation.argument)} is at most ${obligation.max} (${safe(obligation.policy)})`;
     case "shadow":
       return `it is recorded and not made (${safe(obligation.policy)})`;
+    case "cosigned":
+      return `it is made once ${obligation.witnesses} witnesses have cosigned that, within ${obligation.withinMs / 1_000} s (${safe(obligation.policy)})`;
   }
 }
 

@@ -14,7 +14,7 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { assertCompleted, followRun } from "../follow-run.ts";
-import { closingLines, decisionLine, RunProgress } from "../run-progress.ts";
+import { closingLines, decisionLines, RunProgress } from "../run-progress.ts";
 import { brief, localTime, safe, shortDigest } from "../terminal.ts";
 import { resolveAgent } from "./agent.ts";
 
@@ -181,7 +181,8 @@ async function show({ client, terminal }: Cli, id: RunId): Promise<void> {
   );
   for (const step of steps) {
     for (const decision of decisions.filter((candidate) => candidate.seq === step.seq))
-      terminal.say(decisionLine(decision, step, terminal));
+      for (const line of decisionLines(decision, step, terminal)) terminal.say(line);
+    if (step.state === "intended" && step.cosigning === "waiting") terminal.say("      waits for witnesses");
     const progress = new RunProgress(terminal);
     progress.show({ type: "step", step });
   }

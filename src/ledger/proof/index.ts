@@ -2,6 +2,7 @@ export { formatCheckpoint, openCheckpoint, parseCheckpoint } from "./checkpoint.
 export type { Checkpoint } from "./checkpoint.ts";
 export { consistencyProof, verifyConsistency } from "./consistency.ts";
 export type { ConsistencyClaim } from "./consistency.ts";
+export { cosignedBy } from "./cosigned-by.ts";
 export { noPrevious, parseEntry } from "./entry.ts";
 export { maxEntryBytes } from "./entry.schema.ts";
 export { ProofError } from "./errors.ts";

@@ -1,7 +1,7 @@
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { parseEntry } from "./entry.ts";
+import { scanEntry } from "./scan-entry.ts";
 import { ProofError } from "./errors.ts";
 import { equalHashes, hexOf, leafHash } from "./hash.ts";
 import { RunChains } from "./run-chains.ts";
@@ -123,7 +123,7 @@ function takeEntry(walk: Walk, bytes: Uint8Array): void {
   const leaf = leafHash(bytes);
   walk.range.append(leaf);
   walk.count += 1;
-  const entry = attempt(() => parseEntry(bytes));
+  const entry = attempt(() => scanEntry(bytes));
   if (typeof entry === "string") {
     walk.badEntries.add(index, entry);
     return;

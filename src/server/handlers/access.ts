@@ -83,6 +83,13 @@ function evaluate(services: Services, call: DecidedCall, request: ApprovalReques
   const none = { ...named, next_action: "none" } as const;
   switch (call.state) {
     case "intended": {
+      // Allowed, and not made before witnesses have cosigned that.
+      if (call.effect === "waiting")
+        return answer(services, "grant_pending", {
+          ...named,
+          next_action: "retry",
+          retry_after: retryAfterSeconds,
+        });
       const isOpen = call.effect === "intended" && call.outcome === "allow" && call.runStatus === "running";
       // Recorded only, or about to be made with other arguments: this is not the call that was let through.
       if (!isOpen || call.shadow || !isMadeWith(call)) return answer(services, "policy_denied", none);

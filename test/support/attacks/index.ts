@@ -1,4 +1,5 @@
 import { approvalAttacks } from "./approvals.ts";
+import { cosignedAttacks } from "./cosigned.ts";
 import { fileAttacks } from "./files.ts";
 import { insiderAttacks } from "./insider.ts";
 import { logAttacks } from "./log.ts";
@@ -12,6 +13,7 @@ export const attacks: readonly (readonly [string, readonly Attack[]])[] = [
   ["Files and their form", fileAttacks],
   ["The log: leaves, proofs, checkpoints, forks", logAttacks],
   ["By who holds the log's key: everything is hashed and signed again", insiderAttacks],
+  ["By who holds the log's key: calls that had to wait for witnesses", cosignedAttacks],
   ["The record", recordAttacks],
   ["Approvals", approvalAttacks],
   ["Standing grants", standingAttacks],

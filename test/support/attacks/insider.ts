@@ -111,6 +111,16 @@ export const insiderAttacks: readonly Attack[] = [
     },
   },
   {
+    attack: "an entry told to stand elsewhere in a run that the bundle has no record of",
+    base: "whole",
+    code: "run_gap",
+    tamper: (d, w) => {
+      // The last of its run: no later entry's `prev` gives it away.
+      d.editLeaf(shop, kind("run.closed", w.runs.declined), (e) => (e.run.seq += 1));
+      d.sign(shop, insider(w));
+    },
+  },
+  {
     attack: "an entry after a run was closed",
     base: "whole",
     code: "entry_after_close",
@@ -325,6 +335,24 @@ export const insiderAttacks: readonly Attack[] = [
     base: "whole",
     code: "key_of_another",
     tamper: (d, w) => d.relog(people, (es) => (es[0].facts.principal = "mallory@reviewer"), insider(w, people)),
+  },
+  {
+    attack: "a key that its owner alone confirmed",
+    base: "whole",
+    code: "key_unconfirmed",
+    tamper: (d, w) =>
+      d.relog(
+        people,
+        ([e]) => ((e.facts.confirmedBy = e.facts.principal), delete e.facts.bootstrap),
+        insider(w, people),
+      ),
+  },
+  {
+    attack: "a key that only who enrolled it confirmed",
+    base: "whole",
+    code: "key_unconfirmed",
+    tamper: (d, w) =>
+      d.relog(people, ([e]) => ((e.facts.confirmedBy = e.facts.addedBy), delete e.facts.bootstrap), insider(w, people)),
   },
   {
     attack: "the enrolment taken out of its log",

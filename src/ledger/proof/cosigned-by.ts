@@ -1,5 +1,5 @@
-import { parseNote } from "../../ledger/proof/index.ts";
-import type { VerifierKey } from "../../ledger/proof/index.ts";
+import { parseNote } from "./note.ts";
+import type { VerifierKey } from "./verifier-key.ts";
 
 /** The names of those among `witnesses` (keys of type 0x04) whose cosignature on the note holds. Throws `note_malformed`. */
 export function cosignedBy(note: string, witnesses: readonly VerifierKey[]): readonly string[] {
