@@ -5,6 +5,7 @@ import { planFork } from "../../src/audit/index.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { putPrincipal } from "../../src/registry/index.ts";
+import { grantAhead } from "../support/standing.ts";
 import { forkIn, policiesOf, recordIn, told } from "../support/forks.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
@@ -231,6 +232,19 @@ test("what people said of a model's answer is said of the same answer again, and
   const other = await forkIn(world, record, 0, { approvals: "recorded", prompt: "Be other." });
   expect(other.wouldWait[0]).toMatchObject({ answer: "deny" });
   expect(other.fork.output).toBeNull();
+});
+
+test("a call that a standing grant let through would wait, and was approved in advance", async () => {
+  const world = await createWorld({ turns: [{ calls: [pay(6_000)] }, { text: "done" }] });
+  await world.work();
+  await grantAhead(world, {}, await world.reviewer("grace"), await world.reviewer("heidi"));
+  const record = await ran(world);
+  const fork = await forkIn(world, record, 1, { approvals: "recorded" });
+  expect(fork).toMatchObject({
+    steps: [{ name: "pay", differs: ["decision"] }, { status: "same" }],
+    wouldWait: [{ answer: "approve", because: "step 1 of the record: a standing grant" }],
+    notes: ["standing grants let calls of the recorded run through; a fork has none, and would wait there"],
+  });
 });
 
 test("a fork costs no more than it may, and asks nobody for more", async () => {

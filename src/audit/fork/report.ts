@@ -133,10 +133,14 @@ function notesOn({ record, at, policySet, beyond }: ForkPlan, answered: readonly
   const first = record.decisions.find(({ seq }) => seq === at)?.policySet;
   const others = policySet === first && record.decisions.some((one) => one.seq > at && one.policySet !== first);
   const known = Object.keys(beyond.known);
+  const standing = record.decisions.some((one) => one.seq >= at && (one.standingGrant ?? null) !== null);
   return [
     ...(unanswered === 0 ? [] : [`${unanswered} reads had no answer in the record, and were not made`]),
     ...(others
       ? ["the recorded run was decided under other policies later on; the fork, under those of its first step"]
+      : []),
+    ...(standing
+      ? ["standing grants let calls of the recorded run through; a fork has none, and would wait there"]
       : []),
     ...(known.length === 0
       ? []

@@ -76,7 +76,7 @@ function whatIsSaid(
   if (requirements.some(({ policy }) => isBudgetPolicy(policy)))
     return { answer: "deny", because: "a fork has no more than the run's own limits and --max-cost give it" };
   if (mode !== "recorded") return { answer: mode, because: `--approvals ${mode}` };
-  const then = asked === undefined ? undefined : saidThen(record, asked);
+  const then = asked === undefined ? undefined : (saidThen(record, asked) ?? saidAhead(record, asked));
   return then ?? { answer: "deny", because: "nobody decided on such a call in the record" };
 }
 
@@ -92,6 +92,20 @@ function saidThen(record: RunRecord, asked: string): Said | undefined {
     answer: approved ? "approve" : "deny",
     because: `step ${seq} of the record: ${changed ? "changed" : state}`,
   };
+}
+
+/** People had approved such calls in advance. */
+function saidAhead({ steps, decisions }: RunRecord, asked: string): Said | undefined {
+  const standing = decisions.findLast(({ seq, standingGrant = null }) => {
+    const step = steps.find((one) => one.seq === seq);
+    return standingGrant !== null && step !== undefined && callOf(step) === asked;
+  });
+  if (standing === undefined) return undefined;
+  return { answer: "approve", because: `step ${standing.seq} of the record: a standing grant` };
+}
+
+function callOf({ kind, name, arguments: args }: Asking["steps"][number]): string {
+  return `${kind}/${name}/${args}`;
 }
 
 async function askedIn(pool: Pool, { id, run }: ApprovalRequest): Promise<string | undefined> {
@@ -110,7 +124,7 @@ function askedBy({ steps, decisions }: Asking, request: ApprovalId): string | un
   const step = steps.find(({ seq }) => seq === decision?.seq);
   if (decision === undefined || step === undefined || (decision.edit ?? null) !== null) return undefined;
   const { response } = decision.facts;
-  return response === undefined ? `${step.kind}/${step.name}/${step.arguments}` : `answer/${response.answer}`;
+  return response === undefined ? callOf(step) : `answer/${response.answer}`;
 }
 
 type Signer = { readonly reviewer: string; readonly sign: (statement: string) => SignedStatement };
