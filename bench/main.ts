@@ -23,7 +23,7 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   steps: benchSteps,
   policy: benchPolicy,
   gate: benchGate,
-  approvals: benchApprovals,
+  approvals: (print) => benchApprovals(print, file),
   backtest: (print) => benchBacktest(print, file),
   evidence: benchEvidence,
   agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools }),
@@ -32,7 +32,7 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
 const bench = benches[name];
 if (bench === undefined) {
   process.stderr.write(
-    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
+    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  approvals [COUNT]: requests that wait, 100000 by default\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
   );
   process.exit(2);
 }
