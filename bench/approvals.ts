@@ -276,7 +276,7 @@ function report(
       `A worker keeps at most ${maxCachedWorkflows} runs in memory (maxCachedWorkflows), however many wait: what those hold is in every figure alike.\n` +
       `${waking} of them, from the first that came to wait to the last, were approved at the end, and a worker that had never seen them finished them.\n` +
       `At ${figures.inboxRows} requests, the first page of ${pageSize} takes ${figures.inboxMs} ms, of one team ${figures.inboxTeamMs} ms (medians of ${inboxReads}).\n` +
-      "Memory is looked at after a collection, 5 s after the last run came to wait. Left out: what waiting costs Temporal and Postgres, on disk. Beyond the\n" +
+      "What is resident moves by a hundred MiB between workers with nothing waiting, so its slope is noise where the heap has none. Memory is looked at after a collection, 5 s after the last run came to wait. Left out: what waiting costs Temporal and Postgres, on disk. Beyond the\n" +
       "runs, requests are filled up in Postgres alone, for the inbox.",
   );
   return figures;
