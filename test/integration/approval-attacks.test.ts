@@ -235,9 +235,22 @@ test("escalated, delegated and approved by two: over the API, by the clock, into
         : { capacity: { ...own, delegation: { ...own.delegation, until: "2099-01-01T00:00:00.000Z" } } },
     ),
     "the delegation too small": changed(() => ({ amount: 6_001 })),
+    "another delegation": signed(({ capacity: own }) =>
+      own?.delegation === undefined
+        ? {}
+        : { capacity: { ...own, delegation: { ...own.delegation, id: "dlg_01ARZ3NDEKTSV4RRFFQ69G5FAV" } } },
+    ),
+    "the delegation's grant left out": withoutGrant(record),
   };
   for (const [name, of] of Object.entries(tampered)) expect((await faults(of)).length, name).toBeGreaterThan(0);
 });
+
+function withoutGrant(record: RunRecord): RunRecord {
+  const keys = record.keys as NonNullable<RunRecord["keys"]>;
+  const entries = keys.entries.filter(({ leaf }) => !leaf.includes("delegation.granted"));
+  expect(entries).toHaveLength(keys.entries.length - 1);
+  return { ...record, keys: { ...keys, entries } };
+}
 
 function failed({ checks }: { readonly checks: readonly { readonly name: string; readonly status: string }[] }) {
   // Histories are sealed by a server that listens, a while after their end.

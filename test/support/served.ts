@@ -1,7 +1,8 @@
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
 
-import { signStatement, statementText } from "../../src/approvals/index.ts";
+import { resolutionKind, signStatement, signText, statementText, textOfSigned } from "../../src/approvals/index.ts";
+import type { ResolutionStatement, UnknownOutcome } from "../../src/approvals/index.ts";
 import type { ApprovalId } from "../../src/core/ids.ts";
 import { createSequencer, createSigner } from "../../src/ledger/index.ts";
 import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
@@ -48,7 +49,18 @@ export async function caller(world: World, http: Http, id: string, groups: reado
     return body.error ?? body;
   };
   return {
+    id,
+    keyId,
     send,
+    /** Says over the API what became of a call. */
+    async resolve(outcome: UnknownOutcome, said: ResolutionStatement["outcome"], reason: string): Promise<unknown> {
+      const url = `/v1/runs/${outcome.run}/steps/${outcome.seq}/outcome`;
+      const detail = (await send("GET", url)) as { statement: object };
+      const issuedAt = new Date().toISOString();
+      const facts = { ...detail.statement, outcome: said, reviewer: id, reason, issuedAt };
+      const statement = textOfSigned(facts as ResolutionStatement);
+      return send("POST", url, { statement, signature: signText(resolutionKind.type, statement, privateKey), keyId });
+    },
     async decide(approval: ApprovalId): Promise<unknown> {
       const detail = (await send("GET", `/v1/approvals/${approval}`)) as { statement: object };
       const statement = statementText({
