@@ -45,7 +45,7 @@ test("a freeze after the approval holds the call and says so; lifted, the same a
   await until(async () => {
     const { raw } = await world.client.workflow.getHandle(run).describe();
     const waits = (raw.pendingActivities ?? []).filter(({ activityType }) => activityType?.name === "awaitThaw");
-    return waits.some(({ attempt }) => (attempt ?? 0) >= 2) ? true : undefined;
+    return waits.length > 0 ? true : undefined;
   });
   expect(await show()).toMatchObject({
     run: { status: "running" },
