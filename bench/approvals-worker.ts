@@ -13,6 +13,7 @@ export type WorkerOptions = {
   readonly taskQueue: string;
   readonly key: string;
   readonly maxCachedWorkflows: number;
+  readonly requestsPerRun: number;
 };
 
 /** Bytes, after a collection. */
@@ -48,26 +49,30 @@ export async function forkWorker(options: WorkerOptions) {
   };
 }
 
-/** Asks for the tool with the thing that it is told to touch, and then says that it is done. */
-const model: ModelProvider = {
+/** Asks for the tool so many times at once, and then says that it is done. */
+const modelThatAsks = (times: number): ModelProvider => ({
   async complete({ messages }) {
     const usage = { input: 100, cachedInput: 0, output: 20, reasoning: 0 };
     const user = messages[1];
     const thing = user?.role === "user" ? user.content : "";
     if (messages.some(({ role }) => role === "tool"))
       return { content: "done", toolCalls: [], finishReason: "stop", usage };
-    const call = { id: "call_0", name: "touch", arguments: JSON.stringify({ thing }) };
-    return { content: "", toolCalls: [call], finishReason: "tool_calls", usage };
+    const toolCalls = Array.from({ length: times }, (_, index) => ({
+      id: `call_${index}`,
+      name: "touch",
+      arguments: JSON.stringify({ thing: `${thing} ${index}` }),
+    }));
+    return { content: "", toolCalls, finishReason: "tool_calls", usage };
   },
-};
+});
 
-async function main({ servers, taskQueue, key, maxCachedWorkflows }: WorkerOptions): Promise<void> {
+async function main({ servers, taskQueue, key, maxCachedWorkflows, requestsPerRun }: WorkerOptions): Promise<void> {
   const worker = await startWorker({
     temporal: servers.temporal,
     taskQueue,
     databaseUrl: servers.databaseUrl,
     keys: payloadKeysOf(Buffer.from(key, "hex")),
-    provider: model,
+    provider: modelThatAsks(requestsPerRun),
     priceOf: () => ({ inputPerMillion: 1, cachedInputPerMillion: 1, outputPerMillion: 1 }),
     toolRoots: [fileURLToPath(new URL(".", import.meta.url))],
     maxCachedWorkflows,

@@ -25,7 +25,7 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   steps: benchSteps,
   policy: benchPolicy,
   gate: benchGate,
-  approvals: benchApprovals,
+  approvals: (print) => benchApprovals(print, file),
   backtest: (print) => benchBacktest(print, file),
   evidence: benchEvidence,
   ledger: (print) => benchLedger(print, file),
@@ -36,7 +36,7 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
 const bench = benches[name];
 if (bench === undefined) {
   process.stderr.write(
-    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  ledger [COUNT]: entries of the largest log, 1000000 by default\n  replay [COUNT]: runs to record and replay, 60 by default\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
+    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  approvals [COUNT]: requests that wait, 100000 by default\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  ledger [COUNT]: entries of the largest log, 1000000 by default\n  replay [COUNT]: runs to record and replay, 60 by default\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
   );
   process.exit(2);
 }

@@ -51,6 +51,7 @@ export async function createReviewer(
   }
 
   return {
+    decide,
     /** Steps of a run about which the reviewer was asked. */
     askedIn: (run: RunId): ReadonlySet<number> => asked.get(run) ?? new Set(),
     /** Until `stop`: settles then, or with what went wrong. */

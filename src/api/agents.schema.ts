@@ -8,7 +8,7 @@ import { channels, maxToolTimeoutMs, riskTiers } from "../core/release.ts";
 import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
 import { sourceFields } from "../core/retrieval.schema.ts";
 import type { RetrievalSource } from "../core/retrieval.ts";
-import { digest, jsonObject, name, principalId, time, toolName } from "./common.schema.ts";
+import { digest, jsonObject, name, principalId, teamName, time, toolName } from "./common.schema.ts";
 
 export const channel = z.enum(channels);
 
@@ -48,7 +48,7 @@ export const retrievalSource: z.ZodType<RetrievalSource, RetrievalSource> = z
 export const releaseDocument: z.ZodType<ReleaseDocument, ReleaseDocument> = z
   .strictObject({
     v: z.literal(1),
-    team: name,
+    team: teamName,
     agent: name,
     useCase: z.string().min(1).max(200),
     riskTier: z.enum(riskTiers),

@@ -1,7 +1,14 @@
 import { z } from "zod";
 
 import { stepKinds } from "../core/action.ts";
-import { approvalIdPattern, digestPattern, namePattern, runIdPattern, toolNamePattern } from "../core/ids.ts";
+import {
+  approvalIdPattern,
+  digestPattern,
+  namePattern,
+  runIdPattern,
+  teamNameProblem,
+  toolNamePattern,
+} from "../core/ids.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 
@@ -21,6 +28,11 @@ export const approvalId = branded<ApprovalId>(
 export const name = z
   .string()
   .regex(namePattern, "expected lower-case letters, digits and `-`, a letter first, at most 63 characters");
+/** A team to be: of one that is there, `name` will do. */
+export const teamName = name.superRefine((team, context) => {
+  const problem = teamNameProblem(team);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+});
 export const toolName = z.string().regex(toolNamePattern, "expected letters, digits, `_` and `-`, a letter first");
 export const principalId = z.string().min(1).max(200);
 export const json = branded<Json>(z.unknown());

@@ -16,16 +16,17 @@ export const freezeBody = z
 
 export const freezeChanged = z.object({ changed: z.boolean().describe("false: it was so already") });
 
-export const freezePage = z.object({
-  freezes: z.array(
-    z.object({
-      team: name.nullable(),
-      agent: name.nullable(),
-      tool: toolName.nullable(),
-      reason: z.string(),
-      at: time,
-      by: principalId,
-    }),
-  ),
-});
+export const freezeView = z
+  .object({
+    team: name.nullable(),
+    agent: name.nullable(),
+    tool: toolName.nullable(),
+    reason: z.string(),
+    at: time,
+    by: principalId,
+  })
+  .meta({ id: "FreezeInForce" });
+export type FreezeView = z.output<typeof freezeView>;
+
+export const freezePage = z.object({ freezes: z.array(freezeView) });
 export const freezesQuery = z.strictObject({ team: name.optional() });

@@ -20,6 +20,7 @@ export { errorCodes, isErrorCode } from "./error-codes.ts";
 export type { ErrorCode } from "./error-codes.ts";
 export { ApiError, bodyOf, errorBody } from "./errors.ts";
 export type { ClientErrorCode, ErrorBody } from "./errors.ts";
+export type { FreezeView } from "./freezes.schema.ts";
 export type { KeyView } from "./keys.schema.ts";
 export type { Health } from "./health.schema.ts";
 export type { BacktestEvent, BacktestReportView, PolicyProposalView } from "./policies.schema.ts";

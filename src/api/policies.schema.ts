@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import { historyScopes } from "../core/decision.ts";
 import type { HistoryFact } from "../core/decision.ts";
-import { count, digest, name, principalId, runId, time } from "./common.schema.ts";
+import { count, digest, name, principalId, runId, time, teamName } from "./common.schema.ts";
 
 /** As `src/policy` has it: the rooms do not know each other. */
 export type PolicySetDocument = {
@@ -29,8 +29,8 @@ export const policySetDocument: z.ZodType<PolicySetDocument, PolicySetDocument> 
   })
   .meta({ id: "PolicySetDocument" });
 
-export const teamParams = z.object({ team: name });
-export const proposalParams = z.object({ team: name, proposal: count });
+export const teamParams = z.object({ team: teamName });
+export const proposalParams = z.object({ team: teamName, proposal: count });
 
 /** A set that is given, or one that the server has, by its digest. */
 export const activatePolicyBody = z

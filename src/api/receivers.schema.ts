@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { noticeEvents, noticeLevels, noticeStates, receiverIdPattern, receiverKinds } from "../core/notice.ts";
-import { name, pageSize, principalId, time } from "./common.schema.ts";
+import { name, pageSize, principalId, teamName, time } from "./common.schema.ts";
 
 const group = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, "expected lower-case letters, digits, `_` and `-`");
 const receiverId = z.string().regex(receiverIdPattern, "expected a receiver's id: `rcv_` and 26 characters");
@@ -24,7 +24,7 @@ const address = z.union([
 
 export const addReceiverBody = z
   .strictObject({
-    team: name,
+    team: teamName,
     groups: z.array(group).max(50).default([]).describe("only requests that ask one of these; empty: all of the team"),
     events: z
       .array(z.enum(noticeEvents))

@@ -4,6 +4,7 @@ import { decisionCodes, effectStates } from "./vocabulary.ts";
 import { runFailureCodes, runStatuses } from "../core/run.ts";
 import { approvalSummary } from "./approvals.schema.ts";
 import { channel } from "./agents.schema.ts";
+import { freezeView } from "./freezes.schema.ts";
 import {
   approvalId,
   digest,
@@ -144,6 +145,7 @@ export const runDetail = z
     steps: z.array(stepView),
     decisions: z.array(decisionView),
     approvals: z.array(approvalSummary),
+    freezes: z.array(freezeView).describe("what stops its next steps; empty where it has ended"),
     state: runState.nullable().describe("what the workflow says; null where it did not answer in time"),
     output: runOutput.nullable(),
   })

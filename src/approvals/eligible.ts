@@ -4,7 +4,7 @@ import { tableOf, wantedAt } from "./capacity.ts";
 import { covers } from "./delegations.ts";
 import type { Delegation } from "./delegations.ts";
 import type { ApprovalRequest } from "./requests.ts";
-import { groupsAfter, tally } from "./routing.ts";
+import { groupsAfter, isEligible, markEditor, tally } from "./routing.ts";
 import { barOf } from "./barred.ts";
 import { approvalsThatHold, decisionsOf } from "./stored-decisions.ts";
 
@@ -33,12 +33,17 @@ export type Eligibility = {
 const maxShown = 50;
 
 type Candidate = { readonly id: string; readonly person: string; readonly groups: readonly string[] };
-type CandidateMandate = Delegation & Candidate & { readonly person: string; readonly delegatorPerson: string };
+type CandidateMandate = Delegation &
+  Candidate & {
+    readonly person: string;
+    readonly delegatorPerson: string;
+    readonly delegatorGroups: readonly string[];
+  };
 
 /** Who may decide on a request now, and who later. For people to read: `decideRequest` looks again. */
 export async function whoMayDecide(tx: Tx, request: ApprovalRequest, now: Date): Promise<Eligibility> {
   const wanted = wantedAt(request, now);
-  const { barred, votes: votesOf } = await tableOf(tx, request, []);
+  const { barred, editors, votes: votesOf } = await tableOf(tx, request, []);
   const decisions = await decisionsOf(tx, request.id);
   const held = approvalsThatHold(request, decisions);
   const votes = votesOf(held);
@@ -48,14 +53,23 @@ export async function whoMayDecide(tx: Tx, request: ApprovalRequest, now: Date):
     barOf(barred, [id, person]) === undefined &&
     !decisions.some(({ reviewer }) => reviewer === id) &&
     !spent.has(person);
-  const members = (await membersOf(tx, wanted)).filter(isFree);
+  const afterMs = now.getTime() - request.openedAt.getTime();
+  // Whoever changed the call counts only where a policy says so, by whatever account or delegation.
+  const wouldCount = (reviewer: string, groups: readonly string[], persons: readonly string[]): boolean => {
+    const vote = markEditor(editors, { reviewer, decision: "approve", groups, persons, afterMs, kind: "webauthn" });
+    return request.requirements.some((requirement) => isEligible(requirement, vote));
+  };
+  const members = (await membersOf(tx, wanted)).filter(
+    (one) => isFree(one) && wouldCount(one.id, one.groups, [one.person]),
+  );
   const delegates = (await delegatesOf(tx, wanted, now)).filter(
     (one) =>
       isFree(one) &&
       !one.groups.some((group) => wanted.includes(group)) &&
       covers(one, request, now) &&
       barOf(barred, [one.delegator, one.delegatorPerson]) === undefined &&
-      !spent.has(one.delegatorPerson),
+      !spent.has(one.delegatorPerson) &&
+      wouldCount(one.id, one.delegatorGroups, [one.person, one.delegatorPerson]),
   );
   const firsts = delegates.filter(({ id }, index) => delegates.findIndex((one) => one.id === id) === index);
   const people = [
@@ -65,7 +79,6 @@ export async function whoMayDecide(tx: Tx, request: ApprovalRequest, now: Date):
   return {
     requirements: request.requirements.map((requirement, index) => {
       const { policy, quorum, escalate } = requirement;
-      const afterMs = now.getTime() - request.openedAt.getTime();
       const isLater = escalate !== undefined && afterMs < escalate.afterMs;
       return {
         policy,
@@ -94,7 +107,7 @@ async function membersOf(tx: Tx, groups: readonly string[]): Promise<readonly Ca
 
 async function delegatesOf(tx: Tx, groups: readonly string[], now: Date): Promise<readonly CandidateMandate[]> {
   const { rows } = await tx.query<CandidateMandate>(
-    `select p.id, coalesce(p.person, p.id) as person, p.groups, d.delegator, coalesce(g.person, g.id) as "delegatorPerson",
+    `select p.id, coalesce(p.person, p.id) as person, p.groups, d.delegator, coalesce(g.person, g.id) as "delegatorPerson", g.groups as "delegatorGroups",
        d.team, d.tool, d.max_amount as "maxAmount", d.from_at as "from", d.until_at as "until", d.revoked_at as "revokedAt"
      from approval_delegation d join principal p on p.id = d.delegate join principal g on g.id = d.delegator
      where d.from_at <= $2 and d.until_at > $2 and d.revoked_at is null and g.groups && $1 and g.roles && array['reviewer', 'admin'] and p.roles && array['reviewer', 'admin']

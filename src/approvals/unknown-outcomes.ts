@@ -1,5 +1,6 @@
 import { ulid } from "ulid";
 
+import type { Barred } from "../core/decision.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 import { ApprovalError } from "./errors.ts";
@@ -37,6 +38,10 @@ export type Resolution = StoredKey & {
   readonly keyId: string;
   readonly signature: string;
   readonly at: Date;
+  /** The person behind the reviewer, who could not have said it, and the size of the log of people: as it was then. Null: from before. */
+  readonly person: string | null;
+  readonly barred: readonly Barred[] | null;
+  readonly keysSize: number | null;
 };
 
 /** How long a run waits for somebody to look; then it fails, as it would have at once. In milliseconds. */
@@ -44,16 +49,30 @@ export const outcomeWaitMs = 30 * 86_400_000;
 
 const columns = `u.id, u.team, u.run, u.seq, u.action, u.name, u.groups, u.state, run.requested_by as "requestedBy", u.opened_at as "openedAt",
   u.expires_at as "expiresAt", u.reviewer, u.statement, u.signature, u.key_id as "keyId", u.resolved_at as "at",
+  u.person, u.barred, u.keys_size as "keysSize",
   ${storedKeyColumns}`;
 const tables = "unknown_outcome u join run on run.id = u.run left join reviewer_key k on k.key_id = u.key_id";
 
 type Row = Omit<UnknownOutcome, "resolution"> & (Resolution | { readonly [Name in keyof Resolution]: null });
 
 function ofRow(row: Row): UnknownOutcome {
-  const { reviewer, statement, signature, keyId, at, key, keyOwner, keyConfirmedAt, ...outcome } = row;
+  const {
+    reviewer,
+    statement,
+    signature,
+    keyId,
+    at,
+    person,
+    barred,
+    keysSize,
+    key,
+    keyOwner,
+    keyConfirmedAt,
+    ...outcome
+  } = row;
   if (reviewer === null || statement === null) return { ...outcome, resolution: null };
-  const resolution = { reviewer, statement, signature, keyId, at, key, keyOwner, keyConfirmedAt };
-  return { ...outcome, resolution };
+  const signed = { reviewer, statement, signature, keyId, at, key, keyOwner, keyConfirmedAt };
+  return { ...outcome, resolution: { ...signed, person, barred, keysSize } };
 }
 
 /**
@@ -117,6 +136,9 @@ export function resolutionFacts(outcome: UnknownOutcome) {
   return { v: 1, type: resolutionKind.type, unknown: id, team, run, seq, action } as const;
 }
 
+/** What the caller knows beside the room: the names of whom the run acts for, and the size of the log of people. */
+export type Surroundings = { readonly subject: readonly string[]; readonly keysSize: number };
+
 /**
  * Takes what somebody says of an unknown outcome. `reviewer` is who the caller authenticated. The gate checks it again before the run
  * goes on. Throws ApprovalError.
@@ -125,6 +147,7 @@ export async function resolveOutcome(
   tx: Tx,
   signed: SignedStatement,
   reviewer: string,
+  { subject, keysSize }: Surroundings,
   now: Date,
 ): Promise<UnknownOutcome> {
   const statement = parseSigned(resolutionKind, signed.statement);
@@ -142,19 +165,32 @@ export async function resolveOutcome(
     "select coalesce(person, id) as person, groups from principal where id = $1",
     [reviewer],
   );
-  if (barOf(await barredFrom(tx, outcome.run, []), [reviewer, ...rows.map(({ person }) => person)]) !== undefined)
+  const person = rows[0]?.person ?? reviewer;
+  const barred = await barredFrom(tx, outcome.run, subject);
+  if (barOf(barred, [reviewer, person]) !== undefined || subject.some((name) => [reviewer, person].includes(name)))
     throw new ApprovalError(
       "self_approval",
-      "who asked for the run, or registered its release, cannot say what became of its calls",
+      "who asked for the run, for whom it acts, or who registered its release cannot say what became of its calls",
     );
   if (outcome.groups.length > 0 && !outcome.groups.some((group) => rows[0]?.groups.includes(group))) {
     const wanted = outcome.groups.map((group) => `\`${group}\``).join(" or ");
     throw new ApprovalError("not_in_group", `it takes a member of ${wanted}, whose approval the call had`);
   }
   await tx.query(
-    `update unknown_outcome set state = 'resolved', reviewer = $2, statement = $3, key_id = $4, signature = $5, resolved_at = $6
+    `update unknown_outcome set state = 'resolved', reviewer = $2, statement = $3, key_id = $4, signature = $5, resolved_at = $6,
+       person = $7, barred = $8, keys_size = $9
      where id = $1`,
-    [outcome.id, reviewer, signed.statement, signed.keyId, signed.signature, now],
+    [
+      outcome.id,
+      reviewer,
+      signed.statement,
+      signed.keyId,
+      signed.signature,
+      now,
+      person,
+      JSON.stringify(barred),
+      keysSize,
+    ],
   );
   return { ...outcome, state: "resolved" };
 }
@@ -176,7 +212,7 @@ export async function heldResolution(
 ): Promise<ResolutionStatement | undefined> {
   const { resolution } = outcome;
   if (resolution === null) return undefined;
-  const { reviewer, at } = resolution;
+  const { reviewer, at, person } = resolution;
   if (
     at < outcome.openedAt ||
     at >= outcome.expiresAt ||
@@ -189,8 +225,10 @@ export async function heldResolution(
     [reviewer, outcome.groups],
   );
   if (rows[0]?.may !== true) return undefined;
-  const names = [reviewer, ...rows.map(({ person }) => person)];
-  if (barOf(await barredFrom(tx, outcome.run, subject), names) !== undefined) return undefined;
+  // As they were then, and as they are now.
+  const names = [reviewer, ...(person === null ? [] : [person]), ...rows.map((row) => row.person)];
+  const barred = [...(resolution.barred ?? []), ...(await barredFrom(tx, outcome.run, subject))];
+  if (barOf(barred, names) !== undefined) return undefined;
   if (subject.some((name) => names.includes(name))) return undefined;
   const statement = readSigned(resolutionKind, resolution.statement);
   return statement !== undefined && mismatch(statement, outcome, reviewer) === undefined ? statement : undefined;
@@ -205,7 +243,7 @@ export async function endOutcome(tx: Tx, id: ApprovalId, state: "reconciled" | "
 export async function askAgain(tx: Tx, id: ApprovalId): Promise<void> {
   await tx.query(
     `update unknown_outcome set state = 'open', reviewer = null, statement = null, key_id = null, signature = null, resolved_at = null,
-       signalled_at = null
+       person = null, barred = null, keys_size = null, signalled_at = null
      where id = $1 and state = 'resolved'`,
     [id],
   );

@@ -1,4 +1,6 @@
 import type { StepKind } from "../core/action.ts";
+import { tally } from "../approvals/offline.ts";
+import type { Vote } from "../approvals/offline.ts";
 import type { ApprovalRequirement, DecisionOutcome, RunFacts } from "../core/decision.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
@@ -182,28 +184,66 @@ function batchesOf(
   return batches;
 }
 
-/** How many people had approved each requirement of a grant that was used; the gate has checked their signatures then. */
+/** A vote as it was recorded. Older rows say nothing of persons and groups. */
+type VoteRow = {
+  readonly reviewer: string;
+  readonly person: string | null;
+  readonly forPerson: string | null;
+  readonly groups: readonly string[] | null;
+  readonly at: string;
+  readonly passkey: boolean;
+};
+
+/**
+ * How many people had approved each requirement of a grant that was used, each for the groups that their decision counted for: the gate has
+ * checked their signatures then.
+ */
 async function approvalsOf(tx: Tx, rows: readonly DecisionRow[]): Promise<ReadonlyMap<string, readonly Approved[]>> {
   const ids = rows.flatMap(({ outcome, grant }) => (outcome === "allow" && grant !== null ? [grant] : []));
   if (ids.length === 0) return new Map();
   const { rows: requests } = await tx.query<{
     id: string;
     requirements: readonly ApprovalRequirement[];
-    approvals: number | null;
+    openedAt: Date | null;
+    votes: readonly VoteRow[] | null;
   }>(
-    `select request.id, request.requirements, count(decided.reviewer) as approvals
+    `select request.id, request.requirements, request.opened_at as "openedAt",
+       json_agg(json_build_object('reviewer', decided.reviewer, 'person', decided.person, 'forPerson', decided.for_person,
+         'groups', decided.groups, 'at', decided.at, 'passkey', decided.assertion is not null) order by decided.id)
+         filter (where decided.id is not null) as votes
      from approval_request request
      left join approval_decision decided on decided.request = request.id and decided.decision = 'approve'
      where request.id = any($1::text[]) group by request.id
      union all
-     select id, terms -> 'requirements', null from standing_grant where id = any($1::text[])`,
+     select id, terms -> 'requirements', null, null from standing_grant where id = any($1::text[])`,
     [ids],
   );
   return new Map(
-    requests.map(({ id, requirements, approvals }) => [
-      id,
-      // A standing grant is what was asked for, no more.
-      requirements.map(({ policy, group, quorum }) => ({ policy, group, approvals: approvals ?? quorum })),
-    ]),
+    requests.map(({ id, requirements, openedAt, votes }) => {
+      // A standing grant, which nobody voted on here, is what was asked for, no more.
+      const counts =
+        openedAt === null
+          ? requirements.map(({ quorum }) => quorum)
+          : tally(
+              requirements,
+              (votes ?? []).map((vote) => voteOf(requirements, openedAt, vote)),
+            );
+      return [
+        id,
+        requirements.map(({ policy, group }, index) => ({ policy, group, approvals: counts[index] ?? 0 })),
+      ] as const;
+    }),
   );
+}
+
+function voteOf(requirements: readonly ApprovalRequirement[], openedAt: Date, vote: VoteRow): Vote {
+  const { reviewer, person, forPerson, groups, at, passkey } = vote;
+  return {
+    reviewer,
+    decision: "approve",
+    groups: groups ?? requirements.map(({ group }) => group),
+    persons: [person ?? reviewer, ...(forPerson === null ? [] : [forPerson])],
+    afterMs: Date.parse(at) - openedAt.getTime(),
+    kind: passkey ? "webauthn" : "ed25519",
+  };
 }

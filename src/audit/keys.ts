@@ -1,4 +1,5 @@
 import { tally } from "../approvals/offline.ts";
+import { peopleLog } from "../core/ids.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, EditRecord, LedgerExcerpt, RunRecord } from "../core/run-record.ts";
 import {
@@ -12,22 +13,22 @@ import {
 } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { voteOf } from "./approvals.ts";
+import { delegationProblems } from "./delegated.ts";
 import { differences } from "./differences.ts";
+import { happenedBefore } from "./happened-before.ts";
+import type { Placed } from "./happened-before.ts";
 import { check, notChecked } from "./report.ts";
 import { standingEntries } from "./standing-entries.ts";
 import type { AuditCheck } from "./report.ts";
 
 /** A decision, a change of a call, or what somebody said of an interrupted one. */
 type Signed = Pick<ApprovalRecord["decisions"][number], "reviewer" | "keyId" | "publicKey" | "passkey">;
-type Placed = { readonly index: number; readonly entry: LedgerEntry };
 
 /** What the log of people says of one key. */
 type KeyEntries = { readonly added: readonly Placed[]; readonly revoked: readonly Placed[] };
 
-const peopleLog = "people";
-
 /**
- * Whose each signature is: the key's enrolment in the log of people, proved to be in it, by two people or said to be without, before the
+ * Whose each signature is, and that whoever decided for somebody had been given it: the key's enrolment in the log of people, proved to be in it, by two people or said to be without, before the
  * decision; and no revocation before the decision, or before a grant that rests on it was used. `verifierKey` is of the run's log: all logs
  * of a ledger are signed with one key, each under its own name.
  */
@@ -77,10 +78,17 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
       uses.some(({ at }) => byKey.get(keyId)?.revoked.some(({ entry }) => entry.at < at) === true),
     )
     .map(({ id, reviewer }) => `\`${id}\` was used after ${reviewer}'s key was revoked`);
+  const delegated = record.approvals.flatMap((request) =>
+    request.decisions.flatMap((signed) =>
+      delegationProblems(signed, placed, decidedEntry(run, request, signed)).map(
+        (problem) => `${signed.reviewer}'s delegation on \`${request.id}\`: ${problem}`,
+      ),
+    ),
+  );
   const unheld = edits.flatMap((edit) => unheldProblems(edit, byKey.get(edit.keyId) as KeyEntries, run));
   const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
   const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
-  return check("keys", detail, [...problems, ...found, ...beside, ...gone, ...unheld]);
+  return check("keys", detail, [...problems, ...found, ...beside, ...gone, ...delegated, ...unheld]);
 }
 
 function peopleKeyOf(verifierKey: string): string {
@@ -191,17 +199,18 @@ function signedProblems(
       : []),
     ...(isAlone ? ["no second person confirmed it"] : []),
     // A decision that is not in the ledger is the `join` check's to say.
-    ...(decided === undefined || happenedBefore(added, decided) ? [] : ["it was enrolled after it had signed"]),
+    ...(decided === undefined || happenedBefore(added, decided, saidAt(decided))
+      ? []
+      : ["it was enrolled after it had signed"]),
     ...(decided !== undefined && revoked.some((entry) => happenedBefore(entry, decided))
       ? ["it was revoked before it signed"]
       : []),
   ];
 }
 
-/** Two logs have no common order but what each decision notes of the other, and what the clock said. */
-function happenedBefore({ index, entry }: Placed, decided: LedgerEntry): boolean {
-  const { keysSize } = decided.facts;
-  return (typeof keysSize === "number" && index < keysSize) || entry.at <= decided.at;
+/** When it was signed: what somebody said of a call becomes an entry only when its run goes on. */
+function saidAt({ facts, at }: LedgerEntry): string {
+  return typeof facts["saidAt"] === "string" ? facts["saidAt"] : at;
 }
 
 /** A grant that was used must have had enough approvals by keys that were not revoked by then. */

@@ -1,4 +1,13 @@
-import { keyIdOf, readSigned, resolutionKind, resolvedResult, subjectNames, verifyText } from "../approvals/offline.ts";
+import {
+  barOf,
+  keyIdOf,
+  readSigned,
+  resolutionKind,
+  resolvedResult,
+  subjectNames,
+  verifyText,
+} from "../approvals/offline.ts";
+import { barredText } from "../core/decision.ts";
 import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ResolutionRecord, RunRecord } from "../core/run-record.ts";
@@ -25,14 +34,28 @@ function problemOf(record: RunRecord, resolution: ResolutionRecord): string | un
     return "it is on another call";
   if (statement.team !== record.run.team || statement.action !== step?.action) return "it is on another action";
   if (statement.reviewer !== reviewer) return "the statement says something else";
-  if (reviewer === record.run.requestedBy) return "it is by who asked for the run";
-  if (subjectNames(record.input).includes(reviewer)) return "it is by whom the run acts for";
+  const barProblem = separationProblem(record, resolution);
+  if (barProblem !== undefined) return barProblem;
   if (step.state !== (statement.outcome === "happened" ? "done" : "failed")) return `the step is \`${step.state}\``;
   // Without the contents there is no salt, and what the agent was told has no digest to compare.
   if (record.run.dataKey !== undefined && record.salt === undefined) return undefined;
   return step.result === contentDigest(record.salt, resolvedResult(statement) as unknown as Json)
     ? undefined
     : "the agent was told something else";
+}
+
+/** Who may not decide on the run's calls cannot say what became of them, by whatever account: as it was recorded when they said it. */
+function separationProblem(
+  record: RunRecord,
+  { reviewer, person = reviewer, barred = [] }: ResolutionRecord,
+): string | undefined {
+  const names = [reviewer, person];
+  if (names.includes(record.run.requestedBy)) return "it is by who asked for the run";
+  if (subjectNames(record.input).some((name) => names.includes(name))) return "it is by whom the run acts for";
+  // Who was barred from approving this run's calls is a witness that the operator cannot leave out here alone.
+  const all = [...barred, ...record.approvals.flatMap((request) => request.barred ?? [])];
+  const bar = barOf(all, names);
+  return bar === undefined ? undefined : `\`${bar.person}\` is the ${bar.because}`;
 }
 
 /** The same against the ledger, both ways: a step is reconciled once, after it was unknown, by the very statement that is recorded. */
@@ -50,18 +73,24 @@ export function reconciledProblems(record: RunRecord, entries: readonly LedgerEn
         ...(said.has(Number(facts["seq"])) ? [] : [`${step}: reconciled, but nobody said so in the record`]),
       ];
     }),
-    ...(record.resolutions ?? []).flatMap(({ id, seq, reviewer, keyId, signature, statement }) => {
-      const entry = bySeq.get(seq);
-      if (entry === undefined) return [`step ${seq}: what ${reviewer} said is not in the ledger`];
-      const { outcome = null } = readSigned(resolutionKind, statement) ?? {};
-      return differences(`step ${seq}: what ${reviewer} said`, entry, {
-        unknown: id,
-        reviewer,
-        keyId,
-        signature,
-        statement: sha256(statement),
-        outcome,
-      });
-    }),
+    ...(record.resolutions ?? []).flatMap(
+      ({ id, seq, reviewer, keyId, signature, statement, at = null, person = null, barred }) => {
+        const entry = bySeq.get(seq);
+        if (entry === undefined) return [`step ${seq}: what ${reviewer} said is not in the ledger`];
+        const { outcome = null } = readSigned(resolutionKind, statement) ?? {};
+        return differences(`step ${seq}: what ${reviewer} said`, entry, {
+          unknown: id,
+          reviewer,
+          keyId,
+          signature,
+          statement: sha256(statement),
+          outcome,
+          person,
+          barred: barred?.map(barredText) ?? null,
+          // Entries from before the person say nothing of the time either, or more than the record has.
+          ...(at === null ? {} : { saidAt: at }),
+        });
+      },
+    ),
   ];
 }

@@ -15,5 +15,15 @@ export const runIdPattern = new RegExp(`^run_${ulid}$`);
 export const approvalIdPattern = new RegExp(`^apr_${ulid}$`);
 /** Names of teams and agents: they appear in Cedar ids, ledger origins and URLs. */
 export const namePattern = /^[a-z][a-z0-9-]{0,62}$/;
+/** The ledger's log of what is about people, not about teams: reviewers' keys, and delegations. */
+export const peopleLog = "people";
+
+/** Why a name cannot be a team's, or undefined. Each team has a log of its name. */
+export function teamNameProblem(team: string): string | undefined {
+  return team === peopleLog
+    ? `\`${peopleLog}\` is reserved for the log of keys and delegations: choose another name`
+    : undefined;
+}
+
 /** Names of tools, as OpenAI's `function.name` allows them. */
 export const toolNamePattern = /^[a-zA-Z][a-zA-Z0-9_-]{0,63}$/;

@@ -50,7 +50,7 @@ export type RunRecord = {
   /** Temporal's histories in protobuf JSON, one for each execution in the continue-as-new chain, oldest first. */
   readonly histories: readonly { readonly temporalRunId: string; readonly history: Json }[];
   readonly ledger: LedgerExcerpt;
-  /** How the keys that signed were enrolled and revoked, from the log of people. Records from before passkeys do not have it. */
+  /** How the keys that signed were enrolled and revoked, and delegations granted that were used, from the log of people. Records from before passkeys do not have it. */
   readonly keys?: LedgerExcerpt;
 };
 
@@ -160,7 +160,6 @@ export type CapacityRecord = {
   };
 };
 
-/** Ledger entries, of the run or of keys, with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */
 export type EditRecord = {
   /** The request that it ended, and the one that the new action needed. */
   readonly request: ApprovalId;
@@ -187,9 +186,13 @@ export type ResolutionRecord = {
   readonly keyId: string;
   readonly signature: string;
   readonly publicKey: string;
+  /** When it was said, the person behind the reviewer, and who could not have said it. Absent in older records. */
+  readonly at?: string;
+  readonly person?: string;
+  readonly barred?: readonly Barred[];
 };
 
-/** The run's ledger entries with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */
+/** Ledger entries, of the run or of people, with inclusion proofs to one signed checkpoint. Hashes are hexadecimal. */
 export type LedgerExcerpt = {
   /** The signed note, or null where nothing has been signed yet. */
   readonly checkpoint: string | null;

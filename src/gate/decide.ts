@@ -271,8 +271,7 @@ async function useGrant(
   const judged = await judge(tx, deciding.count, deciding, approved);
   if (judged.decision.outcome === "deny") return write(tx, deciding, judged, approval);
   if (judged.decision.outcome === "require_approval") {
-    const text = "the policy has changed, and now asks for an approval that was not given";
-    return refuse(tx, deciding, "invalid_grant", text, approval);
+    return refuse(tx, deciding, "invalid_grant", moreAsked(judged), approval);
   }
   const effective = effectiveOf(deciding, judged);
   if (standing.lastEffective !== (effective === undefined ? null : contentDigest(run.salt, effective))) {
@@ -287,6 +286,13 @@ async function useGrant(
   if (judged.exhausted.length === 0) return write(tx, deciding, judged, approval);
   const extension = { run, seq: step.seq, standing, exhausted: judged.exhausted, approval, now: at };
   return write(tx, { ...deciding, standing: await extendBudgets(tx, extension) }, judged, approval);
+}
+
+/** Why an approval does not do any more: a budget was spent meanwhile, or the policies ask for something else. */
+function moreAsked({ policyDecision, exhausted }: Judged): string {
+  if (policyDecision.outcome === "require_approval" || exhausted.length === 0)
+    return "the policy has changed, and now asks for an approval that was not given";
+  return `since the approval, ${exhausted.map(({ reason }) => reason.text).join("; ")}`;
 }
 
 /** Where nobody gave more room, the run ends as one that has none. */

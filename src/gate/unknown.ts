@@ -1,5 +1,6 @@
 import { askAgain, endOutcome, heldResolution, lockOutcome, resolvedResult, subjectNames } from "../approvals/index.ts";
 import type { UnknownOutcome } from "../approvals/index.ts";
+import { barredText } from "../core/decision.ts";
 import type { Waiting } from "../core/contract.ts";
 import type { Json } from "../core/json.ts";
 import { faultPoint } from "../faults/index.ts";
@@ -74,6 +75,11 @@ async function reconcile(tx: Tx, { now }: GateOptions, run: RunContext, outcome:
       keyId: resolution.keyId,
       statement: sha256(resolution.statement),
       signature: resolution.signature,
+      saidAt: resolution.at.toISOString(),
+      ...(resolution.person === null ? {} : { person: resolution.person }),
+      ...(resolution.barred === null ? {} : { barred: resolution.barred.map(barredText) }),
+      // How long the log of people was when it was said: what it had of the key by then counted.
+      ...(resolution.keysSize === null ? {} : { keysSize: resolution.keysSize }),
     }),
   ]);
   return true;

@@ -6,6 +6,7 @@ import type { HistoryFact } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { digestOf } from "../store/canonical.ts";
+import { amountProblems } from "./amounts.ts";
 import { reader } from "./engine.ts";
 import { PolicyError, refuseErrors } from "./errors.ts";
 import type { PolicyProblem } from "./errors.ts";
@@ -81,6 +82,7 @@ export function checkPolicySet(
     found.push({ severity: "warning", message: "no policy permits anything: every step will be denied" });
   }
   found.push(...obligationProblems(policies.values(), tools));
+  found.push(...amountProblems(policies.values(), tools));
   found.push(...historyProblems(checked, tools, sources));
   return found.map((problem) => locate(problem, sources));
 }

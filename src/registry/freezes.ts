@@ -1,3 +1,4 @@
+import type { Digest } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 
 /** What a freeze stops; a part that is undefined is every one. An agent needs its team, and is not combined with a tool. */
@@ -51,6 +52,23 @@ export async function freezesInForce(tx: Tx, team?: string): Promise<readonly Fr
     [team ?? null],
   );
   return rows;
+}
+
+/** The freezes in force that stop steps of an agent's release, the widest first. */
+export async function freezesOfRelease(
+  tx: Tx,
+  { team, agent, release }: { readonly team: string; readonly agent: string; readonly release: Digest },
+): Promise<readonly FreezeInForce[]> {
+  const { rows } = await tx.query<{ name: string }>(
+    `select called ->> 'name' as name from release,
+       jsonb_array_elements(coalesce(document -> 'tools', '[]') || coalesce(document -> 'retrieval', '[]')) called
+     where digest = $1`,
+    [release],
+  );
+  return (await freezesInForce(tx, team)).filter(
+    (one) =>
+      (one.agent === null || one.agent === agent) && (one.tool === null || rows.some(({ name }) => name === one.tool)),
+  );
 }
 
 /** Whether a release of the team, or of any, has this agent or tool. */

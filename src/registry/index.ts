@@ -1,7 +1,7 @@
 export { listBudgets, setBudget } from "./budgets.ts";
 export type { Budget, NewBudget } from "./budgets.ts";
 export { RegistryError } from "./errors.ts";
-export { freeze, freezesInForce, liftFreeze, targetExists, teamsTouched } from "./freezes.ts";
+export { freeze, freezesInForce, freezesOfRelease, liftFreeze, targetExists, teamsTouched } from "./freezes.ts";
 export type { FreezeInForce, FreezeTarget } from "./freezes.ts";
 export { defineAgent, parseManifest } from "./manifest.ts";
 export type { AgentInCode, AgentManifest, ManifestSource, ManifestTool } from "./manifest.schema.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { effectClasses } from "../core/action.ts";
-import { namePattern, toolNamePattern } from "../core/ids.ts";
+import { namePattern, teamNameProblem, toolNamePattern } from "../core/ids.ts";
 import { destinationNames, resultLabels } from "../core/labels.schema.ts";
 import { microUsdPerUsd } from "../core/money.ts";
 import { maxToolTimeoutMs, riskTiers } from "../core/release.ts";
@@ -11,6 +11,11 @@ import type { JsonSchema } from "../core/json.ts";
 import { jsonSchemaProblem } from "./json-schema.ts";
 
 const name = z.string().regex(namePattern, "must be lower-case letters, digits and hyphens, and begin with a letter");
+
+const teamName = name.superRefine((team, context) => {
+  const problem = teamNameProblem(team);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+});
 
 const durationUnits: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -121,7 +126,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 const fields = {
   name,
-  team: name,
+  team: teamName,
   description: z.string().max(2_000).optional(),
   useCase: z.string().min(1).max(200),
   riskTier: z.enum(riskTiers),

@@ -1,3 +1,4 @@
+import { teamNameProblem } from "../core/ids.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonSchema } from "../core/json.ts";
 import { unknownDestination } from "../core/labels.schema.ts";
@@ -54,6 +55,8 @@ export function releaseOf(
 
 /** A document with its name, after what no schema of the API can say is checked. Throws `release_invalid`. */
 export function releaseOfDocument(document: ReleaseDocument): Release {
+  const reserved = teamNameProblem(document.team);
+  if (reserved !== undefined) throw new RegistryError("release_invalid", `team: ${reserved}`);
   const callables = callablesOf(document);
   const names = callables.map(({ name }) => name);
   const twice = callables.find(({ name }, index) => names.indexOf(name) !== index);

@@ -10,6 +10,7 @@ import type {
   SignedStatement,
   TakenEvent,
 } from "../approvals/index.ts";
+import { peopleLog } from "../core/ids.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent, LedgerFacts } from "../core/ledger-event.ts";
 import type { Channel, Release } from "../core/release.ts";
@@ -130,9 +131,6 @@ export function approvalDue(event: TakenEvent, now: Date): LedgerEvent {
     facts: { approval: request, seq, policy, group, ...(to.length === 0 ? {} : { to }), dueAt: dueAt.toISOString() },
   };
 }
-
-/** The log of what is about people, not about teams: reviewers' keys, and delegations. */
-export const peopleLog = "people";
 
 export function delegationChanged(
   kind: "delegation.granted" | "delegation.revoked",
@@ -384,6 +382,7 @@ export function approvalEdited(
   signed: SignedStatement,
   reviewer: string,
   now: Date,
+  keysSize: number,
 ): LedgerEvent {
   return {
     log: request.team,
@@ -402,6 +401,7 @@ export function approvalEdited(
       keyId: signed.keyId,
       statement: sha256(signed.statement),
       signature: signed.signature,
+      keysSize,
     },
   };
 }

@@ -1,3 +1,4 @@
+import { peopleLog } from "../core/ids.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { LedgerExcerpt } from "../core/run-record.ts";
 import {
@@ -14,7 +15,7 @@ import {
 import type { SequencedEntry } from "../ledger/index.ts";
 import { executionsOf } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
-import { erasureKey, peopleLog } from "./ledger-events.ts";
+import { erasureKey } from "./ledger-events.ts";
 import { sealKey } from "./seal-histories.ts";
 
 /**
@@ -72,9 +73,16 @@ async function cosignedExcerpt(
   return found;
 }
 
-/** How these keys were enrolled and revoked, with proofs to the latest checkpoint of the log of people. */
-export async function keysExcerpt(tx: Tx, keyIds: readonly string[], verifierKey: string): Promise<LedgerExcerpt> {
-  const names = keyIds.flatMap((keyId) => [`key/${keyId}/added`, `key/${keyId}/revoked`]);
+/** How these keys were enrolled and revoked, and these delegations granted and ended, proved to the latest checkpoint of the log of people. */
+export async function peopleExcerpt(
+  tx: Tx,
+  { keyIds, delegations }: { readonly keyIds: readonly string[]; readonly delegations: readonly string[] },
+  verifierKey: string,
+): Promise<LedgerExcerpt> {
+  const names = [
+    ...keyIds.flatMap((keyId) => [`key/${keyId}/added`, `key/${keyId}/revoked`]),
+    ...delegations.flatMap((id) => [`delegation/${id}/granted`, `delegation/${id}/revoked`]),
+  ];
   const [checkpoint, entries, waiting] = await Promise.all([
     latestCheckpoint(tx, peopleLog),
     readKeyedEntries(tx, peopleLog, names),

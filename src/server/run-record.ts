@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { ApiError } from "../api/index.ts";
+import { peopleLog } from "../core/ids.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
@@ -20,8 +21,7 @@ import { decisionsOf, executionsOf, getContents, getPayloads, inSnapshot, runByI
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
 import { approvalRecords } from "./approval-views.ts";
 import type { Services } from "./dependencies.ts";
-import { peopleLog } from "./ledger-events.ts";
-import { keysExcerpt, ledgerExcerpt } from "./ledger-excerpt.ts";
+import { ledgerExcerpt, peopleExcerpt } from "./ledger-excerpt.ts";
 import { sealRun } from "./seal-histories.ts";
 import { standingKeys } from "./standing-events.ts";
 import { standingRecords } from "./standing-records.ts";
@@ -141,9 +141,12 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
     ...(grants.length === 0 ? {} : { standingGrants: grants }),
     policySets: await policySetsOf(tx, decisions),
     ledger: excerpt,
-    keys: await keysExcerpt(
+    keys: await peopleExcerpt(
       tx,
-      signersOf(approvals.records, [...edits, ...said, ...grants.flatMap((grant) => grant.approvals)]),
+      {
+        keyIds: signersOf(approvals.records, [...edits, ...said, ...grants.flatMap((grant) => grant.approvals)]),
+        delegations: delegationsOf(approvals.records),
+      },
       ledger.signerOf(peopleLog).verifierKey,
     ),
   };
@@ -156,6 +159,12 @@ function signersOf(
   others: readonly { readonly keyId: string }[],
 ): readonly string[] {
   return [...new Set([...approvals.flatMap(({ decisions }) => decisions), ...others].map(({ keyId }) => keyId))];
+}
+
+/** The delegations by which somebody decided, once each. */
+function delegationsOf(approvals: readonly ApprovalRecord[]): readonly string[] {
+  const used = approvals.flatMap(({ decisions }) => decisions.map(({ capacity }) => capacity?.delegation?.id));
+  return [...new Set(used.filter((id) => id !== undefined))];
 }
 
 function headOf(run: RunRow): RunRecord["run"] {
@@ -235,8 +244,9 @@ function editOf(edit: Edit): EditRecord {
 /** Only what the gate has taken over is a part of the run. */
 function resolutionOf({ id, seq, state, resolution }: UnknownOutcome): readonly ResolutionRecord[] {
   if (resolution === null || state !== "reconciled") return [];
-  const { reviewer, statement, keyId, signature, key } = resolution;
-  return [{ id, seq, reviewer, statement, keyId, signature, publicKey: key.publicKey }];
+  const { reviewer, statement, keyId, signature, key, at, person, barred } = resolution;
+  const signed = { id, seq, reviewer, statement, keyId, signature, publicKey: key.publicKey };
+  return [person === null || barred === null ? signed : { ...signed, at: at.toISOString(), person, barred }];
 }
 
 function recordOfDecision({ at, witnesses, cosignBy, ...decision }: DecisionRow): DecisionRecord {

@@ -1,7 +1,8 @@
 /** What rows look like to callers. */
-import type { DecisionView, RunView, StepView } from "../api/index.ts";
+import type { DecisionView, FreezeView, RunView, StepView } from "../api/index.ts";
 import { denialCodes } from "../core/decision.ts";
 import type { DenialCode } from "../core/decision.ts";
+import type { FreezeInForce } from "../registry/index.ts";
 import type { DecisionRow, RunRow, StepRow } from "../store/index.ts";
 
 export function viewOfRun(row: RunRow): RunView {
@@ -67,6 +68,10 @@ export function viewOfDecision(row: DecisionRow): DecisionView {
         : { witnesses: row.witnesses, by: row.cosignBy.toISOString() },
     at: row.at.toISOString(),
   };
+}
+
+export function viewOfFreeze(freeze: FreezeInForce): FreezeView {
+  return { ...freeze, at: freeze.at.toISOString() };
 }
 
 function isDenialCode(code: string): code is DenialCode {

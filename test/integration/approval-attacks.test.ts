@@ -1,20 +1,17 @@
 import { readFile } from "node:fs/promises";
 
-import { pino } from "pino";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 
 import { replayRun, verifyRun } from "../../src/audit/index.ts";
-import { listRequests, requestById, signStatement, statementText } from "../../src/approvals/index.ts";
+import { listRequests, requestById } from "../../src/approvals/index.ts";
 import { approvalDecidedSignal } from "../../src/core/contract.ts";
 import type { ApprovalId, RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
-import { createSequencer, createSigner } from "../../src/ledger/index.ts";
-import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
 import { noteDue } from "../../src/server/keep-time.ts";
-import { createServer } from "../../src/server/index.ts";
 import { decisionsOf } from "../../src/store/index.ts";
 import { queryRunState } from "../../src/temporal/index.ts";
 import { attack } from "../support/attack.ts";
+import { caller, serve } from "../support/served.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -240,66 +237,24 @@ test("escalated, delegated and approved by two: over the API, by the clock, into
         : { capacity: { ...own, delegation: { ...own.delegation, until: "2099-01-01T00:00:00.000Z" } } },
     ),
     "the delegation too small": changed(() => ({ amount: 6_001 })),
+    "another delegation": signed(({ capacity: own }) =>
+      own?.delegation === undefined
+        ? {}
+        : { capacity: { ...own, delegation: { ...own.delegation, id: "dlg_01ARZ3NDEKTSV4RRFFQ69G5FAV" } } },
+    ),
+    "the delegation's grant left out": withoutGrant(record),
   };
   for (const [name, of] of Object.entries(tampered)) expect((await faults(of)).length, name).toBeGreaterThan(0);
 });
 
+function withoutGrant(record: RunRecord): RunRecord {
+  const keys = record.keys as NonNullable<RunRecord["keys"]>;
+  const entries = keys.entries.filter(({ leaf }) => !leaf.includes("delegation.granted"));
+  expect(entries).toHaveLength(keys.entries.length - 1);
+  return { ...record, keys: { ...keys, entries } };
+}
+
 function failed({ checks }: { readonly checks: readonly { readonly name: string; readonly status: string }[] }) {
   // Histories are sealed by a server that listens, a while after their end.
   return checks.filter(({ name, status }) => status !== "passed" && name !== "seals").map((one) => JSON.stringify(one));
-}
-
-type Http = Awaited<ReturnType<typeof serve>>["http"];
-
-/** The server with a sequencer beside it, on a clock of the test's own. */
-async function serve(world: World, now: () => Date) {
-  const originOf = (log: string) => `test/ledger/${log}`;
-  const signerOf = (log: string) => createSigner(originOf(log), new Uint8Array(32).fill(9));
-  const sequencer = createSequencer({
-    pool: world.pool,
-    signers: (log) => [signerOf(log)],
-    originOf,
-    onError: (error) => {
-      throw error;
-    },
-  });
-  const server = createServer({
-    pool: world.pool,
-    databaseUrl: world.databaseUrl,
-    keys: world.keys,
-    temporal: world.client,
-    taskQueue: world.taskQueue,
-    ledger: { originOf, signerOf, flush: (log) => sequencer.flush(log) },
-    logger: pino({ level: "silent" }),
-    now,
-  });
-  onTestFinished(() => server.stop());
-  return { http: await server.http(), verifierKey: signerOf("testers").verifierKey };
-}
-
-async function caller(world: World, http: Http, id: string, groups: readonly string[]) {
-  const token = newToken();
-  const { keyId, privateKey } = await world.reviewer(id, groups);
-  await putPrincipal(world.pool, { id, displayName: id, roles: ["reviewer", "auditor"], groups }, hashToken(token));
-  const send = async (method: "GET" | "POST", url: string, payload?: object): Promise<unknown> => {
-    const headers = { authorization: `Bearer ${token}` };
-    const answer = await http.inject({ method, url, headers, ...(payload === undefined ? {} : { payload }) });
-    const body = answer.json<{ error?: unknown }>();
-    return body.error ?? body;
-  };
-  return {
-    send,
-    async decide(approval: ApprovalId): Promise<unknown> {
-      const detail = (await send("GET", `/v1/approvals/${approval}`)) as { statement: object };
-      const statement = statementText({
-        ...(detail.statement as Parameters<typeof statementText>[0]),
-        decision: "approve",
-        reviewer: id,
-        reason: "",
-        issuedAt: new Date().toISOString(),
-      });
-      const body = { statement, signature: signStatement(statement, privateKey), keyId };
-      return send("POST", `/v1/approvals/${approval}/decisions`, body);
-    },
-  };
 }

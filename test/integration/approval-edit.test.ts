@@ -1,6 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { alwaysApproved, approvedCalls, delegate, requestById, revokeReviewerKey } from "../../src/approvals/index.ts";
+import {
+  alwaysApproved,
+  approvedCalls,
+  delegate,
+  requestById,
+  revokeReviewerKey,
+  whoMayDecide,
+} from "../../src/approvals/index.ts";
+import type { ApprovalRequest } from "../../src/approvals/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
@@ -65,6 +73,11 @@ test("who changed a call approves it by no way, through others' edits too; other
   const second = await world.request(run);
   expect(second.action).not.toBe(request.action);
   expect(second.editors).toEqual(["rita"]);
+  // Whoever cannot decide is not told of as one who may.
+  const may = async (of: ApprovalRequest) =>
+    (await whoMayDecide(world.pool, of, new Date())).people.map(({ id }) => id);
+  expect(await may(request)).toEqual(["rick", "rita", "rosa"]);
+  expect(await may(second)).toEqual(["rick", "rosa"]);
   expect(await getPayload(world.pool, world.keys, second.rendered)).toContain('changed by "rita"');
   await expect(rita.decide(second, "approve")).rejects.toMatchObject({ code: "self_approval" });
   // Past the code that refuses it: the gate does not count it either.
@@ -127,6 +140,7 @@ test("a policy may let whoever changed a call be one of its approvers", async ()
   await rita.edit(request, action, args("bob", 5_500));
   await world.wake(run, request);
   const second = await world.request(run);
+  expect((await whoMayDecide(world.pool, second, new Date())).people.map(({ id }) => id)).toEqual(["rita"]);
   await rita.decide(second, "approve");
   await world.wake(run, second);
   expect(await world.closed(run)).toMatchObject({ status: "completed" });
@@ -198,6 +212,8 @@ test("who changed a call does not approve it by a second account, by a delegate,
   await rita.edit(request, action, args("rita", 5_500));
   await world.wake(run, request);
   const second = await world.request(run);
+  const may = await whoMayDecide(world.pool, second, new Date());
+  expect(may.people.map(({ id }) => id)).toEqual(["rosa"]);
   for (const other of [rita2, dora])
     await expect(other.decide(second, "approve")).rejects.toMatchObject({ code: "self_approval" });
   // Past the code that refuses it: the gate does not count it either.

@@ -99,6 +99,60 @@ describe("webhooks", () => {
     for (const { body, headers } of receiver.received) new Webhook(secret!).verify(body, headers);
   });
 
+  test("escalations and reminders that fall due together for several requirements are one notice each, with the request's link", async () => {
+    const world = await noticeWorld();
+    const [managers, legal] = [await httpReceiver(ok), await httpReceiver(ok)];
+    await add(world, { kind: "webhook", url: managers.url }, { groups: ["managers"] });
+    await add(world, { kind: "webhook", url: legal.url }, { groups: ["legal"], events: ["reminded"] });
+    const terms = {
+      quorum: 1,
+      expiresMs: 7_200_000,
+      remindMs: 3_600_000,
+      escalate: { afterMs: 3_600_000, to: ["managers"] },
+    };
+    const approval = await world.ask({
+      requirements: [
+        { policy: "two", group: "treasury", ...terms },
+        { policy: "two", group: "legal", ...terms, escalate: { ...terms.escalate, to: ["managers", "directors"] } },
+      ],
+      expiresAt: new Date(world.now().getTime() + 7_200_000),
+    });
+    const other = await world.ask();
+    world.forward(3_600_000 - 1_000);
+    expect(managers.received).toHaveLength(0);
+    // The server's own clock notes it, and its own delivery sends it.
+    world.forward(1_000);
+    await notice(world, approval, ({ event, state }) => event === "escalated" && state === "delivered");
+    await notice(world, approval, ({ event, state }) => event === "reminded" && state === "delivered");
+    const escalated = async () => {
+      const { rows } = await world.pool.query<{ count: number }>(
+        "select count(*)::int as count from ledger_outbox where event like '%approval.escalated%'",
+      );
+      return rows[0]?.count;
+    };
+    // Each requirement's has an entry of its own: who may decide by which of them is told apart there.
+    expect(await escalated()).toBe(2);
+    // Another round of the clock and of the delivery adds nothing.
+    await world.ask();
+    world.forward(4_000);
+    await new Promise((resolve) => setTimeout(resolve, 4_500));
+    expect(managers.received).toHaveLength(1);
+    const body = managers.received[0]?.body ?? "";
+    expect(JSON.parse(body)).toMatchObject({
+      type: "approval.escalated",
+      data: {
+        approval,
+        state: "pending",
+        concerns: ["directors", "managers"],
+        link: `https://ask.example.com/approve/${approval}`,
+      },
+    });
+    expect(body).not.toContain(other);
+    expect(legal.received.map((got) => JSON.parse(got.body) as object)).toMatchObject([
+      { type: "approval.reminded", data: { approval, concerns: ["legal", "treasury"] } },
+    ]);
+  });
+
   test("410 disables it, and shows; the others that waited for it have failed", async () => {
     const world = await noticeWorld();
     const receiver = await httpReceiver((response) => response.writeHead(410).end());

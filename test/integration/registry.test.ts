@@ -22,7 +22,8 @@ import {
   resolveChannel,
   setPolicyGuard,
 } from "../../src/registry/index.ts";
-import { inTransaction } from "../../src/store/index.ts";
+import type { Json } from "../../src/core/json.ts";
+import { digestOf, inTransaction } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 
@@ -77,6 +78,17 @@ describe("releases", () => {
     const created = await Promise.all(Array.from({ length: 6 }, () => register(release)));
     expect(created.filter(Boolean)).toHaveLength(1);
     expect(await releaseByDigest(database.pool, release.digest)).toEqual(release);
+  });
+
+  test("of a team named as the ledger's log of people are not kept, nor are policies of one", async () => {
+    const release = releaseNamed("support", "one");
+    const document = { ...release.document, team: "people" };
+    const digest = digestOf(document as unknown as Json);
+    await expect(register({ digest, document })).rejects.toMatchObject({
+      constraint: "team_is_not_the_log_of_people",
+    });
+    const policies = inTransaction(database.pool, (tx) => activatePolicySet(tx, "people", { v: 1 }, "olga", now));
+    await expect(policies).rejects.toMatchObject({ constraint: "team_is_not_the_log_of_people" });
   });
 
   test("with a name that is not theirs are not registered", async () => {

@@ -1,9 +1,13 @@
 import { expect, test } from "vitest";
 import { revokeReviewerKey } from "../../src/approvals/index.ts";
+import { replayRun, verifyRun } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
+import type { LedgerEntry } from "../../src/core/ledger-event.ts";
+import type { RunRecord } from "../../src/core/run-record.ts";
 import { wakeRun } from "../../src/temporal/index.ts";
 import { getPayload, stepsOf } from "../../src/store/index.ts";
 import type { PayloadKeys } from "../../src/store/index.ts";
+import { caller, serve } from "../support/served.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -105,6 +109,63 @@ test("only a reviewer whose approval the call could have had says it, and never 
   await wakeRun(world.client, run, outcome.id);
   expect(await world.closed(run)).toMatchObject({ status: "completed" });
   expect(await effectOf(world, run)).toBe("reconciled");
+}, 60_000);
+
+test("for whom the run acts says nothing of its calls by any account; who did is recorded, and audited as who they were then", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const { http, verifierKey } = await serve(world);
+  const subject = { id: "cus_sue", email: "Sue@Example.com" };
+  const run = await world.start({ subject });
+  const outcome = await world.unknown(run);
+  const sue = await caller(world, http, "sue", ["treasury"]);
+  await world.pool.query("update principal set person = 'sue@example.com' where id = 'sue'");
+  expect(await sue.resolve(outcome, "happened", "x")).toMatchObject({ code: "not_eligible" });
+  // Past the server, which reads for whom the run acts: the gate looks again.
+  const other = await world.reviewer("sue2", ["treasury"], "sue@example.com");
+  await other.resolve(outcome, "happened", "x");
+  await wakeRun(world.client, run, outcome.id);
+  await until(async () => ((await world.unknown(run)).state === "open" ? true : undefined));
+  expect((await world.unknown(run)).resolution).toBeNull();
+  const rita = await caller(world, http, "rita", ["treasury"]);
+  await world.pool.query("update principal set person = 'rita.person' where id = 'rita'");
+  expect(await rita.resolve(outcome, "did_not_happen", "nothing on the wall")).toMatchObject({
+    outcome: { resolvedBy: "rita" },
+  });
+  await expect(
+    world.pool.query("update unknown_outcome set person = 'somebody' where id = $1", [outcome.id]),
+  ).rejects.toMatchObject({ code: "23001" });
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+
+  const record = (await rita.send("GET", `/v1/runs/${run}/record`)) as RunRecord;
+  const { code } = (await rita.send("GET", `/v1/bundles/${record.run.workflowBundle ?? ""}`)) as { code: string };
+  const [said] = record.resolutions ?? [];
+  expect(said).toMatchObject({ reviewer: "rita", person: "rita.person" });
+  expect(said?.barred).toContainEqual({ person: "sue@example.com", because: "subject" });
+  const reconciled = record.ledger.entries
+    .map(({ leaf }) => JSON.parse(leaf) as LedgerEntry)
+    .find(({ kind }) => kind === "step.reconciled");
+  expect(reconciled?.facts).toMatchObject({ person: "rita.person", saidAt: said?.at, keysSize: expect.any(Number) });
+  const faults = async (of: RunRecord): Promise<readonly string[]> => {
+    const checks = [...(await replayRun(of, code)).checks, ...verifyRun(of, verifierKey).checks];
+    return checks.flatMap(({ name, problems }) => (name === "seals" ? [] : problems));
+  };
+  expect(await faults(record)).toEqual([]);
+  const with_ = (change: Partial<NonNullable<typeof said>>): RunRecord => ({
+    ...record,
+    resolutions: [{ ...(said as NonNullable<typeof said>), ...change }],
+  });
+  const { person: _person, barred: _barred, at: _at, ...older } = said as NonNullable<typeof said>;
+  const tampered: readonly (readonly [RunRecord, RegExp])[] = [
+    [with_({ person: "somebody" }), /`person` is `rita.person` in the ledger/],
+    [with_({ person: "sue@example.com" }), /it is by whom the run acts for/],
+    [with_({ person: "operator" }), /it is by who asked for the run/],
+    [with_({ barred: [] }), /`barred`/],
+    [with_({ barred: [{ person: "rita.person", because: "author" }] }), /`rita.person` is the author/],
+    [with_({ at: "2026-01-01T00:00:00.000Z" }), /`saidAt`/],
+    [{ ...record, resolutions: [older] }, /`person` is `rita.person` in the ledger, `null` in the record/],
+  ];
+  for (const [of, problem] of tampered) expect((await faults(of)).join("\n")).toMatch(problem);
 }, 60_000);
 
 test("nobody looked in time: the run fails, and says so", async () => {

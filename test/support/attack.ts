@@ -10,7 +10,8 @@ import type { World } from "./world.ts";
 export async function attack(
   world: World,
   workflowId: string,
-  calls: readonly { activity: string; input: unknown }[],
+  calls: readonly { activity: string; input: unknown; taskQueue?: string }[],
+  atOnce = false,
 ): Promise<unknown> {
   const { address, namespace } = testTemporal();
   const taskQueue = freshTaskQueue("hostile");
@@ -24,7 +25,7 @@ export async function attack(
       world.client.workflow.execute("hostile", {
         workflowId,
         taskQueue,
-        args: [world.taskQueue, calls],
+        args: [world.taskQueue, calls, atOnce],
         workflowExecutionTimeout: "60s",
       }),
     );

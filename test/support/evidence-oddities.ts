@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import type { Trust } from "../../src/audit/offline/index.ts";
 import { createSigner, parseNote, signNote } from "../../src/ledger/proof/index.ts";
+import { addPeople, delegated } from "./attacks/attack.ts";
 import { cosignedInOrder } from "./attacks/cosigned.ts";
 import type { EvidenceDraft } from "./evidence-draft.ts";
 import { cosign, witness } from "./evidence-witness.ts";
@@ -79,6 +80,11 @@ const once: readonly Oddity[] = [
     base: "whole",
     change: cosignedInOrder.change,
     trust: cosignedInOrder.trust,
+  },
+  {
+    oddity: "an approval for somebody else, who had delegated it",
+    base: "whole",
+    change: (d, w) => addPeople(d, w, [{ kind: "delegation.granted", facts: delegated(d, w) }]),
   },
   {
     oddity: "a whole log, led back to an earlier pin",

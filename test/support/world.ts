@@ -32,12 +32,13 @@ import type {
 } from "../../src/approvals/index.ts";
 import type { Action } from "../../src/core/action.ts";
 import type { HistoryFact } from "../../src/core/decision.ts";
+import { peopleLog } from "../../src/core/ids.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { Json, JsonObject, JsonSchema } from "../../src/core/json.ts";
 import type { RunLimits } from "../../src/core/release.ts";
 import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import type { RunInput } from "../../src/core/run.ts";
-import { appendToOutbox } from "../../src/ledger/index.ts";
+import { appendToOutbox, logSize } from "../../src/ledger/index.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import {
   createModelProvider,
@@ -214,13 +215,25 @@ export async function createWorld(options: {
           await putPayloads(tx, sealing, [args]);
           const outcome = await editRequest(tx, signed, edited, id, new Date());
           await appendToOutbox(tx, [
-            approvalEdited(outcome.request, { ...edited, persons: outcome.persons }, signed, id, new Date()),
+            approvalEdited(
+              outcome.request,
+              { ...edited, persons: outcome.persons },
+              signed,
+              id,
+              new Date(),
+              await logSize(tx, peopleLog),
+            ),
           ]);
           return outcome;
         });
       },
       /** Says in the database only what became of a call: the run is not told. */
-      async resolve(outcome: UnknownOutcome, said: ResolutionStatement["outcome"], reason: string) {
+      async resolve(
+        outcome: UnknownOutcome,
+        said: ResolutionStatement["outcome"],
+        reason: string,
+        subject: readonly string[] = [],
+      ) {
         const statement = textOfSigned({
           ...resolutionFacts(outcome),
           outcome: said,
@@ -230,7 +243,9 @@ export async function createWorld(options: {
           issuedAt: new Date().toISOString(),
         } as ResolutionStatement);
         const signed = { statement, signature: signText(resolutionKind.type, statement, privateKey), keyId };
-        return inTransaction(pool, (tx) => resolveOutcome(tx, signed, id, new Date()));
+        return inTransaction(pool, async (tx) =>
+          resolveOutcome(tx, signed, id, { subject, keysSize: await logSize(tx, peopleLog) }, new Date()),
+        );
       },
       /** Decides in the database only: the run is not told. */
       async decide(request: ApprovalRequest, decision: "approve" | "deny", reason = "") {

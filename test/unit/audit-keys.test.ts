@@ -82,7 +82,49 @@ type Parts = {
   /** Of who approved it. */
   person?: string;
   edits?: readonly object[];
+  /** Of a delegation that rita approved by. */
+  delegation?: object;
+  resolutions?: readonly object[];
 };
+
+const delegation = {
+  id: "dlg_1",
+  delegator: "dan",
+  person: "dan",
+  team: null,
+  tool: "pay",
+  maxAmount: 100,
+  from: at(0),
+  until: at(30),
+};
+const granted = (change: LedgerFacts = {}, minute = 2): Entry => ({
+  kind: "delegation.granted",
+  at: at(minute),
+  facts: {
+    delegation: "dlg_1",
+    delegator: "dan",
+    delegate: "rita",
+    tool: "pay",
+    maxAmount: 100,
+    from: at(0),
+    until: at(30),
+    by: "dan",
+    ...change,
+  },
+});
+const ended = (minute: number): Entry => ({ ...granted({}, minute), kind: "delegation.revoked" });
+const without = (entry: Entry, name: string): Entry => {
+  const { [name]: _, ...facts } = entry.facts;
+  return { ...entry, facts };
+};
+
+/** What rita said at 03:10 of an interrupted call, that the gate took over at 03:20. */
+const said = { seq: 3, reviewer: "rita", keyId: "k1", publicKey: "spki" };
+const reconciled = (facts: LedgerFacts = {}): Entry => ({
+  kind: "step.reconciled",
+  at: at(20),
+  facts: { seq: 3, saidAt: at(10), keysSize: 2, ...facts },
+});
 
 /** What somebody made of the call before: `request` is the one that it ended. */
 const edit = (change: object = {}) => ({
@@ -109,6 +151,8 @@ function checked({
   byFile,
   person,
   edits = [],
+  delegation: given,
+  resolutions = [],
 }: Parts = {}) {
   const signed = {
     reviewer: "rita",
@@ -118,12 +162,16 @@ function checked({
     statement: "",
     signature: "",
   };
-  const capacity = person === undefined ? {} : { capacity: { at: at(10), person, groups: ["g"] } };
+  const of = { at: at(10), person: person ?? "rita", groups: ["g"] };
+  const capacity =
+    person === undefined && given === undefined
+      ? {}
+      : { capacity: given === undefined ? of : { ...of, delegation: given } };
   const decisions = [{ ...signed, ...capacity, ...(byFile ? {} : { passkey }) }];
   const requirements = [{ policy: "p", group: "g", quorum: 1, expiresMs: 1, signed: "passkey" }];
   const entries = run.map((entry, index) => ({ index, leaf: leafOf("shop", entry, index) }));
   const approvals = [{ id: "apr_1", requirements, decisions, openedAt: at(0) }];
-  const record = { approvals, edits, ledger: { entries }, keys };
+  const record = { approvals, edits, resolutions, ledger: { entries }, keys };
   return checkKeys(record as unknown as RunRecord, verifierKey);
 }
 
@@ -134,6 +182,28 @@ describe("the keys that signed", () => {
     expect(checked({ keys: excerpt([filler, added(), revoked(21)]) }).status).toBe("passed");
     // Enrolled in the same minute by another clock: the size of the log tells the order.
     expect(checked({ keys: excerpt([filler, added({}, 11)]) }).status).toBe("passed");
+    const changed = (facts: LedgerFacts) => {
+      const run = [approved(), consumed, editedAt(10, facts)];
+      const keys = excerpt([filler, added({}, 11)]);
+      return checked({ run, keys, edits: [edit({ reviewer: "rita" })] }).problems.join("\n");
+    };
+    expect(changed({ keysSize: 2 })).not.toMatch(/enrolled after/);
+    expect(changed({})).toMatch(/change of `apr_0`: it was enrolled after it had signed/);
+    // What is said of a call is an entry later, and counts from when it was said; older entries do not tell.
+    const plain = added({ kind: "ed25519" });
+    const file = { byFile: true, run: [reconciled()], resolutions: [said] } as const;
+    expect(checked({ ...file, keys: excerpt([filler, plain]) }).status).toBe("passed");
+    expect(checked({ ...file, keys: excerpt([filler, added({ kind: "ed25519" }, 11)]) }).status).toBe("passed");
+    const old = without(without(reconciled(), "saidAt"), "keysSize");
+    const between = excerpt([filler, filler, added({ kind: "ed25519" }, 15)]);
+    expect(checked({ ...file, run: [old], keys: between }).status).toBe("passed");
+  });
+
+  test("count for whoever gave them the right, as the log of people has it", () => {
+    expect(checked({ delegation, keys: excerpt([added(), granted()]) }).status).toBe("passed");
+    // Ended later; and granted by another clock, where the size of the log tells the order.
+    expect(checked({ delegation, keys: excerpt([added(), granted(), ended(11)]) }).status).toBe("passed");
+    expect(checked({ delegation, keys: excerpt([added(), granted({}, 11)]) }).status).toBe("passed");
   });
 
   test("are told where nobody but the first person enrolled them", () => {
@@ -174,6 +244,47 @@ describe("the keys that signed", () => {
       "by the person for whom it was changed",
       { edits: [edit({ persons: ["rosa", "rita"] })] },
       /used with 0 approvals/,
+    ],
+    [
+      "after it said what became of a call",
+      { run: [reconciled()], resolutions: [said], keys: excerpt([filler, filler, added({}, 15)]) },
+      /word on step 3: it was enrolled after it had signed/,
+    ],
+    [
+      "revoked before what it said was taken over",
+      { run: [reconciled()], resolutions: [said], keys: excerpt([filler, added(), revoked(15)]) },
+      /word on step 3: it was revoked before it signed/,
+    ],
+    ["for nobody: no delegation", { delegation, keys: excerpt([filler, added()]) }, /it was granted 0 times/],
+    [
+      "by a delegation that is there twice",
+      { delegation, keys: excerpt([added(), granted(), granted()]) },
+      /granted 2 times/,
+    ],
+    [
+      "by one to another",
+      { delegation, keys: excerpt([added(), granted({ delegate: "rick" })]) },
+      /`delegate` is `rick`/,
+    ],
+    ["by one of another", { delegation, keys: excerpt([added(), granted({ delegator: "dora" })]) }, /`delegator`/],
+    ["by one for another tool", { delegation, keys: excerpt([added(), granted({ tool: "look" })]) }, /`tool`/],
+    ["by one for a team", { delegation, keys: excerpt([added(), granted({ team: "shop" })]) }, /`team`/],
+    ["by one for less", { delegation, keys: excerpt([added(), granted({ maxAmount: 9 })]) }, /`maxAmount`/],
+    [
+      "by one with a limit that it is said not to have",
+      { delegation: { ...delegation, maxAmount: null }, keys: excerpt([added(), granted()]) },
+      /`maxAmount`/,
+    ],
+    ["by one that ended sooner", { delegation, keys: excerpt([added(), granted({ until: at(9) })]) }, /`until`/],
+    [
+      "by one that was granted after",
+      { delegation, keys: excerpt([filler, added(), granted({}, 11)]) },
+      /granted after it was used/,
+    ],
+    [
+      "by one that had been ended",
+      { delegation, keys: excerpt([added(), granted(), ended(10)]) },
+      /ended before it was used/,
     ],
     ["of somebody else, on a change", { edits: [edit()], run: [editedAt(5)] }, /rosa's key on the change of `apr_0`/],
     [

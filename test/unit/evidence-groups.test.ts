@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 
-import { checkEnrolment } from "../../src/audit/offline/enrolment.ts";
+import { checkEnrolment, Enrolments, isEnrolment } from "../../src/audit/offline/enrolment.ts";
 import { Findings } from "../../src/audit/offline/findings.ts";
+import type { Leaf } from "../../src/audit/offline/in-toto.ts";
 import { parseTrust, trustFormat } from "../../src/audit/offline/index.ts";
 import type { ApprovalRequirement } from "../../src/core/decision.ts";
+import type { LedgerFacts } from "../../src/core/ledger-event.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { sha256 } from "../../src/store/canonical.ts";
 
@@ -50,6 +52,70 @@ function found(asks: Partial<ApprovalRequirement>, approvals: readonly Approval[
   const { groupsKnown } = checkEnrolment(record, [], undefined, trust, findings);
   return [groupsKnown, ...findings.check("approvals", "").findings.map(({ code }) => code)];
 }
+
+/** The log of people of a bundle: whether a delegate had been given the right. */
+function delegated(...people: readonly { readonly kind: string; readonly at: number; readonly facts: LedgerFacts }[]) {
+  const time = (ms: number) => new Date(Date.parse("2026-01-01T00:00:00Z") + ms).toISOString();
+  const terms = { delegator: "eve", team: null, tool: null, maxAmount: null, from: time(0), until: time(100) };
+  const delegation = { id: "dlg_1", person: "eve", ...terms };
+  const signed = {
+    reviewer: "bob",
+    decision: "approve",
+    statement: "{}",
+    keyId: idOf("bob"),
+    publicKey: keyOf("bob"),
+    signature: "",
+    capacity: { at: time(10), person: "bob", groups: ["treasury"], delegation },
+  };
+  const request = { id: "a", seq: 0, state: "denied", requirements: [], expiresAt: "2099", decisions: [signed] };
+  const record = { run: { id: "r", requestedBy: "carol" }, approvals: [request] } as unknown as RunRecord;
+  const leaf = (kind: string, at: number, facts: LedgerFacts, index = 0) =>
+    ({ index, leaf: "", entry: { v: 1, kind, log: "people", dedupKey: "", at: time(at), facts } }) as unknown as Leaf;
+  const enrolled = leaf("approver.key.added", 0, { keyId: idOf("bob"), principal: "bob", publicKey: keyOf("bob") });
+  const rows = people.map(({ kind, at, facts }, index) => leaf(kind, at, facts, index + 1));
+  const findings = new Findings();
+  const approver = { principal: "bob", keyId: idOf("bob"), publicKey: keyOf("bob") };
+  const trust = parseTrust(JSON.stringify({ format: trustFormat, logs: {}, approvers: [approver] }));
+  const decided = leaf("approval.approved", 10, { approval: "a", reviewer: "bob" });
+  checkEnrolment(
+    record,
+    [decided],
+    new Enrolments(
+      [enrolled, ...rows].filter(({ entry }) => isEnrolment(entry)),
+      true,
+    ),
+    trust,
+    findings,
+  );
+  return findings.check("enrolment", "").findings.map(({ code, message }) => `${code}: ${message}`);
+}
+
+test("a delegate's approval has a delegation in the log of people that was in force, or refutes the bundle", () => {
+  const from = "2026-01-01T00:00:00.000Z";
+  const until = "2026-01-01T00:00:00.100Z";
+  const facts = { delegation: "dlg_1", delegator: "eve", delegate: "bob", from, until, by: "eve" };
+  const granted = (change: LedgerFacts = {}, at = 5) => ({
+    kind: "delegation.granted",
+    at,
+    facts: { ...facts, ...change },
+  });
+  const ended = (at: number) => ({ kind: "delegation.revoked", at, facts });
+  expect(delegated(granted())).toEqual([]);
+  expect(delegated(granted(), ended(11))).toEqual([]);
+  for (const [people, problem] of [
+    [[], "granted 0 times"],
+    [[granted({ delegation: "dlg_2" })], "granted 0 times"],
+    [[granted({ delegate: "ada" })], "`delegate`"],
+    [[granted({ tool: "look" })], "`tool`"],
+    [[granted({}, 11)], "granted after it was used"],
+    [[granted(), ended(10)], "ended before it was used"],
+  ] as const) {
+    const [first, ...others] = delegated(...people);
+    expect(first).toMatch(/^delegation_unfounded: delegation `dlg_1`/);
+    expect(first).toContain(problem);
+    expect(others).toEqual([]);
+  }
+});
 
 test.each([
   ["of the group", {}, [{ by: "ada" }], [true]],

@@ -205,6 +205,7 @@ describe("what is wrong is told with its place", () => {
       /^22:31: tools\.1\.http\.url: must have no user name/,
     ],
     ['url: "https', 'ulr: "https', /^22:\d+: tools\.1\.http\.ulr: .*did you mean `url`\?/],
+    ["team: shop", "team: people", /^\d+:7: team: `people` is reserved for the log of keys/],
     ['"$2.50"', "2.50", /^24:12: limits\.maxCost: invalid input: expected string/],
     ['"$2.50"', '"$0"', /^24:12: limits\.maxCost: must be more than nothing/],
     ["maxWallClock: 2h", "maxWallClok: 2h", /^25:\d+: limits\.maxWallClok: .*did you mean `maxWallClock`\?/],

@@ -1,5 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { z } from "zod";
+import { releaseDocument } from "../../src/api/index.ts";
+import { teamParams } from "../../src/api/policies.schema.ts";
+import { addReceiverBody } from "../../src/api/receivers.schema.ts";
 import type { ReleaseDocument, ToolDefinition } from "../../src/core/release.ts";
 import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import { defineAgent, parseManifest, releaseOf, releaseOfDocument } from "../../src/registry/index.ts";
@@ -65,6 +69,20 @@ describe("a release", () => {
     const wanting = defineAgent({ ...head, retrieval: [{ definition: { name: "pages" } }] });
     expect(() => releaseOf(wanting, "p", [tool])).toThrow("source `pages` was not found");
     expect(releaseOf(wanting, "p", [tool], undefined, [source]).document.retrieval).toEqual([source]);
+  });
+
+  test("is of no team that is named as the ledger's log of people, by whatever entrance", () => {
+    const reserved = "`people` is reserved for the log of keys and delegations";
+    expect(() => releaseOf(defineAgent({ ...head, team: "people" }), "p", [tool])).toThrow(reserved);
+    const told = (schema: z.ZodType, value: unknown) => JSON.stringify(schema.safeParse(value).error?.issues);
+    expect(told(releaseDocument, { ...document, team: "people" })).toContain(reserved);
+    expect(told(teamParams, { team: "people" })).toContain(reserved);
+    const address = { kind: "email", to: "a@example.com" };
+    expect(told(addReceiverBody, { team: "people", address })).toContain(reserved);
+    for (const team of ["peoples", "shop"]) {
+      expect(releaseDocument.safeParse({ ...document, team }).success).toBe(true);
+      expect(addReceiverBody.safeParse({ team, address }).success).toBe(true);
+    }
   });
 
   test("of YAML and of code is the same one", () => {

@@ -4,6 +4,7 @@ import type { ApprovalRecord, RunRecord } from "../../core/run-record.ts";
 import type { StandingGrantRecord } from "../../core/standing-grant.ts";
 import { voteOf } from "../approvals.ts";
 import { standingEntries } from "../standing-entries.ts";
+import { delegationProblems } from "../delegated.ts";
 import type { FindingCode, Findings } from "./findings.ts";
 import type { Leaf } from "./in-toto.ts";
 import type { TrustRoots } from "./trust.ts";
@@ -25,16 +26,23 @@ type Enrolled = {
 /** Keys as the log of enrolments has them, in its order. */
 export class Enrolments {
   readonly #keys = new Map<string, Enrolled>();
+  readonly #people: readonly Leaf[];
   readonly #whole: boolean;
 
   /** `whole`: every entry of the log is there, so that no revocation can be left out. */
   constructor(leaves: readonly Leaf[], whole: boolean) {
     this.#whole = whole;
+    this.#people = leaves;
     for (const { entry } of leaves) this.#take(entry);
   }
 
   get whole(): boolean {
     return this.#whole;
+  }
+
+  /** The log's entries of keys and delegations. */
+  get people(): readonly Leaf[] {
+    return this.#people;
   }
 
   key(keyId: string): Enrolled | undefined {
@@ -44,6 +52,7 @@ export class Enrolments {
   #take({ kind, at, facts }: LedgerEntry): void {
     const keyId = String(facts["keyId"]);
     const known = this.#keys.get(keyId);
+    // Entries of delegations have no key.
     if (kind === "approver.key.added" && known === undefined)
       this.#keys.set(keyId, {
         principal: String(facts["principal"]),
@@ -57,7 +66,7 @@ export class Enrolments {
 
 /** Kinds of entry that `Enrolments` reads. */
 export function isEnrolment({ kind }: LedgerEntry): boolean {
-  return kind.startsWith("approver.key.");
+  return kind.startsWith("approver.key.") || kind.startsWith("delegation.");
 }
 
 /**
@@ -92,6 +101,9 @@ export function checkEnrolment(
       if (entry === undefined) continue;
       lateness(request, signed, entry, say("approvals"));
       whose(signed, entry, enrolments, trust, say("enrolment"));
+      if (enrolments?.whole !== true) continue;
+      for (const problem of delegationProblems(signed, enrolments.people, entry))
+        say("enrolment")("delegation_unfounded", `delegation \`${signed.capacity?.delegation?.id ?? ""}\`: ${problem}`);
     }
     if (!checkGroups(record, request, trust, findings)) groupsKnown = false;
     checkUse(record, request, leaves, findings);
@@ -171,11 +183,13 @@ function issuedAt({ statement }: Decided): string | undefined {
 
 function whose(
   signed: Signed,
-  { at }: LedgerEntry,
+  { at, facts }: LedgerEntry,
   enrolments: Enrolments | undefined,
   trust: TrustRoots,
   say: Say,
 ): void {
+  // What somebody said of a call becomes an entry only when its run goes on; until then the key has to count.
+  const signedAt = typeof facts["saidAt"] === "string" ? facts["saidAt"] : at;
   const trusted = trust.approver(signed.keyId);
   if (trusted === undefined) {
     if (trust.hasApprovers) say("key_untrusted", `key \`${signed.keyId.slice(0, 12)}\` is not in the trust file`);
@@ -185,7 +199,7 @@ function whose(
       say("key_of_another", `the trust file has key \`${signed.keyId.slice(0, 12)}\` as that of ${trusted.principal}`);
     if (signed.passkey !== undefined && trust.rpIds !== undefined && !trust.rpIds.has(signed.passkey.rpId))
       say("key_untrusted", `the trust file does not know passkeys of \`${signed.passkey.rpId}\``);
-    if (trusted.from !== undefined && at < trusted.from)
+    if (trusted.from !== undefined && signedAt < trusted.from)
       say("key_not_yet_enrolled", `it counts from ${trusted.from} on`);
     if (trusted.until !== undefined && at >= trusted.until) say("key_revoked", `it counts until ${trusted.until}`);
   }
@@ -202,7 +216,8 @@ function whose(
   const { passkey } = signed;
   if (passkey !== undefined && passkeyFacts.some((name) => enrolled.facts[name] !== passkey[name]))
     say("key_of_another", "it was enrolled as another passkey, or for another site");
-  if (enrolled.addedAt > at) say("key_not_yet_enrolled", `it was enrolled at ${enrolled.addedAt}, and used at ${at}`);
+  if (enrolled.addedAt > signedAt)
+    say("key_not_yet_enrolled", `it was enrolled at ${enrolled.addedAt}, and used at ${signedAt}`);
   if (enrolled.revokedAt !== undefined && enrolled.revokedAt <= at)
     say("key_revoked", `it was revoked at ${enrolled.revokedAt}, and used at ${at}`);
 }

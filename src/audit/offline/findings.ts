@@ -50,6 +50,8 @@ export const findingCodes = {
   key_not_yet_enrolled: "an approval is signed with a key that was enrolled later",
   key_unconfirmed: "the signing key was confirmed by its owner, or by who enrolled it: by no second person",
   key_revoked: "an approval is signed with a key that was revoked before",
+  delegation_unfounded:
+    "an approval for somebody else has no delegation in the log of enrolments that was in force then",
   not_in_group: "an approval is by somebody who is not in the group that had to agree",
   quorum_not_met: "fewer members of a group agreed than had to",
   enrolment_unproven: "the bundle or the trust file lacks what shows whose the signing key was",

@@ -150,6 +150,9 @@ const recordFile = z.strictObject({
         keyId: z.string(),
         signature: z.string(),
         publicKey: z.string(),
+        at: z.string().optional(),
+        person: z.string().optional(),
+        barred: z.array(z.looseObject({ person: z.string(), because: z.string() })).optional(),
       }),
     )
     .optional(),

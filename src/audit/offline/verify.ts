@@ -1,3 +1,4 @@
+import { peopleLog } from "../../core/ids.ts";
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { RunRecord } from "../../core/run-record.ts";
 import { checkApprovals } from "../approvals.ts";
@@ -46,7 +47,7 @@ export type OfflineReport = {
 };
 
 /** The log in which reviewers' keys are enrolled. */
-export const enrolmentLog = "people";
+export const enrolmentLog = peopleLog;
 /** Additions to the format that this verifier knows. */
 const knownNeeds: ReadonlySet<string> = new Set<string>([saltedContents]);
 

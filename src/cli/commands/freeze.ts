@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
-import { localTime, safe } from "../terminal.ts";
+import { frozenText, nameOfFrozen } from "../frozen.ts";
 
 type TargetFlags = {
   readonly agent?: string;
@@ -43,9 +43,13 @@ async function change({ client, terminal }: Cli, flags: TargetFlags, frozen: boo
   if (flags.reason === undefined) throw new CliError("usage", "freeze why? Give a --reason");
   const body = { ...target, reason: flags.reason };
   const { changed } = await (frozen ? client.freeze({ body }) : client.liftFreeze({ body }));
-  const state = frozen ? "frozen" : "not frozen";
-  terminal.say(`${nameOf(body)} is ${state}${changed ? "" : " already"}`);
+  terminal.say(`${nameOfFrozen(body)} ${stateText(frozen, changed)}`);
   terminal.result({ changed });
+}
+
+function stateText(frozen: boolean, changed: boolean): string {
+  if (frozen) return changed ? "is frozen" : "is frozen already";
+  return changed ? "is not frozen any more" : "was not frozen; what is: countersign freeze list";
 }
 
 function targetOf({ agent, tool, team, all }: TargetFlags): { team?: string; agent?: string; tool?: string } {
@@ -62,17 +66,9 @@ function targetOf({ agent, tool, team, all }: TargetFlags): { team?: string; age
   return { team: of, agent: name };
 }
 
-function nameOf({ team, agent, tool }: { team?: string | null; agent?: string | null; tool?: string | null }): string {
-  const parts = [
-    ...(tool ? [`tool ${tool}`] : []),
-    ...(agent ? [`agent ${team}/${agent}`] : team ? [`team ${team}`] : []),
-  ];
-  return parts.length === 0 ? "everything" : parts.join(" of ");
-}
-
 async function list({ client, terminal }: Cli): Promise<void> {
   const { freezes } = await client.listFreezes({ query: {} });
   if (freezes.length === 0) terminal.say("nothing is frozen");
-  for (const one of freezes) terminal.say(`${nameOf(one)}: ${safe(one.reason)} (${one.by}, ${localTime(one.at)})`);
+  for (const one of freezes) terminal.say(`${frozenText(one)}`);
   terminal.result({ freezes });
 }

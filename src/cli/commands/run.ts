@@ -14,6 +14,7 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { assertCompleted, followRun } from "../follow-run.ts";
+import { frozenText } from "../frozen.ts";
 import { closingLines, decisionLines, RunProgress } from "../run-progress.ts";
 import { brief, localTime, safe, shortDigest } from "../terminal.ts";
 import { resolveAgent } from "./agent.ts";
@@ -171,7 +172,7 @@ async function list({ client, terminal }: Cli, flags: ListFlags): Promise<void> 
 
 async function show({ client, terminal }: Cli, id: RunId): Promise<void> {
   const detail = await client.showRun({ params: { run: id } });
-  const { run, input, steps, decisions, approvals, state, output } = detail;
+  const { run, input, steps, decisions, approvals, freezes, state, output } = detail;
   terminal.say(`${run.id}  ${run.team}/${run.agent}  release ${shortDigest(run.release)}`);
   terminal.say(
     `asked for by ${run.requestedBy} at ${localTime(run.createdAt)}${input?.subject === undefined ? "" : `, for ${safe(input.subject.id)}`}`,
@@ -189,6 +190,7 @@ async function show({ client, terminal }: Cli, id: RunId): Promise<void> {
   for (const approval of approvals.filter((candidate) => candidate.state === "pending")) {
     terminal.say(`waits for ${approval.id}: countersign approvals show ${approval.id}`);
   }
+  for (const freeze of freezes) terminal.say(`frozen, its steps wait: ${frozenText(freeze)}`);
   if (run.closedAt !== null) for (const line of closingLines(run, output, terminal)) terminal.say(line);
   else terminal.say(state === null ? `${run.status}` : `${run.status}, ${state.phase}`);
   terminal.result(detail);

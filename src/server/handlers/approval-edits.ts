@@ -1,7 +1,8 @@
 import { ApiError } from "../../api/index.ts";
 import { decisionsOf, editRequest, requestById, takeDue } from "../../approvals/index.ts";
+import { peopleLog } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
-import { appendToOutbox } from "../../ledger/index.ts";
+import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { contentDigest, inTransaction, putPayloads, sealingOf } from "../../store/index.ts";
 import { fits } from "../../tools/index.ts";
 import { viewOfApproval } from "../approval-views.ts";
@@ -41,7 +42,9 @@ export const editHandlers: Handlers<"editApproval"> = {
       await putPayloads(tx, await sealingOf(tx, keys, request.run), [args]);
       const { request: asked, persons } = await editRequest(tx, signed, edited, reviewer, now);
       if (asked.id !== approval) throw new ApiError("statement_invalid", "the statement is about another request");
-      await appendToOutbox(tx, [approvalEdited(asked, { ...edited, persons }, signed, reviewer, now)]);
+      await appendToOutbox(tx, [
+        approvalEdited(asked, { ...edited, persons }, signed, reviewer, now, await logSize(tx, peopleLog)),
+      ]);
     });
     const woken = await tellEdit(services, request.run, approval);
     const after = (await requestById(pool, approval)) ?? request;

@@ -14,7 +14,7 @@ import {
   whoMayDecide,
 } from "../../approvals/index.ts";
 import type { ApprovalRequest } from "../../approvals/index.ts";
-import { approvalIdPattern } from "../../core/ids.ts";
+import { approvalIdPattern, peopleLog } from "../../core/ids.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import { faultPoint } from "../../faults/index.ts";
@@ -26,7 +26,7 @@ import { contextOf } from "../approval-context.ts";
 import { viewOfApproval, viewOfEligibility, viewOfEvents, viewsOfApprovals } from "../approval-views.ts";
 import { wake } from "../deliver-decisions.ts";
 import type { Handlers } from "../handler.ts";
-import { approvalDecided, approvalDue, peopleLog } from "../ledger-events.ts";
+import { approvalDecided, approvalDue } from "../ledger-events.ts";
 import { noteAuditorsRead } from "../note-read.ts";
 import { viewOfNotice } from "../receiver-views.ts";
 import { callOf } from "../recorded-call.ts";

@@ -6,6 +6,7 @@ import { inTransaction } from "../../store/index.ts";
 import type { Services } from "../dependencies.ts";
 import type { Handlers } from "../handler.ts";
 import { freezeChanged } from "../ledger-events.ts";
+import { viewOfFreeze } from "../views.ts";
 
 type Body = RequestOf<"freeze">["body"];
 
@@ -19,8 +20,7 @@ export const freezeHandlers: Handlers<"freeze" | "liftFreeze" | "listFreezes"> =
   },
 
   async listFreezes({ query: { team } }, { services }) {
-    const freezes = await freezesInForce(services.pool, team);
-    return { freezes: freezes.map((one) => ({ ...one, at: one.at.toISOString() })) };
+    return { freezes: (await freezesInForce(services.pool, team)).map(viewOfFreeze) };
   },
 };
 

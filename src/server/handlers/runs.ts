@@ -10,6 +10,7 @@ import { faultPoint } from "../../faults/index.ts";
 import { decisionsOf, getPayloads, inTransaction, listRuns, runById, StoreError, stepsOf } from "../../store/index.ts";
 import type { RunRow, Tx } from "../../store/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
+import { freezesOfRelease } from "../../registry/index.ts";
 import { closeLostRun } from "../../temporal/index.ts";
 import { approvalsOfRun } from "../approval-views.ts";
 import { outputOf, stepsWithContents } from "../contents.ts";
@@ -18,7 +19,7 @@ import type { Handlers } from "../handler.ts";
 import { unstartedRunClosed } from "../ledger-events.ts";
 import { noteAuditorsRead } from "../note-read.ts";
 import { registerRun } from "../register-run.ts";
-import { viewOfDecision, viewOfRun } from "../views.ts";
+import { viewOfDecision, viewOfFreeze, viewOfRun } from "../views.ts";
 
 /** A person waits for the page; what the workflow says of itself is an extra. */
 const stateWithinMs = 700;
@@ -58,11 +59,12 @@ export const runHandlers: Handlers<"startRun" | "listRuns" | "showRun" | "cancel
     const { pool, keys } = services;
     const row = await existingRun(pool, run);
     await noteAuditorsRead(services, row, "run", caller());
-    const [inputs, steps, decisions, approvals, state, output] = await Promise.all([
+    const [inputs, steps, decisions, approvals, freezes, state, output] = await Promise.all([
       getPayloads(pool, keys, [row.input]),
       stepsOf(pool, run).then((rows) => stepsWithContents(pool, keys, rows)),
       decisionsOf(pool, run),
       approvalsOfRun(pool, row, services.now()),
+      row.closedAt === null ? freezesOfRelease(pool, row) : [],
       stateOf(services, row),
       outputOf(pool, keys, row),
     ]);
@@ -75,6 +77,7 @@ export const runHandlers: Handlers<"startRun" | "listRuns" | "showRun" | "cancel
       steps: [...steps],
       decisions: decisions.map(viewOfDecision),
       approvals: [...approvals],
+      freezes: freezes.map(viewOfFreeze),
       state: state === null ? null : { ...state, waitingFor: [...state.waitingFor] },
       output,
     };

@@ -18,12 +18,12 @@ import {
   termsDigest,
 } from "../../approvals/index.ts";
 import type { StandingGrant } from "../../approvals/index.ts";
+import { peopleLog } from "../../core/ids.ts";
 import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { checkedTerms, draftTerms } from "../draft-standing.ts";
 import type { Handlers } from "../handler.ts";
-import { peopleLog } from "../ledger-events.ts";
 import { standingApproved, standingProposed, standingRevoked } from "../standing-events.ts";
 
 export const standingHandlers: Handlers<

@@ -11,12 +11,15 @@ import {
   resolutionFacts,
   resolutionKind,
   resolveOutcome,
+  subjectNames,
 } from "../../approvals/index.ts";
 import type { UnknownOutcome } from "../../approvals/index.ts";
-import { approvalIdPattern } from "../../core/ids.ts";
+import { approvalIdPattern, peopleLog } from "../../core/ids.ts";
 import type { ApprovalId, RunId } from "../../core/ids.ts";
+import type { RunInput } from "../../core/run.ts";
 import { faultPoint } from "../../faults/index.ts";
-import { inTransaction, stepsOf } from "../../store/index.ts";
+import { logSize } from "../../ledger/index.ts";
+import { getPayloads, inTransaction, stepsOf } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { tellOutcome } from "../deliver-decisions.ts";
 import type { Services } from "../dependencies.ts";
@@ -54,7 +57,11 @@ export const outcomeHandlers: Handlers<"listOutcomes" | "showOutcome" | "resolve
     const { pool } = services;
     await existingOutcome(pool, run, seq);
     const resolve = async (tx: Tx) => {
-      const outcome = await resolveOutcome(tx, body, reviewer, services.now());
+      const surroundings = {
+        subject: await subjectOf(services, tx, run),
+        keysSize: await logSize(tx, peopleLog),
+      };
+      const outcome = await resolveOutcome(tx, body, reviewer, surroundings, services.now());
       if (outcome.run !== run || outcome.seq !== seq)
         throw new ApiError("statement_invalid", "the statement is about another call");
       return outcome;
@@ -64,6 +71,13 @@ export const outcomeHandlers: Handlers<"listOutcomes" | "showOutcome" | "resolve
     return { outcome: viewOf((await outcomeById(pool, resolved.id)) ?? resolved), woken };
   },
 };
+
+/** The gate looks at it again: where the input has been erased, it is the one that refuses. */
+async function subjectOf({ keys }: Services, tx: Tx, run: RunId): Promise<readonly string[]> {
+  const { input } = await existingRun(tx, run);
+  const found = (await getPayloads(tx, keys, [input])).get(input);
+  return found === undefined ? [] : subjectNames(found as unknown as RunInput);
+}
 
 async function existingOutcome(tx: Tx, run: RunId, seq: number): Promise<UnknownOutcome> {
   await existingRun(tx, run);

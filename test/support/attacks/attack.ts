@@ -68,6 +68,41 @@ export function resign(record: Anything, change: Readonly<Record<string, unknown
   });
 }
 
+/** An approval that is told to have been given for somebody else, in the record and in the ledger's entry. */
+export function delegated(draft: EvidenceDraft, world: GenuineEvidence): Anything {
+  const run = world.runs.approved;
+  const path = draft.record(run);
+  const delegation = { id: "dlg_01ARZ3NDEKTSV4RRFFQ69G5FAV", delegator: "eve@reviewer", person: "eve@reviewer" };
+  const terms = { team: null, tool: null, maxAmount: null, from: long_ago, until: far };
+  draft.edit(path, (record) => (signed(record).capacity.delegation = { ...delegation, ...terms }));
+  draft.relog(
+    shop,
+    (entries) =>
+      Object.assign(entries[placeOf(entries, kind("approval.approved", run))].facts, {
+        delegation: delegation.id,
+        delegator: delegation.delegator,
+        delegatorPerson: delegation.person,
+        delegatedFrom: long_ago,
+        delegatedUntil: far,
+      }),
+    insider(world),
+  );
+  const { from, until } = terms;
+  const facts = { delegation: delegation.id, delegator: delegation.delegator, from, until, by: delegation.delegator };
+  return { ...facts, delegate: signed(draft.json(path)).reviewer };
+}
+
+/** Entries added to the log of people by who holds its key. */
+export const addPeople = (draft: EvidenceDraft, world: GenuineEvidence, added: readonly Anything[]) =>
+  draft.relog(
+    people,
+    (entries) => {
+      for (const [n, entry] of added.entries())
+        entries.push({ ...structuredClone(entries[0]), at: long_ago, dedupKey: `forged/${n}`, ...entry });
+    },
+    insider(world, people),
+  );
+
 /** The ledger's entry of that decision, as it would have been. */
 export function reenter(entries: Anything[], record: Anything, run: string): void {
   const entry = entries[placeOf(entries, kind("approval.approved", run))];

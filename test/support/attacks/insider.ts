@@ -12,6 +12,8 @@ import {
   signed,
   resign,
   reenter,
+  delegated,
+  addPeople,
 } from "./attack.ts";
 import type { Attack } from "./attack.ts";
 
@@ -359,6 +361,33 @@ export const insiderAttacks: readonly Attack[] = [
     base: "whole",
     code: "key_not_enrolled",
     tamper: (d, w) => d.relog(people, (es) => (es[0].kind = "audit.read"), insider(w, people)),
+  },
+  {
+    attack: "an approval for somebody else, who had delegated nothing",
+    base: "whole",
+    code: "delegation_unfounded",
+    tamper: (d, w) => delegated(d, w),
+  },
+  {
+    attack: "an approval by a delegation to another",
+    base: "whole",
+    code: "delegation_unfounded",
+    tamper: (d, w) => {
+      const facts = { ...delegated(d, w), delegate: "mallory@reviewer" };
+      addPeople(d, w, [{ kind: "delegation.granted", facts }]);
+    },
+  },
+  {
+    attack: "an approval by a delegation that had been ended",
+    base: "whole",
+    code: "delegation_unfounded",
+    tamper: (d, w) => {
+      const facts = delegated(d, w);
+      addPeople(d, w, [
+        { kind: "delegation.granted", facts },
+        { kind: "delegation.revoked", facts },
+      ]);
+    },
   },
   {
     attack: "an approval by who asked for the run",
