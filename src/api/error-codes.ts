@@ -86,7 +86,7 @@ export const errorCodes = {
   legal_hold: { status: 409, retryable: false },
   hold_not_found: { status: 404, retryable: false },
   /** Contents of a run at work, or of one whose history is being archived, are not erased. */
-  run_open: { status: 409, retryable: true },
+  run_open: { status: 409, retryable: false },
   nothing_to_erase: { status: 404, retryable: false },
   /** The contents that it takes were erased. */
   contents_erased: { status: 410, retryable: false },

@@ -11,7 +11,14 @@ import type { RunId } from "../core/ids.ts";
 import { createShutdownStack } from "../dev/index.ts";
 import { createPool, migrate, payloadKeysOf, runById, stepsOf } from "../store/index.ts";
 import type { Pool, StepRow } from "../store/index.ts";
-import { cancelRun, connectTemporal, startAgentRun, startWorker, wakeRun } from "../temporal/index.ts";
+import {
+  cancelRun,
+  connectTemporal,
+  createPayloadCodec,
+  startAgentRun,
+  startWorker,
+  wakeRun,
+} from "../temporal/index.ts";
 import type { AgentWorkerOptions, TemporalConnection, WorkflowBundle } from "../temporal/index.ts";
 import { CliError } from "./cli-error.ts";
 
@@ -73,7 +80,7 @@ export async function runFork(options: ForkOptions): Promise<ForkReport> {
       ...(options.bundle === undefined ? {} : { bundle: options.bundle }),
     });
     stack.add("the fork's worker", () => worker.stop(), 20_000);
-    const connection = await connectTemporal(options.temporal);
+    const connection = await connectTemporal({ ...options.temporal, codec: createPayloadCodec(pool, keys) });
     stack.add("the fork's Temporal connection", () => connection.close(), 5_000);
     const { client } = connection;
     await startAgentRun(client, { run: id, taskQueue, carried: carriedBy(plan) });

@@ -27,6 +27,7 @@ const view = {
   maxTokens: null,
   spentCalls: 0,
   maxCalls: 100,
+  contentsErasedAt: null,
 };
 const opened: Server[] = [];
 

@@ -12,6 +12,7 @@ import type { Disturbance } from "./disturbances.ts";
 import type { Facts, Outage } from "./facts.ts";
 import { checkInvariants } from "./invariants.ts";
 import type { Invariant } from "./invariants.ts";
+import { poll } from "./lab.ts";
 import type { Lab } from "./lab.ts";
 import { runOnce } from "./processes.ts";
 import type { Errand } from "./prompts.ts";
@@ -33,6 +34,7 @@ const finalWave: readonly (readonly [Team, Errand])[] = [
   ["beta", "pay"],
   ["beta", "shout"],
 ];
+const openWithinMs = 120_000;
 /** A busy machine starts many processes at once. */
 const startWithinMs = 180_000;
 const roles: readonly ChildRole[] = ["server", "worker", "export", "rotate"];
@@ -59,10 +61,12 @@ export type CaseOptions = {
   readonly timeoutMs?: number;
 };
 
-/** One world, its faults, and everything that has to hold after them. Never throws: what goes wrong is a problem of the case. */
+/** One world, its faults, and everything that has to hold after them. What goes wrong in it is a problem of the case. */
 export async function runCase(lab: Lab, options: CaseOptions): Promise<CaseResult> {
   const begun = Date.now();
-  const world = await openWorld(lab, options.faults);
+  // Another world may have taken Postgres away just now.
+  const world = await poll(() => openWorld(lab, options.faults), openWithinMs, 1_000);
+  if (world === undefined) throw new Error("no world could be opened");
   let facts: Facts | undefined;
   const problems: { invariant: Invariant | "case"; problem: string }[] = [];
   try {

@@ -20,7 +20,8 @@ export const disturbances = {
   "second-server": async (_lab: Lab, world: World) => void (await world.addServer()),
   "cut-postgres": async (lab: Lab, world: World) => {
     for (let time = 0; time < 4; time += 1) {
-      await lab.cutConnections(world.databaseUrl);
+      // Postgres itself may be away.
+      await lab.cutConnections(world.databaseUrl).catch(() => undefined);
       await sleep(400);
     }
   },
@@ -43,7 +44,7 @@ export type Disturbance = { readonly name: DisturbanceName; readonly afterMs: nu
 
 const lockedMs = 3_000;
 
-/** Nothing can be written to (or read of) the table for a while, though Postgres answers. */
+/** Nothing can be written to (or read of) the table for a while, though Postgres answers. A lock that is lost with its connection was no outage. */
 async function locked(lab: Lab, world: World, table: string, outages: Outage[]): Promise<void> {
   const url = new URL(lab.adminUrl);
   url.pathname = new URL(world.databaseUrl).pathname;
@@ -52,9 +53,10 @@ async function locked(lab: Lab, world: World, table: string, outages: Outage[]):
     await client.query(`lock table countersign.${table} in access exclusive mode`);
     const from = Date.now();
     await sleep(lockedMs);
-    outages.push({ what: `\`${table}\` could not be used`, from, to: Date.now() });
+    const to = Date.now();
     await client.query("commit");
-  });
+    outages.push({ what: `\`${table}\` could not be used`, from, to });
+  }).catch(() => undefined);
 }
 
 export async function disturb(
