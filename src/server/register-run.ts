@@ -98,6 +98,8 @@ async function underDataKey(
   write: (tx: Tx, under: Under) => Promise<RunRow>,
 ): Promise<RunRow> {
   const { pool, keys, now } = services;
+  // What is refused leaves nothing behind, not even a key.
+  await releaseToRun(pool, body);
   const subject = body.subject === undefined ? "" : subjectKey(keys, body.subject.id);
   for (let again = false; ; again = true) {
     // Before the transaction: whoever wraps keys may be far away.

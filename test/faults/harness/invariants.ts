@@ -6,7 +6,7 @@ import {
   parseVerifierKey,
 } from "../../../src/ledger/proof/index.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
-import { digestOf } from "../../../src/store/canonical.ts";
+import { contentDigest, digestOf } from "../../../src/store/canonical.ts";
 import type { Facts } from "./facts.ts";
 import { effectsOf, highAmount, refOf } from "./prompts.ts";
 
@@ -78,7 +78,7 @@ function effectsOnce({ calls }: Facts): readonly string[] {
   ];
 }
 
-function highOnlyApproved({ calls, steps, requests }: Facts): readonly string[] {
+function highOnlyApproved({ calls, steps, requests, records }: Facts): readonly string[] {
   return calls.filter(isHigh).flatMap(({ key, args, at, granted }) => {
     const [run, seq] = parts(key);
     const step = steps.find((one) => one.run === run && one.seq === seq);
@@ -86,7 +86,8 @@ function highOnlyApproved({ calls, steps, requests }: Facts): readonly string[] 
     if (step === undefined || request === undefined) return [`${key}: nobody approved it`];
     if (granted === "no") return [`${key}: its approval was not consumed yet when it was made`];
     if (request.action !== step.action) return [`${key}: another action was approved`];
-    if (digestOf(args) !== step.arguments) return [`${key}: made with other arguments than were approved`];
+    const salt = records.find((record) => record.run.id === run)?.salt;
+    if (contentDigest(salt, args) !== step.arguments) return [`${key}: made with other arguments than were approved`];
     if (request.approvedBy.length < 2) return [`${key}: approved by ${request.approvedBy.length} people`];
     return request.decidedAt !== null && request.decidedAt <= at ? [] : [`${key}: approved after it was made`];
   });
