@@ -130,11 +130,11 @@ async function recordOf(world: World, run: RunId): Promise<RunRecord> {
 async function exported(world: World, run: RunId): Promise<string> {
   const row = (await runById(world.pool, run))!;
   const { pool } = world;
-  const { input, payloads } = await recordOf(world, run);
+  const { input, payloads, salt } = await recordOf(world, run);
   const { directory } = await exportBundle(
     {
       evidence: (_, size) => buildRunEvidence(servicesOf(world), row, size),
-      contents: async () => ({ input, payloads }),
+      contents: async () => ({ input, payloads, salt }),
       checkpoint: async (log) => (await latestCheckpoint(pool, log))?.note,
       async *entries(log, size) {
         for await (const body of entryBodies(pool, log, size)) yield Buffer.from(body).toString("utf8");

@@ -357,7 +357,8 @@ describe("the tables", () => {
       `update ledger_state set root = '\\x${Buffer.from(rootOf(bodies)).toString("hex")}',
          right_edge = array['\\x${Buffer.from(eight).toString("hex")}', '\\x${Buffer.from(two).toString("hex")}']::bytea[] where log = '${log}'`,
     );
-    await expect(sequencer().flush(log)).rejects.toMatchObject({ code: "checkpoint_conflict" });
+    // With nothing new there is nothing to sign.
+    await sequencer().flush(log);
     await append(log, 10, 5);
     await expect(sequencer().flush(log)).rejects.toMatchObject({ code: "checkpoint_conflict" });
     expect(must(await latestCheckpoint(database.pool, log)).size).toBe(10);
