@@ -2,6 +2,7 @@ import type { ToolDefinition } from "../core/release.ts";
 import type { StandingTerms } from "../core/standing-grant.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
+import { decidingGroups } from "./delegations.ts";
 import { ApprovalError } from "./errors.ts";
 import type { SignedStatement } from "./signature.ts";
 import { assertSignedBy, storedKeyColumns } from "./signed-by.ts";
@@ -128,7 +129,7 @@ export async function standingFor(
 export async function standingApprovals(tx: Tx, id: string): Promise<readonly StandingApproval[]> {
   const { rows } = await tx.query<StandingApproval>(
     `select a.reviewer, a.person, a.groups, a.statement, a.key_id as "keyId", a.signature, a.at, coalesce(p.person, p.id) as "personNow",
-       p.groups as "groupsNow", ${storedKeyColumns}
+       ${decidingGroups("p")} as "groupsNow", ${storedKeyColumns}
      from standing_approval a join reviewer_key k on k.key_id = a.key_id join principal p on p.id = a.reviewer
      where a.grant_id = $1 order by a.at, a.reviewer`,
     [id],

@@ -250,6 +250,8 @@ test("people are asked again once the policies ask for something else, or somebo
   const person = { id: "rick", displayName: "rick", roles: ["reviewer"] as const };
   await putPrincipal(world.pool, { ...person, groups: ["legal"] });
   expect(await start(world)).toEqual(["waiting"]);
+  await putPrincipal(world.pool, { ...person, groups: ["treasury"], roles: ["operator"] });
+  expect(await start(world)).toEqual(["waiting"]);
   await putPrincipal(world.pool, { ...person, groups: ["treasury"] });
   expect(await start(world)).toEqual(["done"]);
   await revokeReviewerKey(world.pool, rick.keyId, new Date());
