@@ -1,7 +1,8 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { leafHash, parseEntry, verifyInclusion } from "../ledger/proof/index.ts";
+import { parseEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
+import { isCovered } from "./entry-proof.ts";
 import { check, notChecked } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
 
@@ -37,24 +38,14 @@ export function checkErasures(record: RunRecord, checkpoint: Checkpoint | string
   const problems: string[] = [];
   let uncovered = 0;
   const entries = record.ledger.erasures ?? [];
-  for (const { index, leaf, proof } of entries) {
+  for (const told of entries) {
+    const { index, leaf } = told;
     try {
-      const bytes = Buffer.from(leaf, "utf8");
-      if (!erases(parseEntry(bytes), record.run)) {
+      if (!erases(parseEntry(Buffer.from(leaf, "utf8")), record.run)) {
         problems.push(`entry ${index} erases nothing of this run`);
         continue;
       }
-      if (proof === undefined || typeof checkpoint === "string") uncovered += 1;
-      else {
-        const hashes = proof.map((hash) => Buffer.from(hash, "hex"));
-        verifyInclusion({
-          index,
-          size: checkpoint.size,
-          leafHash: leafHash(bytes),
-          proof: hashes,
-          root: checkpoint.root,
-        });
-      }
+      if (!isCovered(told, checkpoint)) uncovered += 1;
     } catch (error) {
       problems.push(`entry ${index}: ${error instanceof Error ? error.message : "malformed"}`);
     }

@@ -1,16 +1,9 @@
 import type { LedgerEntry, LedgerKind } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import {
-  hexOf,
-  leafHash,
-  noPrevious,
-  openCheckpoint,
-  parseEntry,
-  parseVerifierKey,
-  verifyInclusion,
-} from "../ledger/proof/index.ts";
+import { hexOf, leafHash, noPrevious, openCheckpoint, parseEntry, parseVerifierKey } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { approvalProblems } from "./approval-entries.ts";
+import { isCovered } from "./entry-proof.ts";
 import { checkErasures, erasureOf } from "./erasure.ts";
 import { checkCosigned } from "./cosigned.ts";
 import { differences, timeDifference } from "./differences.ts";
@@ -111,19 +104,12 @@ function inclusionCheck(record: RunRecord, checkpoint: Checkpoint | string): Aud
   if (typeof checkpoint === "string") return notChecked("inclusion", "there is no checkpoint to prove against");
   const entries = [...record.ledger.entries, ...(record.ledger.grants ?? [])];
   const uncovered = entries.filter((entry) => entry.proof === undefined);
-  const problems = entries.flatMap(({ index, leaf, proof }) => {
-    if (proof === undefined) return [];
+  const problems = entries.flatMap((entry) => {
     try {
-      verifyInclusion({
-        index,
-        size: checkpoint.size,
-        leafHash: leafHash(Buffer.from(leaf, "utf8")),
-        proof: proof.map((hash) => Buffer.from(hash, "hex")),
-        root: checkpoint.root,
-      });
+      isCovered(entry, checkpoint);
       return [];
     } catch (error) {
-      return [`entry ${index}: ${error instanceof Error ? error.message : "not included"}`];
+      return [`entry ${entry.index}: ${error instanceof Error ? error.message : "not included"}`];
     }
   });
   if (problems.length === 0 && uncovered.length > 0) {

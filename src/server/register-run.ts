@@ -89,9 +89,9 @@ async function runOfKey(tx: Tx, by: string, key: string, requests: readonly Dige
 /** The data key was destroyed between its look-up and the run's row. */
 class KeyDestroyed extends Error {}
 
-type Under = { readonly dataKey: DataKey; readonly subject: string };
+type Under = { readonly release: Release; readonly dataKey: DataKey; readonly subject: string };
 
-/** `write` in a transaction, with the data key of whom the run is for; once more where an erasure came in between. */
+/** `write` in a transaction, with the release to run and the data key of whom the run is for; once more where an erasure came in between. */
 async function underDataKey(
   services: Services,
   body: StartRunBody,
@@ -99,13 +99,13 @@ async function underDataKey(
 ): Promise<RunRow> {
   const { pool, keys, now } = services;
   // What is refused leaves nothing behind, not even a key.
-  await releaseToRun(pool, body);
+  const release = await releaseToRun(pool, body);
   const subject = body.subject === undefined ? "" : subjectKey(keys, body.subject.id);
   for (let again = false; ; again = true) {
     // Before the transaction: whoever wraps keys may be far away.
     const dataKey = await dataKeyOf(pool, keys, subject, now());
     try {
-      return await inTransaction(pool, (tx) => write(tx, { dataKey, subject }));
+      return await inTransaction(pool, (tx) => write(tx, { release, dataKey, subject }));
     } catch (error) {
       if (!(error instanceof KeyDestroyed) || again) throw error;
     }
@@ -113,7 +113,7 @@ async function underDataKey(
 }
 
 async function insertRun(tx: Tx, services: Services, by: string, body: StartRunBody, under: Under): Promise<RunRow> {
-  const release = await releaseToRun(tx, body);
+  const { release } = under;
   const input: RunInput = {
     prompt: body.prompt,
     ...(body.subject === undefined ? {} : { subject: withoutUndefined(body.subject) }),

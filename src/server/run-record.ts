@@ -65,9 +65,12 @@ export async function inOneMoment<
     if (row.closedAt === null && (await runById(services.pool, row.id))?.closedAt !== null) continue;
     // An execution that ended in between is in the histories, and its seal is not in the snapshot.
     const ended = histories.filter(({ history }) => executionHasEnded(history)).length;
-    if (ended > (stored.ledger.seals?.length ?? 0) && look < looks) {
+    const seals = stored.ledger.seals?.length ?? 0;
+    if (ended > seals && look < looks) {
       await seal();
-      continue;
+      // Where there is no seal to be had, looking again finds none.
+      const sealed = (await executionsOf(services.pool, row.id)).filter(({ root }) => root !== null).length;
+      if (sealed > seals) continue;
     }
     return { ...stored, histories };
   }

@@ -1,7 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { pino } from "pino";
 import { expect, onTestFinished, test, vi } from "vitest";
 
 import { replayRun, timelineOf, verifyRun } from "../../src/audit/index.ts";
@@ -12,11 +11,10 @@ import type { ApiClient } from "../../src/api/index.ts";
 import { buildProgram } from "../../src/cli/program.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import type { StandingGrantRecord } from "../../src/core/standing-grant.ts";
-import { createSequencer, createSigner } from "../../src/ledger/index.ts";
 import { hashToken, moveChannel, putPrincipal } from "../../src/registry/index.ts";
-import { createServer } from "../../src/server/index.ts";
 import { canonicalText } from "../../src/store/canonical.ts";
 import { stepsOf } from "../../src/store/index.ts";
+import { serve } from "../support/served.ts";
 import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -34,30 +32,11 @@ async function commands(world: World) {
     await writeFile(file, privateKey);
     keys.set(id, file);
   }
-  const originOf = (log: string) => `test/ledger/${log}`;
-  const signerOf = (log: string) => createSigner(originOf(log), new Uint8Array(32).fill(9));
-  const sequencer = createSequencer({
-    pool: world.pool,
-    signers: (log) => [signerOf(log)],
-    originOf,
-    onError: (error) => {
-      throw error;
-    },
-  });
-  const server = createServer({
-    pool: world.pool,
-    databaseUrl: world.databaseUrl,
-    keys: world.keys,
-    temporal: world.client,
-    taskQueue: world.taskQueue,
-    ledger: { originOf, signerOf, flush: (log) => sequencer.flush(log) },
-    logger: pino({ level: "silent" }),
-  });
-  const url = await (await server.http()).listen({ port: 0, host: "127.0.0.1" });
-  onTestFinished(async () => {
+  const { http, verifierKey } = await serve(world);
+  const url = await http.listen({ port: 0, host: "127.0.0.1" });
+  onTestFinished(() => {
     vi.restoreAllMocks();
     process.exitCode = 0;
-    await server.stop();
   });
   const run = async (who: Who, ...argv: readonly string[]) => {
     const written: string[] = [];
@@ -74,7 +53,7 @@ async function commands(world: World) {
     return written.join("");
   };
   const client = (who: Who): ApiClient => createClient({ baseUrl: url, token: `${who}-token-of-the-test` });
-  return { run, client, verifierKey: signerOf("testers").verifierKey };
+  return { run, client, verifierKey };
 }
 
 const pay = (to: string, amount_cents: number) => ({ tool: "pay", arguments: { to, amount_cents } });
