@@ -100,10 +100,9 @@ export async function outcomeById(tx: Tx, id: ApprovalId): Promise<UnknownOutcom
 
 /** Of one step, with its row locked until the transaction ends. */
 export async function lockOutcome(tx: Tx, run: RunId, seq: number): Promise<UnknownOutcome | undefined> {
-  const { rows } = await tx.query<Row>(
-    `select ${columns} from ${tables} where u.run = $1 and u.seq = $2 for update of u`,
-    [run, seq],
-  );
+  // Locked before it is read: a locking read that had to wait has the row as it is now, joined with what it was joined with before.
+  await tx.query("select from unknown_outcome where run = $1 and seq = $2 for update", [run, seq]);
+  const { rows } = await tx.query<Row>(`select ${columns} from ${tables} where u.run = $1 and u.seq = $2`, [run, seq]);
   return rows[0] === undefined ? undefined : ofRow(rows[0]);
 }
 

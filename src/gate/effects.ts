@@ -123,8 +123,9 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     const recorded = await record(request, "unknown", undefined, undefined);
     if (recorded.status !== "recorded") return recorded;
     // A person is asked with the record of it, so that none is left without; the run waits for them.
-    const waiting = await settleUnknown(options, request.run, request.step.seq);
-    return waiting?.status === "waiting" ? waiting : { status: "halted", code: "outcome_unknown", message };
+    const settled = await settleUnknown(options, request.run, request.step.seq);
+    if (settled?.status === "reconciled") return { status: "recorded" };
+    return settled ?? { status: "halted", code: "outcome_unknown", message };
   }
 
   /** A tool's failure is told to the model; a model's ends the run. */

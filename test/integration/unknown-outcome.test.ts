@@ -51,6 +51,37 @@ test("a run waits for somebody to look, and goes on with what they say", async (
   }
 }, 60_000);
 
+test("what is said while the gate looks is taken over by it, whichever comes first", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const rita = await world.reviewer("rita");
+  const run = await world.start();
+  const outcome = await world.unknown(run);
+  const waiters = async (count: number) =>
+    until(async () => {
+      const { rows } = await world.pool.query(
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      return rows.length === count ? true : undefined;
+    });
+  const blocker = await world.pool.connect();
+  try {
+    // Rita's transaction has the outcome's row, and waits for her key's; the gate's, with what it saw before, waits for hers.
+    await blocker.query("begin");
+    await blocker.query("select from reviewer_key where key_id = $1 for update", [rita.keyId]);
+    const said = rita.resolve(outcome, "happened", "heard it");
+    await waiters(1);
+    await wakeRun(world.client, run, outcome.id);
+    await waiters(2);
+    await blocker.query("commit");
+    expect(await said).toMatchObject({ state: "resolved" });
+  } finally {
+    blocker.release();
+  }
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await world.unknown(run)).toMatchObject({ state: "reconciled", resolution: { reviewer: "rita" } });
+}, 60_000);
+
 test("only a reviewer whose approval the call could have had says it, and never who asked for the run", async () => {
   const world = await createWorld({
     turns,
