@@ -31,6 +31,34 @@ export function byBeginning<Item extends { readonly condition: Expression }>(
   }));
 }
 
+/**
+ * Conditions whose disjunction is true, or fails, exactly where that of all is. Of those that differ only in the number that they begin
+ * with (`amount > 800 && x`, `amount > 950 && x`), the one that is true whenever any of them is says it all: where it is not, none of the
+ * others comes to its `x`.
+ */
+export function widestOf(conditions: readonly Expression[]): readonly Expression[] {
+  const widest = new Map<string, { readonly condition: Expression; readonly compared: Compared | undefined }>();
+  for (const condition of conditions) {
+    const compared = comparedIn(firstPart(condition));
+    const name = JSON.stringify(
+      compared === undefined ? condition : [compared.operator, compared.left, withFirst(condition, { Value: true })],
+    );
+    const other = widest.get(name);
+    if (other === undefined || isWider(compared, other.compared)) widest.set(name, { condition, compared });
+  }
+  return [...widest.values()].map(({ condition }) => condition);
+}
+
+function isWider(one: Compared | undefined, other: Compared | undefined): boolean {
+  if (one === undefined || other === undefined) return false;
+  return one.operator.startsWith(">") ? one.literal < other.literal : one.literal > other.literal;
+}
+
+function withFirst(condition: Expression, first: Expression): Expression {
+  const both = operandsOf(condition, "&&");
+  return both === undefined ? first : { "&&": { left: withFirst(both.left, first), right: both.right } };
+}
+
 function guardOf(items: readonly { readonly condition: Expression }[]): Expression | undefined {
   const firsts = items.map(({ condition }) => firstPart(condition));
   const compared = firsts.flatMap((first) => comparedIn(first) ?? []);

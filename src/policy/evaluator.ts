@@ -40,18 +40,27 @@ const maxHeldPolicies = 20_000;
  * Cedar gets is their conditions. It saves a third of each policy's time.
  */
 export function policySlice(policies: readonly ReadPolicy[]): PolicySlice {
-  const texts = Object.fromEntries(policies.map((policy) => [policy.id, conditionsOf(policy)]));
-  return { name: digestOf(texts), policies: texts, reads: readsOfAll(policies.map(({ reads }) => reads)) };
+  const texts = Object.fromEntries(policies.map((policy) => [policy.id, conditionsOf(policy).text]));
+  return { name: digestOf(texts), policies: texts, reads: readsOfConditions(policies) };
 }
 
-const conditions = new WeakMap<ReadPolicy, string>();
+type Conditions = { readonly text: string; readonly reads: Reads };
 
-function conditionsOf(policy: ReadPolicy): string {
+const conditions = new WeakMap<ReadPolicy, Conditions>();
+
+function conditionsOf(policy: ReadPolicy): Conditions {
   const known = conditions.get(policy);
   if (known !== undefined) return known;
-  const text = textWithoutScope(policy) ?? policy.text;
-  conditions.set(policy, text);
-  return text;
+  const { reads } = policy;
+  const bare = textWithoutScope(policy);
+  // A scope that stays may name a group or a team.
+  const made = bare === undefined ? { text: policy.text, reads: { ...reads, hierarchy: true } } : { text: bare, reads };
+  conditions.set(policy, made);
+  return made;
+}
+
+function readsOfConditions(policies: readonly ReadPolicy[]): Reads {
+  return readsOfAll(policies.map((policy) => conditionsOf(policy).reads));
 }
 
 /** Undefined where it cannot be made: with its scope, a policy only takes longer. */
@@ -83,10 +92,10 @@ export function screenOf(policies: readonly ReadPolicy[]): Screen | undefined {
     texts.set(id, text);
   }
   const permits = policies.filter(({ effect }) => effect === "permit");
-  for (const policy of [...permits, ...made.apart]) texts.set(policy.id, conditionsOf(policy));
+  for (const policy of [...permits, ...made.apart]) texts.set(policy.id, conditionsOf(policy).text);
   const named = Object.fromEntries(texts);
   return {
-    slice: { name: digestOf(named), policies: named, reads: readsOfAll(policies.map(({ reads }) => reads)) },
+    slice: { name: digestOf(named), policies: named, reads: readsOfConditions(policies) },
     parts: new Map(made.parts.map(({ id, forbids }) => [id, policySlice(forbids)])),
   };
 }
@@ -131,7 +140,7 @@ class Evaluator {
    * Cedar is given no schema: it would copy and walk it on every call, for half of the time. What the schema is for is done
    * elsewhere. That requests have the types which the policies were strictly validated against is checked here, in
    * `schemaFault`, and a request that has not fails as Cedar would fail it. That the action is in its groups, Cedar knows from
-   * the action's entity, which is always given; `hold` has seen it work in this very instance. Attributes need no types: each
+   * the action's entity, which is given wherever a condition asks what is in what; `hold` has seen it work in this very instance. Attributes need no types: each
    * value is written so that it is read in one way only (`argument-values.ts` writes decimals as `__extn`, and refuses
    * arguments of such names).
    */
@@ -146,19 +155,14 @@ class Evaluator {
       };
     }
     this.hold(slice, frame);
-    return this.#guarded(() => this.#ask(slice.name, frame, prunedTo(slice.reads, request)));
+    const pruned = prunedTo(slice.reads, request);
+    const entities = slice.reads.hierarchy ? [...pruned.entities, frame.entity] : pruned.entities;
+    return this.#guarded(() => this.#ask(slice.name, { ...pruned, entities }));
   }
 
-  #ask(policySet: string, frame: ActionFrame, request: CedarRequest): AuthorizationAnswer {
+  #ask(policySet: string, { principal, action, resource, context, entities }: CedarRequest): AuthorizationAnswer {
     return this.#engine.run((cedar) =>
-      cedar.statefulIsAuthorized({
-        principal: request.principal,
-        action: request.action,
-        resource: request.resource,
-        context: request.context,
-        entities: [...request.entities, frame.entity],
-        preparsedPolicySetId: policySet,
-      }),
+      cedar.statefulIsAuthorized({ principal, action, resource, context, entities, preparsedPolicySetId: policySet }),
     );
   }
 
@@ -173,7 +177,7 @@ class Evaluator {
     const principal = { type: "Agent", id: "probe" };
     const resource = { type: "Run", id: "probe" };
     const action = { type: "Action", id: frame.action };
-    const answer = this.#ask("probe", frame, { principal, action, resource, context: {}, entities: [] });
+    const answer = this.#ask("probe", { principal, action, resource, context: {}, entities: [frame.entity] });
     const fired = answer.type === "success" ? answer.response.diagnostics.reason.toSorted() : [];
     const expected = mustFire.map((_, index) => `probe${index}`).sort();
     if (fired.length !== expected.length || !fired.every((id, index) => id === expected[index])) {

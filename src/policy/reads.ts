@@ -6,7 +6,13 @@ import type { CedarRequest } from "./request.ts";
 type ReadTree = { whole: boolean; readonly children: Map<string, ReadTree> };
 
 /** What of a request a policy's conditions can look at. */
-export type Reads = { readonly context: ReadTree; readonly principal: ReadTree; readonly resource: ReadTree };
+export type Reads = {
+  readonly context: ReadTree;
+  readonly principal: ReadTree;
+  readonly resource: ReadTree;
+  /** What is in what: the action in its groups, the agent in its team. */
+  hierarchy: boolean;
+};
 
 const roots = ["context", "principal", "resource"] as const;
 type Root = (typeof roots)[number];
@@ -15,6 +21,13 @@ type Path = { readonly root: Root | "action"; readonly names: readonly string[] 
 
 /** Operators that look at which entity it is, and not at its attributes. */
 const identityOperators = new Set(["==", "!=", "in", "is"]);
+
+/** Operators that cannot tell what an entity is in. `is` is one without its `in`. */
+const flatOperators = new Set(
+  `Value Var Set Record Literal . has like if-then-else ! neg == != < <= > >= && || + - * contains containsAll containsAny isEmpty
+   decimal lessThan lessThanOrEqual greaterThan greaterThanOrEqual ip isIpv4 isIpv6 isLoopback isMulticast isInRange
+   datetime duration offset durationSince toDate toTime toMilliseconds toSeconds toMinutes toHours toDays`.split(/\s+/),
+);
 
 /**
  * Every chain of attributes in the conditions that begins at a variable. Whatever is used in any other way counts as read
@@ -30,17 +43,29 @@ export function readsOf({ conditions }: Pick<PolicyJson, "conditions">): Reads {
 /** What any of several policies reads. */
 export function readsOfAll(all: Iterable<Reads>): Reads {
   const together = nothing();
-  for (const reads of all) for (const root of roots) merge(together[root], reads[root]);
+  for (const reads of all) {
+    for (const root of roots) merge(together[root], reads[root]);
+    together.hierarchy ||= reads.hierarchy;
+  }
   return together;
 }
 
-/** The request without the attributes that are not in `reads`. Cedar's time goes into reading the request, so it gets no more. */
+/**
+ * The request without the attributes, and what is in what, that are not in `reads`. Cedar's time goes into reading the request, so it gets no
+ * more. For policies without the scopes that name what a principal or an action is in.
+ */
 export function prunedTo(reads: Reads, request: CedarRequest): CedarRequest {
   const { principal, resource } = request;
+  const placed = ({ uid, attrs, parents }: CedarEntity): CedarEntity => ({
+    uid,
+    attrs,
+    parents: reads.hierarchy ? parents : [],
+  });
   const pruned = (entity: CedarEntity): CedarEntity => {
-    if (isSame(entity.uid, principal)) return { ...entity, attrs: pruneRecord(entity.attrs, reads.principal) };
-    if (isSame(entity.uid, resource)) return { ...entity, attrs: pruneRecord(entity.attrs, reads.resource) };
-    return entity;
+    const { attrs } = entity;
+    if (isSame(entity.uid, principal)) return placed({ ...entity, attrs: pruneRecord(attrs, reads.principal) });
+    if (isSame(entity.uid, resource)) return placed({ ...entity, attrs: pruneRecord(attrs, reads.resource) });
+    return placed(entity);
   };
   return {
     ...request,
@@ -53,7 +78,7 @@ export function prunedTo(reads: Reads, request: CedarRequest): CedarRequest {
 }
 
 function nothing(): Reads {
-  return { context: leaf(), principal: leaf(), resource: leaf() };
+  return { context: leaf(), principal: leaf(), resource: leaf(), hierarchy: false };
 }
 
 function leaf(): ReadTree {
@@ -62,6 +87,10 @@ function leaf(): ReadTree {
 
 function visit(expression: unknown, reads: Reads): void {
   if (!isObject(expression)) return;
+  if (Array.isArray(expression)) {
+    for (const one of expression) visit(one, reads);
+    return;
+  }
   const path = pathOf(expression);
   if (path !== undefined) {
     if (path.root !== "action") add(reads[path.root], path.names);
@@ -69,6 +98,8 @@ function visit(expression: unknown, reads: Reads): void {
   }
   for (const [operator, operands] of Object.entries(expression)) {
     if (operator === "Value") continue;
+    if (!flatOperators.has(operator) && !(operator === "is" && isObject(operands) && operands["in"] === undefined))
+      reads.hierarchy = true;
     if (operator === "." || operator === "has") {
       // An attribute of an entity that is not reached through a variable: it may be the principal or the resource.
       reads.principal.whole = true;

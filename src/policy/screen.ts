@@ -1,6 +1,6 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 
-import { byBeginning } from "./alike.ts";
+import { byBeginning, widestOf } from "./alike.ts";
 import type { Alike, Expression } from "./alike.ts";
 import { isDeeperThan } from "./policy.ts";
 import type { ReadPolicy } from "./policy.ts";
@@ -51,7 +51,7 @@ export function partsOf(
 }
 
 function conditionOf({ guard, items }: Alike<Alternative>): Expression {
-  const any = disjunctionOf(items.map(({ condition }) => condition));
+  const any = disjunctionOf(widestOf(items.map(({ condition }) => condition)));
   return guard === undefined ? any : { "&&": { left: guard, right: any } };
 }
 

@@ -202,7 +202,24 @@ describe("what a policy reads", () => {
     expect(pruned.context).toEqual(context);
     expect(attributesOf("Agent")).toEqual(ofPrincipal);
     expect(attributesOf("Run")).toEqual(ofResource);
-    expect(pruned.entities.flatMap(({ parents }) => parents)).toEqual([{ type: "Team", id: "shop" }]);
+  });
+
+  it.each([
+    ["true", false],
+    ["principal is Agent && principal != resource", false],
+    ['context.input.to like "*in*" && {"in": 1}["in"] == 1', false],
+    ['[decimal("1.0")].contains(context.input.rate) && (if context has "in" then true else false)', false],
+    ['principal in Team::"shop"', true],
+    ['action in [Action::"group/mail"]', true],
+    ['principal is Agent in Team::"shop"', true],
+    ['context.run.steps > 1 || (if principal in [Team::"shop"] then false else true)', true],
+  ])("what is in what, only where it asks: %s", (condition, asks) => {
+    const read = readPolicy(`@id("p") permit (principal, action, resource) when { ${condition} };`);
+    if ("problems" in read) throw new Error(read.problems[0]?.message);
+    const { reads } = policySlice([read.policy]);
+    expect(reads.hierarchy).toBe(asks);
+    const parents = prunedTo(reads, full).entities.flatMap((entity) => entity.parents);
+    expect(parents).toEqual(asks ? [{ type: "Team", id: "shop" }] : []);
   });
 });
 
@@ -233,6 +250,11 @@ describe("a screen of many forbids", () => {
       "when { context.run.steps <= 3 && context.run.approvals > 0 && context.run.steps > 2 }",
       "when { context.run.spentMicroUsd * context.run.spentMicroUsd > 3 && context.run.steps > 4 }",
       "when { context.run.spentMicroUsd * context.run.spentMicroUsd > 9007199254740991 }",
+      // These differ in the number they begin with alone; what follows fires, or fails, past it.
+      ...[0, 2, 4].map(
+        (bound) => `when { context.run.steps > ${bound} && context.run.spentMicroUsd * context.run.spentMicroUsd > 3 }`,
+      ),
+      ...[1, 3].map((bound) => `when { context.run.steps < ${bound} } unless { context.run.approvals < 1 }`),
       'when { context.environment.name == "development" && context.run.steps == 2 }',
       'when { context.environment.name == "development" && context.run.approvals > 0 }',
       "when { context.run.steps > 1 } unless { context.run.spentMicroUsd > 1 }",
