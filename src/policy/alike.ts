@@ -9,6 +9,12 @@ type Compared = { readonly operator: Operator; readonly left: Expression; readon
 type Operator = (typeof operators)[number];
 const operators = [">", ">=", "<", "<="] as const;
 
+/** In order, as Cedar evaluates the clauses of a policy. */
+export function conjunctionOf(clauses: PolicyJson["conditions"]): Expression {
+  const [first, ...rest] = clauses.map(({ kind, body }) => (kind === "when" ? body : { "!": { arg: body } }));
+  return rest.reduce<Expression>((left, right) => ({ "&&": { left, right } }), first ?? { Value: true });
+}
+
 /**
  * Items by what their conditions are asked first, in the order of their first. Large sets say the same thing of many places (`amount >
  * 800`, `amount > 950`): one question for the least of them settles all where it is false, which is most often. A condition is a
@@ -70,7 +76,8 @@ function guardOf(items: readonly { readonly condition: Expression }[]): Expressi
   return { [one.operator]: { left: one.left, right: { Value: widest } } } as unknown as Expression;
 }
 
-function firstPart(condition: Expression): Expression {
+/** What a condition asks first. */
+export function firstPart(condition: Expression): Expression {
   const both = operandsOf(condition, "&&");
   return both === undefined ? condition : firstPart(both.left);
 }
@@ -85,7 +92,7 @@ function comparedIn(expression: Expression): Compared | undefined {
   return undefined;
 }
 
-function operandsOf(
+export function operandsOf(
   expression: Expression,
   operator: string,
 ): { readonly left: Expression; readonly right: Expression } | undefined {

@@ -4,6 +4,7 @@ import type { PolicyReason } from "../core/decision.ts";
 import type { CompiledPolicies } from "./compile.ts";
 import { evaluator } from "./evaluator.ts";
 import type { ActionFrame, PolicySlice, Screen } from "./evaluator.ts";
+import { noneHolds } from "./guards.ts";
 import type { ReadPolicy } from "./policy.ts";
 import type { CedarRequest } from "./request.ts";
 import type { AgentSlice } from "./slices.ts";
@@ -29,13 +30,15 @@ export function evaluate(
     : evaluationOf(compiled, answer);
 }
 
-/** The same as {@link evaluate} with all of an agent's policies, by way of its screen where there is one. */
+/** The same as {@link evaluate} with all of an agent's policies, by way of its guards and its screen where there are any. */
 export function evaluateAll(
   compiled: CompiledPolicies,
   policies: AgentSlice,
   frame: ActionFrame,
   request: CedarRequest,
 ): Evaluation {
+  if (policies.guards !== undefined && noneHolds(policies.guards, request))
+    return evaluate(compiled, policies.permits, frame, request);
   const screened = policies.screen && evaluateScreened(compiled, policies.screen, frame, request);
   return screened ?? evaluate(compiled, policies.all, frame, request);
 }

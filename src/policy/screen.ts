@@ -1,6 +1,6 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 
-import { byBeginning, widestOf } from "./alike.ts";
+import { byBeginning, conjunctionOf, widestOf } from "./alike.ts";
 import type { Alike, Expression } from "./alike.ts";
 import { isDeeperThan } from "./policy.ts";
 import type { ReadPolicy } from "./policy.ts";
@@ -59,12 +59,6 @@ function forbidWhen(body: Expression): PolicyJson {
   const everything = { op: "All" } as const;
   const scopes = { principal: everything, action: everything, resource: everything };
   return { effect: "forbid", ...scopes, conditions: [{ kind: "when", body }], annotations: {} };
-}
-
-/** In order, as Cedar evaluates the clauses of a policy. */
-function conjunctionOf(clauses: PolicyJson["conditions"]): Expression {
-  const [first, ...rest] = clauses.map(({ kind, body }) => (kind === "when" ? body : { "!": { arg: body } }));
-  return rest.reduce<Expression>((left, right) => ({ "&&": { left, right } }), first ?? { Value: true });
 }
 
 /** As a balanced tree: its depth is the logarithm of the number. */

@@ -11,6 +11,7 @@ import { schemaFault } from "../../src/policy/conforms.ts";
 import { CedarEngine } from "../../src/policy/engine.ts";
 import { actionFrame, evaluator, policySlice } from "../../src/policy/evaluator.ts";
 import { readPolicy } from "../../src/policy/policy.ts";
+import { guardsOf, noneHolds } from "../../src/policy/guards.ts";
 import { prunedTo } from "../../src/policy/reads.ts";
 import { schemaOfAction } from "../../src/policy/schema.ts";
 
@@ -240,29 +241,47 @@ describe("a screen of many forbids", () => {
     facts: { ...noFacts, steps },
   });
 
-  it("never speaks for a policy that fires or fails", () => {
-    const clauses = [
-      "",
-      "when { context.run.steps > 3 }",
-      "when { context.run.steps > 2 && context.run.approvals > 0 }",
-      "when { context.run.steps > 4 && context.run.spentMicroUsd * context.run.spentMicroUsd < 0 }",
-      "when { context.run.steps <= 1 && context.run.approvals < 1 }",
-      "when { context.run.steps <= 3 && context.run.approvals > 0 && context.run.steps > 2 }",
-      "when { context.run.spentMicroUsd * context.run.spentMicroUsd > 3 && context.run.steps > 4 }",
-      "when { context.run.spentMicroUsd * context.run.spentMicroUsd > 9007199254740991 }",
-      // These differ in the number they begin with alone; what follows fires, or fails, past it.
-      ...[0, 2, 4].map(
-        (bound) => `when { context.run.steps > ${bound} && context.run.spentMicroUsd * context.run.spentMicroUsd > 3 }`,
-      ),
-      ...[1, 3].map((bound) => `when { context.run.steps < ${bound} } unless { context.run.approvals < 1 }`),
-      'when { context.environment.name == "development" && context.run.steps == 2 }',
-      'when { context.environment.name == "development" && context.run.approvals > 0 }',
-      "when { context.run.steps > 1 } unless { context.run.spentMicroUsd > 1 }",
-      "unless { context.run.steps < 3 || context.run.approvals > 0 }",
-      'when { context.run.steps > 2 } when { context.environment.name == "development" } unless { principal.name == "other" }',
-      "when { context.run.spentMicroUsd * context.run.spentMicroUsd < 0 }",
-      'when { action in Action::"group/mail" && context.run.steps == 4 }',
-    ];
+  const square = "context.run.spentMicroUsd * context.run.spentMicroUsd";
+  const anyClauses = [
+    "",
+    "when { context.run.steps > 3 }",
+    "when { context.run.steps > 2 && context.run.approvals > 0 }",
+    `when { context.run.steps > 4 && ${square} < 0 }`,
+    "when { context.run.steps <= 1 && context.run.approvals < 1 }",
+    "when { context.run.steps <= 3 && context.run.approvals > 0 && context.run.steps > 2 }",
+    `when { ${square} > 3 && context.run.steps > 4 }`,
+    `when { ${square} > 9007199254740991 }`,
+    // These differ in the number they begin with alone; what follows fires, or fails, past it.
+    ...[0, 2, 4].map((bound) => `when { context.run.steps > ${bound} && ${square} > 3 }`),
+    ...[1, 3].map((bound) => `when { context.run.steps < ${bound} } unless { context.run.approvals < 1 }`),
+    'when { context.environment.name == "development" && context.run.steps == 2 }',
+    'when { context.environment.name == "development" && context.run.approvals > 0 }',
+    "when { context.run.steps > 1 } unless { context.run.spentMicroUsd > 1 }",
+    "unless { context.run.steps < 3 || context.run.approvals > 0 }",
+    'when { context.run.steps > 2 } when { context.environment.name == "development" } unless { principal.name == "other" }',
+    `when { ${square} < 0 }`,
+    'when { action in Action::"group/mail" && context.run.steps == 4 }',
+  ];
+  // Each begins with what can be told without Cedar, where it is false.
+  const guarded = [
+    "when { context.run.steps > 3 }",
+    "when { context.run.steps >= 2 && context.run.approvals > 0 }",
+    "when { context.run.steps < 1 }",
+    `when { context.run.steps <= 1 } unless { ${square} > 9007199254740991 }`,
+    `when { context.run.steps == 4 && ${square} < 0 }`,
+    `when { context.run.approvals == 1 } when { ${square} > 3 }`,
+    'when { context.environment.name == "development" && context.run.steps == 2 }',
+    'when { context.environment.name == "production" && context.run.approvals > 0 }',
+    'when { context.requester.roles.contains("auditor") && context.run.steps > 1 }',
+    `when { context.requester.roles.contains("admin") && ${square} < 0 }`,
+    "when { context.seen.untrusted == true && context.run.steps > 2 }",
+    'when { context["run"]["spentMicroUsd"] > 1 && context.run.steps == 3 }',
+  ];
+
+  it.each<[string, readonly string[]]>([
+    ["whatever its policies ask", anyClauses],
+    ["where guards tell most", guarded],
+  ])("never speaks for a policy that fires or fails, %s", (_, clauses) => {
     const scopes = ["resource", "resource", 'resource == Run::"run_1"', 'resource == Run::"run_2"'];
     const forbids = fc.uniqueArray(fc.tuple(fc.constantFrom(...scopes), fc.constantFrom(...clauses)), {
       minLength: 5,
@@ -273,17 +292,20 @@ describe("a screen of many forbids", () => {
       steps: fc.nat(5),
       spentMicroUsd: fc.constantFrom(0, 2, 2 ** 53 - 1),
       approvals: fc.nat(1),
+      requester: fc.record({ roles: fc.subarray(["member", "auditor", "admin"]), groups: fc.constant([]) }),
     });
-    const [screened, outcomes] = [new Set<boolean>(), new Set<string>()];
+    const [screened, told, outcomes] = [new Set<boolean>(), new Set<boolean | undefined>(), new Set<string>()];
     fc.assert(
-      fc.property(forbids, fc.constantFrom(...clauses.slice(0, 4)), facts, (chosen, when, given) => {
+      fc.property(forbids, fc.constantFrom(...anyClauses.slice(0, 4)), facts, (chosen, when, given) => {
         const policies = chosen.map(([on, clause], n) => lift(`f${n}`, `forbid (principal, action, ${on}) ${clause};`));
         const all = [...policies, lift("permit", `permit (principal, action, resource) ${when};`)];
         const set = compilePolicies({ v: 1, policies: all }, [send]);
         const one = { ...at(0), facts: { ...noFacts, ...given } };
-        screened.add(set.slices.get("tool/send")?.of(agent).screen !== undefined);
+        const { screen, guards } = set.slices.get("tool/send")?.of(agent) ?? {};
+        screened.add(screen !== undefined);
         const { decision, request: asked } = explain(set, one);
         if (asked === undefined) throw new Error("expected a request");
+        told.add(guards && noneHolds(guards, asked));
         const whole = askedOfCedar(asked, Object.fromEntries(all.map(({ id, text: policy }) => [id, policy])));
         if (whole === "refused") throw new Error("expected an answer");
         const failed = whole.diagnostics.errors.map(({ policyId }) => policyId);
@@ -296,7 +318,44 @@ describe("a screen of many forbids", () => {
       { numRuns: 400 },
     );
     expect(screened).toEqual(new Set([true, false]));
+    if (clauses === guarded) expect(told).toEqual(new Set([true, false]));
     expect([...outcomes].sort()).toEqual(["allow", "forbidden", "not_permitted", "undecidable"]);
+  });
+
+  it.each<[string, unknown, boolean]>([
+    ["context.a > 3", 3, true],
+    ["context.a > 3", 4, false],
+    ["context.a >= 3", 3, false],
+    ["context.a < 3", 3, true],
+    ["context.a <= 3", 3, false],
+    ["context.a > 3", undefined, false],
+    ["context.a > 3", "2", false],
+    ["context.a > 3", 2.5, false],
+    ["context.a > 3", { __extn: { fn: "decimal", arg: "1.0" } }, false],
+    ['context.a == "x"', "y", true],
+    ['context.a == "x"', "x", false],
+    ['context.a == "x"', 1, false],
+    ['context.a == "x"', null, false],
+    ["context.a == true", false, true],
+    ["context.a == true", "false", false],
+    ['context.a.contains("x")', ["y", "z"], true],
+    ['context.a.contains("x")', [], true],
+    ['context.a.contains("x")', ["y", "x"], false],
+    ['context.a.contains("x")', ["y", 1], false],
+    ['context.a.contains("x")', "y", false],
+    ['context.a.b == "x"', { b: "y" }, true],
+    ['context.a.b == "x"', ["y"], false],
+    ['context.a["constructor"] == "x"', {}, false],
+    ["(context.a > 3 && context.b > 1) || context.b > 2", 1, false],
+    ["3 < context.a", 1, false],
+    ["context.a > context.b", 1, false],
+    ["!(context.a > 3)", 5, false],
+  ])("tells without Cedar what is certain alone: %s of %j", (condition, value, certain) => {
+    const read = readPolicy(`@id("p") forbid (principal, action, resource) when { ${condition} };`);
+    if ("problems" in read) throw new Error(read.problems[0]?.message);
+    const guards = guardsOf([read.policy]);
+    const context = (value === undefined ? {} : { a: value }) as CedarRequest["context"];
+    expect(guards !== undefined && noneHolds(guards, { context })).toBe(certain);
   });
 
   it.each([">", ">=", "<", "<="])("asks once what many begin with (%s), and names all that fire", (operator) => {
