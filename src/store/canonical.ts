@@ -1,4 +1,4 @@
-import { createHash, createHmac, hash } from "node:crypto";
+import { createHash, createHmac, createSecretKey, hash } from "node:crypto";
 
 import canonicalize from "canonicalize";
 
@@ -84,9 +84,10 @@ const contentTag = Buffer.from("countersign/content/v1\n", "utf8");
  */
 export function commitmentOf(salt: string | undefined, bytes: Uint8Array): Digest {
   if (salt === undefined) return sha256(bytes);
-  const key = Buffer.from(salt, "hex");
+  // A key that is given as bytes costs Node three times as much.
+  const key = createSecretKey(salt, "hex");
   // HMAC takes a short key for the same one with zeros behind.
-  if (key.length !== 32 || salt.length !== 64) throw new RangeError("a salt has 32 bytes");
+  if (key.symmetricKeySize !== 32 || salt.length !== 64) throw new RangeError("a salt has 32 bytes");
   return createHmac("sha256", key).update(contentTag).update(bytes).digest("hex") as Digest;
 }
 
