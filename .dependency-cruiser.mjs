@@ -47,7 +47,13 @@ const rooms = {
 };
 
 /** Pure, and needed by rooms that may not import the room it lies in. */
-const shared = ["^src/store/canonical\\.ts$", "^src/tools/arguments\\.ts$", "^src/ledger/proof/index\\.ts$"];
+const shared = [
+  "^src/store/canonical\\.ts$",
+  "^src/tools/arguments\\.ts$",
+  "^src/ledger/proof/index\\.ts$",
+  // Asked for before anything else is loaded.
+  "^src/dev/cache-folder\\.ts$",
+];
 /** The rooms that may import `shared` files beside the plan. */
 const sharing = Object.keys(rooms).filter((room) => !["src/core", "src/api", "workflows", "console"].includes(room));
 

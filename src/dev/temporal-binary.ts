@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { homedir } from "node:os";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { cacheFolder } from "./cache-folder.ts";
 import { DevError } from "./errors.ts";
 import { isProgram, onPath } from "./on-path.ts";
 import { runProgram, throwIfAborted } from "./run-program.ts";
@@ -55,9 +55,7 @@ export async function findTemporal(options: FindOptions, ladder: readonly Rung[]
 
 /** Where the program is kept between runs. */
 export function cachedTemporal(env: NodeJS.ProcessEnv): string {
-  const base = env["XDG_CACHE_HOME"];
-  const cache = base === undefined || base === "" ? join(env["HOME"] ?? homedir(), ".cache") : base;
-  return join(cache, "countersign", "temporal", temporalVersion, "temporal");
+  return cacheFolder(env, "temporal", temporalVersion, "temporal");
 }
 
 async function findOnPath({ env }: FindOptions): ReturnType<Rung["find"]> {

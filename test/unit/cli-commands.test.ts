@@ -1,9 +1,10 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -162,6 +163,19 @@ test("doctor says what to do, one line each, and does not make the data director
   for (const finding of findings)
     expect(finding.status === "ok" || finding.todo !== undefined, finding.name).toBe(true);
   expect(() => rmSync(elsewhere)).toThrow("ENOENT");
+});
+
+test("the command line starts without the rooms that its actions need", async () => {
+  const program = new URL("../../src/cli/program.ts", import.meta.url).href;
+  const script = `const loaded = [];
+    require("node:module").registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) });
+    import(${JSON.stringify(program)}).then(({ buildProgram }) => { buildProgram(); console.log(JSON.stringify(loaded)); });`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["-e", script]);
+  const loaded = JSON.parse(stdout) as string[];
+  const heavy =
+    /\/node_modules\/(@temporalio|pg|@cedar-policy|fastify)\/|\/src\/(audit|gate|policy|server|temporal|dev)\//;
+  expect(loaded.filter((url) => heavy.test(url))).toEqual([]);
+  expect(loaded).toContain(program);
 });
 
 test("help lists every group", async () => {
