@@ -127,7 +127,11 @@ function decideAgain(record: RunRecord, decision: DecisionRecord): Again {
       ...differs("outcome", decision.outcome, verdict.outcome),
       ...(explained.request === undefined
         ? []
-        : differs("request", decision.request, contentDigest(record.salt, requestJson(explained.request)))),
+        : differs(
+            "request",
+            decision.request,
+            contentDigest(record.salt, requestJson(explained.request, decision.facts)),
+          )),
     ],
   };
 }

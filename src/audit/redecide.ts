@@ -2,7 +2,8 @@ import { cosigningOf } from "../core/decision.ts";
 import type { ApprovalRequirement, DenialCode, ResponseFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
-import type { FlowFacts } from "../core/labels.ts";
+import { flowRules, rulesOf } from "../core/labels.ts";
+import type { DataClass, FlowFacts, FlowRules } from "../core/labels.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { transcript } from "../core/transcript.ts";
@@ -102,7 +103,8 @@ export function runContextOf(record: RunRecord): RunContext {
 }
 
 function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): readonly string[] {
-  const asked = resolveStep(record, run, step);
+  const rules = rulesOf(recorded.facts.flow);
+  const asked = resolveStep(record, run, step, rules);
   const problems: string[] = [];
   expect(problems, "kind", recorded, step.kind, asked.kind);
   expect(problems, "action", recorded, step.action, asked.actionDigest);
@@ -130,8 +132,8 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     return problems;
   }
   const known = knownOf(record, run, resolved, recorded);
-  expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(known.flow));
-  expect(problems, "answer", recorded, plain(recorded.facts.response), plain(known.response));
+  expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(asThen(known.flow, recorded.facts.flow)));
+  expect(problems, "answer", recorded, plain(recorded.facts.response), plain(answerAsThen(known.response, recorded)));
   const asking = policyRequestOf(run, resolved, recorded.facts);
   const approved = approvedFor(record, recorded);
   const explained = explain(compiled, asking, approved);
@@ -168,7 +170,7 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     recorded.request,
     request === undefined
       ? (recorded.facts.response?.action ?? resolved.actionDigest)
-      : contentDigest(record.salt, requestJson(request)),
+      : contentDigest(record.salt, requestJson(request, recorded.facts)),
   );
   if ((recorded.standingGrant ?? null) !== null) {
     const { decision: unasked } = explain(compiled, asking, []);
@@ -185,6 +187,26 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
 
 function plain(facts: FlowFacts | ResponseFacts | undefined): string {
   return facts === undefined ? "none" : canonicalText(facts as unknown as Json);
+}
+
+/** What would have been recorded by the rules of the recorded facts. By the first, detectors found less than today's, and never more. */
+function asThen(known: FlowFacts, recorded: FlowFacts): FlowFacts {
+  if (rulesOf(recorded) === flowRules) return known;
+  const { labels: _, ...then } = known;
+  const { dataClasses, seen } = recorded;
+  const isLess = (found: readonly DataClass[], of: readonly DataClass[]): boolean =>
+    found.every((one) => of.includes(one));
+  return {
+    ...then,
+    ...(isLess(dataClasses, then.dataClasses) ? { dataClasses } : {}),
+    seen: isLess(seen.dataClasses, then.seen.dataClasses) ? { ...then.seen, dataClasses: seen.dataClasses } : then.seen,
+  };
+}
+
+function answerAsThen(known: ResponseFacts | undefined, { facts }: DecisionRecord): ResponseFacts | undefined {
+  const then = facts.response?.callDataClasses;
+  if (known === undefined || then === undefined || rulesOf(facts.flow) === flowRules) return known;
+  return then.every((one) => known.callDataClasses.includes(one)) ? { ...known, callDataClasses: then } : known;
 }
 
 /** What follows from the record: of the call, or of the model's answer where it was decided on that. */
@@ -265,7 +287,12 @@ function unfounded(record: RunRecord, { n, code, approval }: DecisionRecord): re
 }
 
 /** The step's action, worked out again from the recorded contents alone. */
-export function resolveStep(record: RunRecord, run: RunContext, step: StepRecord): ResolvedStep {
+export function resolveStep(
+  record: RunRecord,
+  run: RunContext,
+  step: StepRecord,
+  rules: FlowRules = flowRules,
+): ResolvedStep {
   if (step.kind === "model") {
     const messages = transcript(record.release.prompt, record.input.prompt, finishedBefore(record, step.seq));
     // The price decides what was held, which is no part of the decision.
@@ -273,7 +300,7 @@ export function resolveStep(record: RunRecord, run: RunContext, step: StepRecord
     return resolveModelStep(
       run,
       { run: run.id, seq: step.seq },
-      { messages, head: extendHead(emptyHead, messages), flow: flowBefore(record, run, step.seq) },
+      { messages, head: extendHead(emptyHead, messages), flow: flowBefore(record, run, step.seq, rules) },
       free,
     );
   }
@@ -287,13 +314,13 @@ export function resolveStep(record: RunRecord, run: RunContext, step: StepRecord
   const resolved =
     asked === undefined
       ? undefined
-      : resolveToolStep(run, { run: run.id, seq: step.seq, model, call }, asked, flowBefore(record, run, model));
+      : resolveToolStep(run, { run: run.id, seq: step.seq, model, call }, asked, flowBefore(record, run, model, rules));
   if (resolved === undefined) throw new Error(`no recorded model step asked for it`);
   return resolved;
 }
 
-function flowBefore(record: RunRecord, run: RunContext, seq: number): Flow {
-  return extendFlow(startFlow(run), run, finishedBefore(record, seq));
+function flowBefore(record: RunRecord, run: RunContext, seq: number, rules: FlowRules): Flow {
+  return extendFlow(startFlow(run, rules), run, finishedBefore(record, seq));
 }
 
 function finishedBefore(record: RunRecord, seq: number): readonly FinishedStep[] {

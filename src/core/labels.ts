@@ -26,6 +26,21 @@ export const dataClasses = ["email", "phone", "iban", "card", "national_id", "pe
  */
 export type DataClass = (typeof dataClasses)[number];
 
+/** How far a value may travel: of all the texts in which it was found. */
+export type ValueLabels = {
+  /** The highest, as its place in {@link confidentialities}. */
+  readonly confidentiality: number;
+  /** Names of the tools and sources that the texts came from, sorted. */
+  readonly sources: readonly string[];
+};
+
+/** Labels of a call's values: of each argument, of those that say where something goes, and of all. */
+export type CallLabels = {
+  readonly arguments: Readonly<Record<string, ValueLabels>>;
+  readonly destination: ValueLabels;
+  readonly content: ValueLabels;
+};
+
 /**
  * What is known of where a call's values came from, and of what the run has read so far. Worked out from the record alone, so an auditor
  * finds the same. Names of arguments and tools, never contents.
@@ -45,6 +60,11 @@ export type FlowFacts = {
   readonly ungroundedLinks: number;
   /** Found in the arguments, sorted. */
   readonly dataClasses: readonly DataClass[];
+  /**
+   * Absent in decisions from before there were any, which were made by the first {@link FlowRules}: no value is then better than all that
+   * was seen.
+   */
+  readonly labels?: CallLabels;
   /** Of all that the run has read before this step. */
   readonly seen: {
     readonly untrusted: boolean;
@@ -56,3 +76,28 @@ export type FlowFacts = {
     readonly dataClasses: readonly DataClass[];
   };
 };
+
+/**
+ * How flow facts are found. By the first rules, names of properties and values of punctuation alone came from nobody who could attack,
+ * and a thousand links hid the rest: decisions that were made by them are still audited by them, and none is made by them.
+ */
+export type FlowRules = 1 | 2;
+export const flowRules: FlowRules = 2;
+
+/** By which rules recorded facts were found. */
+export function rulesOf({ labels }: FlowFacts): FlowRules {
+  return labels === undefined ? 1 : flowRules;
+}
+
+/** Labels of something that was made of all that was read. */
+export function labelsOfAll({ confidentiality, sources }: FlowFacts["seen"]): ValueLabels {
+  return { confidentiality, sources };
+}
+
+/** Labels of what is made of several. */
+export function joinLabels(labels: readonly ValueLabels[]): ValueLabels {
+  return {
+    confidentiality: labels.reduce((highest, one) => Math.max(highest, one.confidentiality), 0),
+    sources: [...new Set(labels.flatMap(({ sources }) => sources))].sort(),
+  };
+}

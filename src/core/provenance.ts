@@ -8,6 +8,8 @@ export type IndexedText = {
   /** All tokens in their order, each between NULs. */
   readonly joined: string;
   readonly tokens: ReadonlySet<string>;
+  /** Words that are nothing but punctuation, as they are. */
+  readonly marks: ReadonlySet<string>;
 };
 
 /** Between texts that do not follow each other: no value has such a token. */
@@ -29,17 +31,26 @@ const weakDigits = /^\d{1,4}$/;
  * as it is.
  */
 export function tokensOf(text: string): readonly string[] {
-  return (
-    text
-      .replaceAll(writtenEscapes, " ")
-      // They stand between tokens and texts here.
-      .replaceAll("\0", " ")
-      .replaceAll(gap, " ")
-      .replaceAll(groupedThousands, (number) => number.replaceAll(",", ""))
-      .split(separators)
-      .map(normalized)
-      .filter((token) => token !== "")
-  );
+  return readingOf(text).tokens;
+}
+
+/** The tokens of a text, and the words of which nothing is left: `/`, `~/`, `..`, `*`. */
+function readingOf(text: string): { readonly tokens: readonly string[]; readonly marks: readonly string[] } {
+  const tokens: string[] = [];
+  const marks: string[] = [];
+  const words = text
+    .replaceAll(writtenEscapes, " ")
+    // They stand between tokens and texts here.
+    .replaceAll("\0", " ")
+    .replaceAll(gap, " ")
+    .replaceAll(groupedThousands, (number) => number.replaceAll(",", ""))
+    .split(separators);
+  for (const word of words) {
+    const token = normalized(word);
+    if (token !== "") tokens.push(token);
+    else if (word !== "") marks.push(word);
+  }
+  return { tokens, marks };
 }
 
 function normalized(word: string): string {
@@ -56,27 +67,46 @@ function normalized(word: string): string {
 
 /** Makes texts ready to be searched as one; a value that begins in one and ends in the next is not found. */
 export function indexTexts(texts: readonly string[]): IndexedText {
-  const tokens = texts.flatMap((text, index) => (index === 0 ? tokensOf(text) : [gap, ...tokensOf(text)]));
-  return { joined: `\0${tokens.join("\0")}\0`, tokens: new Set(tokens) };
+  const readings = texts.map(readingOf);
+  const tokens = readings.flatMap((reading, index) => (index === 0 ? reading.tokens : [gap, ...reading.tokens]));
+  const marks = readings.flatMap((reading) => reading.marks);
+  return {
+    joined: `\0${tokens.join("\0")}\0`,
+    tokens: new Set(tokens),
+    // A full stop behind one ends a sentence, unless there are more of them.
+    marks: new Set([...marks, ...marks.map((mark) => mark.replace(/(?<=[^.])[.!?:]$/, ""))]),
+  };
 }
 
-/** A value made ready to be searched for: the ways in which it may be written. Empty: nothing that could be looked for. */
-export type SoughtValue = { readonly spellings: readonly (readonly string[])[]; readonly weak: boolean };
+/** A value made ready to be searched for. */
+export type SoughtValue = {
+  /** The ways in which it may be written. None: it has no token. */
+  readonly spellings: readonly (readonly string[])[];
+  /** Punctuation by itself that has to stand in the text too: all of it in a value without tokens, else what may name a place. */
+  readonly marks: readonly string[];
+  readonly weak: boolean;
+};
+
+/** The root, a home, the folder above, whatever there is: unlike dashes and dots between words, these say something. */
+const telling = /[/\\~*@#%$^&+]|^\.{1,2}$/;
 
 export function soughtValue(value: string): SoughtValue {
-  const tokens = tokensOf(value);
-  if (tokens.length === 0) return { spellings: [], weak: false };
+  const { tokens, marks: all } = readingOf(value);
+  if (tokens.length === 0) return { spellings: [], marks: all, weak: false };
+  const marks = all.filter((mark) => telling.test(mark));
   const glued = tokens.join("");
   const spellings = [tokens];
   if (accountLike.test(glued)) {
     if (tokens.length > 1) spellings.push([glued]);
     spellings.push(glued.match(/.{1,4}/g) ?? []);
   }
-  return { spellings, weak: tokens.length === 1 && weakDigits.test(tokens[0] ?? "") };
+  return { spellings, marks, weak: tokens.length === 1 && weakDigits.test(tokens[0] ?? "") };
 }
 
-/** Whether the text has the value's tokens one after the other. */
-export function standsIn({ spellings }: SoughtValue, text: IndexedText): boolean {
+/** Whether the text has the value's tokens one after the other, and its punctuation. A value that has neither stands nowhere. */
+export function standsIn({ spellings, marks }: SoughtValue, text: IndexedText): boolean {
+  if (!marks.every((mark) => text.marks.has(mark))) return false;
+  if (spellings.length === 0) return marks.length > 0;
   return spellings.some(
     (tokens) =>
       tokens.length > 0 &&
@@ -105,15 +135,20 @@ export function mixesScripts(text: string): boolean {
 
 const linkPattern =
   /(?:[a-z][a-z0-9+.-]{0,20}:\/\/|www\.)[^\s"'<>()[\]{},;]+|(?<![@\w.-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?::\d{1,5})?\/[^\s"'<>()[\]{},;]*|(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\/[^\s"'<>()[\]{},;]*|(?<![@\w./-])(?:[a-z0-9-]{1,63}\.){1,8}(?:com|net|org|info|biz|io|co|app|dev|xyz|top|site|online|shop|club|link|click|ru|cn|de|uk|fr|eu|me|ly|gg|to|cc|tk|ai)(?![\w@-])/gi;
-/** Links in one text that are looked at. More are as many as this. */
+/** Links in one text that are looked at. */
 const maxLinks = 1_000;
+/** Stands for all links that are not looked at, and is nobody's: no pattern finds it. */
+export const otherLinks = "…";
 
-/** What a reader could follow: URLs, `www.` names, addresses with a path, and bare host names under common top-level domains. */
+/**
+ * What a reader could follow: URLs, `www.` names, addresses with a path, and bare host names under common top-level domains. With
+ * {@link otherLinks} at the end where there are more than are looked at.
+ */
 export function linksIn(text: string): readonly string[] {
   const found = new Set<string>();
   for (const [link] of text.matchAll(linkPattern)) {
+    if (found.size === maxLinks && !found.has(link)) return [...found, otherLinks];
     found.add(link);
-    if (found.size === maxLinks) break;
   }
   return [...found];
 }

@@ -1,12 +1,14 @@
 import type { Json, JsonObject } from "../core/json.ts";
-import { confidentialities, defaultResultLabels, origins } from "../core/labels.ts";
-import type { FlowFacts, Origin, ResultLabels } from "../core/labels.ts";
-import { indexTexts, linksIn, mixesScripts, soughtValue, standsIn } from "../core/provenance.ts";
+import { confidentialities, defaultResultLabels, flowRules, joinLabels, labelsOfAll } from "../core/labels.ts";
+import type { FlowFacts, FlowRules, ResultLabels, ValueLabels } from "../core/labels.ts";
+import { indexTexts } from "../core/provenance.ts";
 import type { IndexedText } from "../core/provenance.ts";
 import { callablesOf, retrievalIn } from "../core/retrieval.ts";
 import type { Callable, RetrievedDocument } from "../core/retrieval.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
+import { schemaOfArgument, textsIn, valuesOf, wordsOf } from "./flow-leaves.ts";
+import { traceOf } from "./flow-trace.ts";
 import type { RunContext } from "./governed-call.ts";
 
 /**
@@ -14,16 +16,20 @@ import type { RunContext } from "./governed-call.ts";
  * does not depend on the timing of parallel calls, and an auditor who reads the record finds the same.
  */
 export type Flow = {
+  readonly rules: FlowRules;
   readonly user: IndexedText;
   readonly operator: IndexedText;
-  readonly trusted: readonly IndexedText[];
-  readonly untrusted: readonly IndexedText[];
+  readonly trusted: readonly LabelledText[];
+  readonly untrusted: readonly LabelledText[];
   readonly seen: FlowFacts["seen"];
   /** The calls that the latest model step asked for, with the flow that it was shown. */
   readonly asked: Asked | undefined;
   /** Characters of text in it, about. */
   readonly characters: number;
 };
+
+/** A text with the labels of whatever is found in it. */
+type LabelledText = { readonly text: IndexedText; readonly labels: ValueLabels };
 
 type Asked = {
   /** By call id; undefined where two calls have the same, so that a result cannot be told whose it is. */
@@ -32,10 +38,11 @@ type Asked = {
 };
 type AskedCall = { readonly name: string; readonly args: JsonObject };
 
-/** The flow of a run that has read nothing but what it was asked. */
-export function startFlow({ release, input }: RunContext): Flow {
+/** The flow of a run that has read nothing but what it was asked. `rules`: others than today's only for what a record says was found by them. */
+export function startFlow({ release, input }: RunContext, rules: FlowRules = flowRules): Flow {
   const facts = [input.subject?.id, input.subject?.email].filter((fact) => fact !== undefined);
   return {
+    rules,
     user: indexTexts([input.prompt]),
     operator: indexTexts([release.document.prompt, ...facts]),
     trusted: [],
@@ -87,8 +94,9 @@ function afterResult(flow: Flow, tools: readonly Callable[], callId: string, res
       flow,
     );
   const texts = result.status === "ok" ? textsIn(result.value) : [result.message];
-  const echoes = call === undefined || mayEcho(flow.asked?.flow ?? flow, asMade(call, result));
-  return afterTexts(flow, texts, echoes ? { ...labels, origin: "untrusted" } : labels, call?.name ?? "unknown");
+  const echo = call === undefined ? undefined : echoOf(flow.asked?.flow ?? flow, tool, asMade(call, result));
+  const own = echo?.foreign === false ? labels : { ...labels, origin: "untrusted" as const };
+  return afterTexts(flow, texts, own, call?.name ?? "unknown", echo?.labels ?? labelsOfAll(flow.seen));
 }
 
 /** No document is more trusted than its source. */
@@ -101,16 +109,24 @@ function textsOfDocument({ id, title, text }: RetrievedDocument): readonly strin
   return [id, ...(title === undefined ? [] : [title]), text];
 }
 
-function afterTexts(flow: Flow, texts: readonly string[], labels: ResultLabels, source: string): Flow {
-  const trusted = labels.origin === "trusted";
-  const indexed = indexTexts(texts);
+/** `echoed`: of what the texts may say again. */
+function afterTexts(
+  flow: Flow,
+  texts: readonly string[],
+  { origin, confidentiality }: ResultLabels,
+  source: string,
+  echoed: ValueLabels = joinLabels([]),
+): Flow {
+  const trusted = origin === "trusted";
+  const own = { confidentiality: confidentialities.indexOf(confidentiality), sources: [source] };
+  const labelled = { text: indexTexts(texts), labels: joinLabels([own, echoed]) };
   const { seen } = flow;
   return {
     ...flow,
-    ...(trusted ? { trusted: [...flow.trusted, indexed] } : { untrusted: [...flow.untrusted, indexed] }),
+    ...(trusted ? { trusted: [...flow.trusted, labelled] } : { untrusted: [...flow.untrusted, labelled] }),
     seen: {
       untrusted: seen.untrusted || !trusted,
-      confidentiality: Math.max(seen.confidentiality, confidentialities.indexOf(labels.confidentiality)),
+      confidentiality: Math.max(seen.confidentiality, own.confidentiality),
       sources: sorted([...seen.sources, source]),
       dataClasses: sorted([...seen.dataClasses, ...dataClassesIn(texts.join("\n"))]),
     },
@@ -119,110 +135,27 @@ function afterTexts(flow: Flow, texts: readonly string[], labels: ResultLabels, 
 }
 
 /** A reviewer may have changed it before it was made. */
-function asMade(call: AskedCall, { changed }: Exclude<ToolResult, { status: "denied" }>): AskedCall {
-  return changed === undefined ? call : { ...call, args: { asked: call.args, made: changed.arguments } };
+function asMade({ args }: AskedCall, { changed }: Exclude<ToolResult, { status: "denied" }>): readonly JsonObject[] {
+  return changed === undefined ? [args] : [args, changed.arguments];
 }
+
+type Echo = { readonly foreign: boolean; readonly labels: ValueLabels };
 
 /**
- * A trusted tool that was called with somebody else's words may say them again: its answer is no better than they are. Documents were
- * there before they were asked for.
+ * A tool that was called with somebody's words may say them again. What it answers may then travel no further than they, and that of a
+ * trusted one is no better. Documents were there before they were asked for.
  */
-function mayEcho(flow: Flow, { args }: AskedCall): boolean {
-  return leavesOf(args).some((leaf) => {
-    const origin = originOf(flow, leaf);
-    return origin === "untrusted" || (origin === "derived" && flow.seen.untrusted);
-  });
-}
-
-/** What a step is decided by: the origins of a call's values, and what the run had read when its model asked for it. */
-export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly args: JsonObject }): FlowFacts {
-  if (call === undefined) return { ...noCall, seen: flow.seen };
-  const { tool, args } = call;
-  const destinations = Object.entries(args).filter(([name]) => destinationsOf(tool, args).includes(name));
-  const where = destinations.flatMap(([, value]) => leavesOf(value));
-  const texts = textsIn(args);
-  const all = leavesOf(args).map((leaf) => {
-    const origin = originOf(flow, leaf);
-    // A short word is in the user's text by accident too often to speak for the call.
-    return leaf.length < shortestAnchor && origins.indexOf(origin) < origins.indexOf("derived") ? "derived" : origin;
-  });
+function echoOf(flow: Flow, tool: Callable | undefined, made: readonly JsonObject[]): Echo {
+  const words = made
+    .flatMap((args) => Object.entries(args))
+    .flatMap(([name, value]) =>
+      flow.rules === 1 ? valuesOf(value) : wordsOf(value, schemaOfArgument(tool?.parameters, name)),
+    );
+  const traces = [...new Set(words)].map((word) => traceOf(flow, word));
   return {
-    origins: Object.fromEntries(
-      Object.entries(args).map(([name, value]) => [
-        name,
-        worst(leavesOf(value).map((leaf) => originOf(flow, leaf))) ?? "user",
-      ]),
-    ),
-    destination: worst(where.map((leaf) => originOf(flow, leaf))) ?? "none",
-    contested: where.some((leaf) => originOf(flow, leaf) === "trusted" && isIn(flow.untrusted, leaf)),
-    mixedScript: where.some(mixesScripts),
-    best: best(all) ?? "none",
-    ungroundedLinks: new Set(texts.flatMap(linksIn).filter((link) => !isGrounded(flow, link))).size,
-    dataClasses: dataClassesIn(texts.join("\n")),
-    seen: flow.seen,
+    foreign: traces.some(({ origin }) => origin === "untrusted" || (origin === "derived" && flow.seen.untrusted)),
+    labels: joinLabels(traces.map(({ labels }) => labels)),
   };
-}
-
-const noCall: Omit<FlowFacts, "seen"> = {
-  origins: {},
-  destination: "none",
-  contested: false,
-  mixedScript: false,
-  best: "none",
-  ungroundedLinks: 0,
-  dataClasses: [],
-};
-
-/** Characters that a value needs to show that a call was somebody's idea. */
-const shortestAnchor = 5;
-
-function destinationsOf({ destinations, effect }: Callable, args: JsonObject): readonly string[] {
-  return destinations ?? (effect === "read" ? [] : Object.keys(args));
-}
-
-export function originOf(flow: Flow, leaf: string): Origin {
-  const value = soughtValue(leaf);
-  // Nothing that could be said of anything: an empty text, punctuation.
-  if (value.spellings.length === 0) return "user";
-  if (!value.weak) {
-    if (standsIn(value, flow.user)) return "user";
-    if (standsIn(value, flow.operator)) return "operator";
-    if (flow.trusted.some((text) => standsIn(value, text))) return "trusted";
-  }
-  return flow.untrusted.some((text) => standsIn(value, text)) ? "untrusted" : "derived";
-}
-
-function isIn(texts: readonly IndexedText[], leaf: string): boolean {
-  const value = soughtValue(leaf);
-  return texts.some((text) => standsIn(value, text));
-}
-
-function isGrounded(flow: Flow, link: string): boolean {
-  return ["user", "operator", "trusted"].includes(originOf(flow, link));
-}
-
-function worst(found: readonly Origin[]): Origin | undefined {
-  return found.toSorted((a, b) => origins.indexOf(b) - origins.indexOf(a))[0];
-}
-
-function best(found: readonly Origin[]): Origin | undefined {
-  return found.toSorted((a, b) => origins.indexOf(a) - origins.indexOf(b))[0];
-}
-
-/** The values of a call that came from somewhere: texts, numbers, and the names of properties below the top. */
-function leavesOf(value: Json): readonly string[] {
-  if (value === null || typeof value === "boolean") return [];
-  if (typeof value !== "object") return [String(value)];
-  if (Array.isArray(value)) return value.flatMap(leavesOf);
-  return Object.values(value).flatMap(leavesOf);
-}
-
-/** All that can be read in a value, names of properties included. */
-export function textsIn(value: Json): readonly string[] {
-  if (value === null || typeof value === "boolean") return [];
-  if (typeof value !== "object") return [String(value)];
-  if (Array.isArray(value)) return value.flatMap(textsIn);
-  return Object.entries(value).flatMap(([name, inner]) => [name, ...textsIn(inner)]);
 }
 
 function sorted<Value extends string>(values: readonly Value[]): readonly Value[] {

@@ -34,7 +34,7 @@ import { contentDigest } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
 import { policyRequestOf, withBudgets } from "./asked.ts";
 import { budgetFacts } from "./budgets.ts";
-import { textsIn } from "./flow.ts";
+import { textsIn } from "./flow-leaves.ts";
 import type { RunContext } from "./governed-call.ts";
 import { wideLocks } from "./history.ts";
 import type { HistoryCounter, HistoryLock } from "./history.ts";
@@ -147,7 +147,7 @@ export async function judge(
     policySet,
     facts: over.length === 0 ? facts : { ...facts, budget },
     // Arguments that Cedar cannot hold are denied without being asked about; the action says what they were.
-    request: request === undefined ? step.actionDigest : contentDigest(run.salt, requestJson(request)),
+    request: request === undefined ? step.actionDigest : contentDigest(run.salt, requestJson(request, facts)),
     decision: withBudgets(decision, over, approved),
     policyDecision: decision,
     exhausted: over,

@@ -2,14 +2,17 @@ import type { Action } from "../core/action.ts";
 import type { ResponseFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { joinLabels, labelsOfAll } from "../core/labels.ts";
 import type { FlowFacts } from "../core/labels.ts";
-import { linksIn } from "../core/provenance.ts";
+import { otherLinks } from "../core/provenance.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { Callable } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
 import { contentDigest } from "../store/canonical.ts";
-import { flowFacts, originOf, textsIn } from "./flow.ts";
+import { flowFacts, linksOf } from "./flow-facts.ts";
+import { textsIn } from "./flow-leaves.ts";
+import { originOfLink } from "./flow-trace.ts";
 import type { RunContext } from "./governed-call.ts";
 import { shownName } from "./resolve.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
@@ -27,9 +30,10 @@ const maxInvented = 100;
 export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: ModelResult): AnswerFacts {
   const { flow } = step.conversation;
   const texts = readingsOf(answer.content);
-  const links = [...new Set(texts.flatMap(linksIn))].map((link) => ({ link, origin: originOf(flow, link) }));
+  const links = linksOf(flow, texts).map((link) => ({ link, origin: originOfLink(flow, link) }));
   const foreign = links.filter(({ origin }) => origin === "untrusted" || origin === "derived");
-  const untrusted = foreign.filter(({ origin }) => origin === "untrusted").length;
+  // Those that are not looked at may be of either kind.
+  const untrusted = foreign.filter(({ link, origin }) => origin === "untrusted" || link === otherLinks).length;
   const calls = answer.toolCalls.flatMap((call) => readingsOf(call.arguments));
   const digest = contentDigest(run.salt, answer as unknown as Json);
   return {
@@ -45,7 +49,7 @@ export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: Mo
       links: {
         grounded: links.length - foreign.length,
         untrusted,
-        ungrounded: foreign.length - untrusted,
+        ungrounded: foreign.filter(({ origin }) => origin === "derived").length,
         hosts: hostsOf(foreign.map(({ link }) => link)),
       },
     },
@@ -53,6 +57,8 @@ export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: Mo
       ...flowFacts(flow),
       dataClasses: dataClassesIn(texts.join("\n")),
       ungroundedLinks: foreign.length,
+      // It is made of all that the model was shown.
+      labels: { arguments: {}, destination: joinLabels([]), content: labelsOfAll(flow.seen) },
     },
   };
 }

@@ -107,7 +107,7 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
       remote === undefined || local.outcome === "deny" || slice === undefined
         ? local
         : narrowed(local, await askRemote(remote, asked));
-    const digest = request === undefined ? facts.response.action : contentDigest(run.salt, requestJson(request));
+    const digest = request === undefined ? facts.response.action : contentDigest(run.salt, requestJson(request, facts));
     return { decision, policyDecision: local, counted, facts, policySet, request: digest };
   }
 

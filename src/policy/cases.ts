@@ -7,7 +7,8 @@ import type { Decision, DenialCode, HistoryFact, ResponseFacts, RunFacts } from 
 import { toolNamePattern } from "../core/ids.ts";
 import type { Digest } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
-import { confidentialities, dataClasses, origins } from "../core/labels.ts";
+import { confidentialities, dataClasses, labelsOfAll, origins } from "../core/labels.ts";
+import type { CallLabels, ValueLabels } from "../core/labels.ts";
 import { riskTiers } from "../core/release.ts";
 import { sourceFields } from "../core/retrieval.schema.ts";
 import { asTool } from "../core/retrieval.ts";
@@ -110,6 +111,11 @@ const seen = z.strictObject({
   dataClasses: z.array(z.enum(dataClasses)).optional(),
 });
 
+const labels = z.strictObject({
+  confidentiality: z.enum(confidentialities).default("public"),
+  sources: z.array(text).default([]),
+});
+
 /** What differs from a run that has done and read nothing. */
 const givenFacts = z.strictObject({
   at: z.iso.datetime().optional(),
@@ -130,6 +136,10 @@ const givenFacts = z.strictObject({
   bestOrigin: z.enum([...origins, "none"]).optional(),
   ungroundedLinks: count.optional(),
   dataClasses: z.array(z.enum(dataClasses)).optional(),
+  labels: z
+    .strictObject({ arguments: z.record(z.string(), labels).default({}), destination: labels, content: labels })
+    .partial({ destination: true, content: true })
+    .optional(),
   seen: seen.optional(),
 });
 
@@ -313,6 +323,12 @@ function factsOf(
 ): RunFacts {
   const { environment, requester, seen: read } = given;
   const { flow } = noFacts;
+  const seenFacts = {
+    untrusted: read?.untrusted ?? false,
+    confidentiality: confidentialities.indexOf(read?.confidentiality ?? "public"),
+    sources: read?.sources ?? [],
+    dataClasses: read?.dataClasses ?? [],
+  };
   return {
     at: given.at ?? noFacts.at,
     environment: { ...noFacts.environment, ...withoutUndefined(environment) },
@@ -330,13 +346,22 @@ function factsOf(
       best: given.bestOrigin ?? flow.best,
       ungroundedLinks: given.ungroundedLinks ?? (response?.links.untrusted ?? 0) + (response?.links.ungrounded ?? 0),
       dataClasses: given.dataClasses ?? [],
-      seen: {
-        untrusted: read?.untrusted ?? false,
-        confidentiality: confidentialities.indexOf(read?.confidentiality ?? "public"),
-        sources: read?.sources ?? [],
-        dataClasses: read?.dataClasses ?? [],
-      },
+      // Without any, values are no better than all that was seen.
+      ...(given.labels === undefined ? {} : { labels: callLabelsOf(given.labels, labelsOfAll(seenFacts)) }),
+      seen: seenFacts,
     },
+  };
+}
+
+function callLabelsOf(given: NonNullable<z.infer<typeof givenFacts>["labels"]>, all: ValueLabels): CallLabels {
+  const labelsOf = ({ confidentiality, sources }: z.infer<typeof labels>): ValueLabels => ({
+    confidentiality: confidentialities.indexOf(confidentiality),
+    sources,
+  });
+  return {
+    arguments: Object.fromEntries(Object.entries(given.arguments).map(([name, one]) => [name, labelsOf(one)])),
+    destination: given.destination === undefined ? all : labelsOf(given.destination),
+    content: given.content === undefined ? all : labelsOf(given.content),
   };
 }
 

@@ -4,14 +4,19 @@ import validator from "validator";
 import { dataClasses } from "../core/labels.ts";
 import type { DataClass } from "../core/labels.ts";
 
-/** Of a longer text, the first and the last part of this many characters are looked at. */
-const maxCharacters = 2_000_000;
 /** Candidates of one class that are checked before it is given up: a text of nothing but near misses must not cost more. */
 const maxCandidates = 2_000;
 
 type Detector = { readonly pattern: RegExp; readonly holds?: (candidate: string) => boolean };
 
-/** Patterns have no nested repetition, so each is linear in the text. */
+/** People write numbers in groups, with whatever looks like a gap. */
+const groupGap = String.raw`[\s\u2010-\u2015-]`;
+const groupGaps = new RegExp(groupGap, "g");
+
+/**
+ * A match begins at few places of a text, or is short: so each is linear in the text. What repeats without a bound must not be able to
+ * begin anew within itself.
+ */
 const detectors: Readonly<Partial<Record<DataClass, readonly Detector[]>>> = {
   email: [
     {
@@ -26,11 +31,14 @@ const detectors: Readonly<Partial<Record<DataClass, readonly Detector[]>>> = {
       holds: (text) => parsePhoneNumberFromString(text)?.isValid() ?? false,
     },
   ],
-  // ISO 13616: the check digits are modulo 97.
+  // ISO 13616: the check digits are modulo 97. Looked at from each beginning: what looks like one may reach into the next.
   iban: [
     {
-      pattern: /(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![A-Za-z0-9])/g,
-      holds: (text) => prefixes(text.replaceAll(" ", ""), 15).some((candidate) => validator.isIBAN(candidate)),
+      pattern: new RegExp(
+        `(?<![a-z0-9])(?=((?:${validator.ibanLocales.join("|")})\\d{2}(?:${groupGap}?[a-z0-9]){11,30}(?![a-z0-9])))`,
+        "gi",
+      ),
+      holds: (text) => prefixes(text.replaceAll(groupGaps, ""), 15).some((candidate) => validator.isIBAN(candidate)),
     },
   ],
   // ISO/IEC 7812: Luhn's check digit, with the prefixes of the card brands.
@@ -67,7 +75,8 @@ const detectors: Readonly<Partial<Record<DataClass, readonly Detector[]>>> = {
     { pattern: /(?<!\w)xox[abposr]-[A-Za-z0-9-]{10,250}/g },
     { pattern: /(?<!\w)AIza[\w-]{35}(?![\w-])/g },
     { pattern: /(?<!\w)sk-(?:ant-|proj-)?[\w-]{20,250}|(?<!\w)[rs]k_live_[A-Za-z0-9]{16,250}/g },
-    { pattern: /(?<!\w)eyJ[\w-]{8,2000}\.eyJ[\w-]{8,2000}\.[\w-]{16,2000}/g },
+    // RFC 7519: from the dot in its middle, as any place in a long word could be where one begins.
+    { pattern: /\.(?<=eyJ[\w-]{8,20000}\.)eyJ[\w-]{8,20000}\.[\w-]{16}/g },
     {
       pattern: /(?:password|passwd|secret|api[_-]?key|access[_-]?token)["']?\s{0,3}[:=]\s{0,3}["']?[^\s"'<>]{8,200}/gi,
       holds: (text) => variety(text.replace(/^[^:=]*[:=]\s*["']?/, "")) >= 3,
@@ -87,14 +96,13 @@ function variety(text: string): number {
 
 /** The classes of personal and secret data that a text holds, sorted. By checksum where the kind has one; never a promise that there is none. */
 export function dataClassesIn(text: string): readonly DataClass[] {
-  const looked =
-    text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters / 2)}\n${text.slice(-maxCharacters / 2)}`;
-  return dataClasses.filter((name) => (detectors[name] ?? []).some((detector) => finds(detector, looked))).toSorted();
+  return dataClasses.filter((name) => (detectors[name] ?? []).some((detector) => finds(detector, text))).toSorted();
 }
 
 function finds({ pattern, holds }: Detector, text: string): boolean {
   let candidates = 0;
-  for (const [candidate] of text.matchAll(pattern)) {
+  for (const [match, ahead] of text.matchAll(pattern)) {
+    const candidate = ahead ?? match;
     if (holds === undefined || holds(candidate)) return true;
     candidates += 1;
     // As many near misses as this are not given the benefit of the doubt.

@@ -2,6 +2,8 @@ import type { StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs"
 
 import type { HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { labelsOfAll } from "../core/labels.ts";
+import type { CallLabels, FlowFacts, ValueLabels } from "../core/labels.ts";
 import type { RiskTier } from "../core/release.ts";
 import type { CallKind } from "../core/retrieval.ts";
 import { recordValue, Unrepresentable, unicode } from "./argument-values.ts";
@@ -72,9 +74,23 @@ export function actionNamed(step: PolicyRequest["step"]): string {
   }
 }
 
-/** The request as JSON, for its digest. */
-export function requestJson(request: CedarRequest): Json {
-  return request as unknown as Json;
+/**
+ * The request as JSON, for its digest. Facts from before values had labels had a request without them, which no policy of then could ask
+ * about.
+ */
+export function requestJson(request: CedarRequest, { flow }: Pick<RunFacts, "flow">): Json {
+  if (flow.labels !== undefined) return request as unknown as Json;
+  const { labels: _, ...context } = request.context;
+  const unlabelled = Object.entries(context).map(([name, value]) => [
+    name,
+    name === "destination" || name === "content" ? withoutLabels(value as Attributes) : value,
+  ]);
+  return { ...request, context: Object.fromEntries(unlabelled) } as unknown as Json;
+}
+
+function withoutLabels(attributes: Attributes): Attributes {
+  const { confidentiality: _, sources: __, ...rest } = attributes;
+  return rest;
 }
 
 function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionSlice): CedarRequest {
@@ -123,10 +139,19 @@ function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: Ru
       },
     };
   }
+  const labels = labelsIn(flow);
   return {
     input: recordValue(step.arguments, slice.input ?? new Map(), "arguments"),
     origins: { ...flow.origins },
-    destination: { origin: flow.destination, contested: flow.contested, mixedScript: flow.mixedScript },
+    labels: Object.fromEntries(
+      Object.entries(labels.arguments).map(([name, one]) => [name, labelAttributes(one, `facts.flow.labels.${name}`)]),
+    ),
+    destination: {
+      origin: flow.destination,
+      contested: flow.contested,
+      mixedScript: flow.mixedScript,
+      ...labelAttributes(labels.destination, "facts.flow.labels.destination"),
+    },
     tool: slice.tool ?? {},
     ...(slice.source === undefined ? {} : { source: slice.source }),
   };
@@ -150,6 +175,7 @@ function circumstancesOf({ at, environment, requester, flow, detected = [], ...c
       dataClasses: [...new Set([...flow.dataClasses, ...detected])].sort(),
       ungroundedLinks: long(flow.ungroundedLinks, "facts.flow.ungroundedLinks"),
       bestOrigin: flow.best,
+      ...labelAttributes(labelsIn(flow).content, "facts.flow.labels.content"),
     },
     seen: {
       untrusted: flow.seen.untrusted,
@@ -158,6 +184,21 @@ function circumstancesOf({ at, environment, requester, flow, detected = [], ...c
       dataClasses: [...flow.seen.dataClasses],
     },
   };
+}
+
+/** Where none were recorded, no value is better than all that was seen. */
+function labelsIn({ labels, origins, seen }: FlowFacts): CallLabels {
+  if (labels !== undefined) return labels;
+  const all = labelsOfAll(seen);
+  return {
+    arguments: Object.fromEntries(Object.keys(origins).map((name) => [name, all])),
+    destination: all,
+    content: all,
+  };
+}
+
+function labelAttributes({ confidentiality, sources }: ValueLabels, name: string): Attributes {
+  return { confidentiality: long(confidentiality, `${name}.confidentiality`), sources: [...sources] };
 }
 
 /** Seconds since 1970, the hour from 0, and the day of the week from 1 (Monday) to 7: all in UTC. */

@@ -79,13 +79,16 @@ export function classificationOf({ results, dataClasses: declared, topK }: NonNu
   return { origin, confidentiality: confidentialityOf(results), dataClasses: [...held].sort(), topK };
 }
 
+/** How far a value may travel; the number is the place in the list of confidentialities. */
+const labels = { confidentiality: long, sources: stringSet };
+
 /** The part of `context` that every action has; policies/README.md says what each attribute means. */
 const circumstances = {
   now: record({ unix: long, hour: long, weekday: long }),
   environment: record({ name: string, region: string }),
   requester: record({ roles: stringSet, groups: stringSet }),
   run: record({ steps: long, spentMicroUsd: long, sameName: long, approvals: long }),
-  content: record({ dataClasses: stringSet, ungroundedLinks: long, bestOrigin: string }),
+  content: record({ dataClasses: stringSet, ungroundedLinks: long, bestOrigin: string, ...labels }),
   seen: record({ untrusted: bool, confidentiality: long, sources: stringSet, dataClasses: stringSet }),
 };
 
@@ -198,7 +201,8 @@ function toolActionType(tool: PolicyTool, history: readonly HistoryFact[]): Acti
     input: recordType(input),
     // An argument that the call does not have has no origin.
     origins: record(Object.fromEntries([...input.keys()].map((name) => [name, { ...string, required: false }]))),
-    destination: record({ origin: string, contested: bool, mixedScript: bool }),
+    labels: record(Object.fromEntries([...input.keys()].map((name) => [name, { ...record(labels), required: false }]))),
+    destination: record({ origin: string, contested: bool, mixedScript: bool, ...labels }),
     tool: record({ name: string, effect: string, groups: stringSet }),
     ...(tool.source === undefined ? {} : { source: sourceType }),
   };

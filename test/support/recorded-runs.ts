@@ -79,7 +79,8 @@ export async function recordRuns(
         };
         const explained = explain(compiled, request);
         const verdict = verdictOf(explained.decision, explained.effective);
-        const asDigest = explained.request === undefined ? "0".repeat(64) : digestOf(requestJson(explained.request));
+        const asDigest =
+          explained.request === undefined ? "0".repeat(64) : digestOf(requestJson(explained.request, recorded));
         add(step, {
           run: id,
           seq: one.seq,

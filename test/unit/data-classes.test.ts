@@ -2,23 +2,45 @@ import { describe, expect, it } from "vitest";
 
 import { dataClassesIn } from "../../src/policy/data-classes.ts";
 
+const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+const jwt = `${part({ alg: "HS256" })}.${part({ sub: "ada", roles: "r".repeat(5_000) })}.${"s1G-".repeat(11)}`;
+
 describe("finds", () => {
   it.each([
     ["email", "write to ada.lovelace+x@shop.example.org today"],
     ["phone", "call +44 20 7946 0958 now"],
     ["iban", "to DE89 3704 0044 0532 0130 00 please"],
     ["iban", "to GB29NWBK60161331926819."],
+    ["iban", "to de89370400440532013000"],
+    ["iban", "to DE89-3704-0044-0532-0130-00 please"],
+    ["iban", "to DE89\u00A03704\u00A00044\u00A00532\u00A00130\u00A000"],
+    ["iban", "room ab12 then is fine, and GB12 then is not DE89 3704 0044 0532 0130 00"],
     ["card", "4111 1111 1111 1111, valid"],
     ["card", "5500-0000-0000-0004"],
     ["national_id", "SSN 219-09-9999"],
     ["national_id", "DNI 12345678Z"],
+    ["national_id", "NIE X1234567L"],
+    ["national_id", "codice fiscale RSSMRA85T10A562S"],
     ["national_id", "CPF 529.982.247-25"],
     ["national_id", "NI number AB 12 34 56 C"],
     ["secret", "-----BEGIN RSA PRIVATE KEY-----"],
     ["secret", "AKIAIOSFODNN7EXAMPLE"],
     ["secret", `token ghp_${"a1B2".repeat(9)}`],
+    ["secret", `github_${"pat_"}11ABCDEFG0${"a1B2".repeat(18)}`],
+    ["secret", `xox${"b-"}123456789012-abcdefABCDEF`],
+    ["secret", `AI${"za"}${"Sy-a1".repeat(7)}`],
+    ["secret", `s${"k-"}ant-${"a1B2".repeat(8)}`],
+    ["secret", `[r${"k_live_"}${"a1B2".repeat(6)}]`],
     ["secret", "password: hunter2-Hunter"],
   ])("%s in %j", (name, text) => expect(dataClassesIn(text)).toContain(name));
+});
+
+it.each([
+  ["by itself", jwt],
+  ["behind a word", `Bearer:${jwt}`],
+  ["as a part of another", `x-${jwt}-y`],
+])("finds a signed token %s, however long what it claims is", (_where, text) => {
+  expect(dataClassesIn(text)).toEqual(["secret"]);
 });
 
 describe("finds nothing in near misses", () => {
@@ -30,6 +52,10 @@ describe("finds nothing in near misses", () => {
     ["a DNI with the wrong letter", "12345678A"],
     ["a number that is never given out", "000-12-3456"],
     ["a word about passwords", "the password: forgotten"],
+    ["an account number of no country", "ZZ89370400440532013000"],
+    ["an Italian id with the wrong letter", "RSSMRA85T10A562T"],
+    ["a NIE with the wrong letter", "X1234567A"],
+    ["a token without a signature", jwt.slice(0, jwt.lastIndexOf("."))],
     ["a handle", "@ada, ada@home"],
   ])("%s", (_what, text) => expect(dataClassesIn(text)).toEqual([]));
 });
@@ -38,4 +64,32 @@ it("text that is all near misses ends, and is not given the benefit of the doubt
   expect(dataClassesIn("4111 1111 1111 1112, ".repeat(40_000))).toContain("card");
   expect(dataClassesIn("a".repeat(1_000_000))).toEqual([]);
   expect(dataClassesIn(`${"1".repeat(1_000_000)}`)).toEqual([]);
+});
+
+it.each([0, 1, 2, 3])("all of a text of many millions of characters is read, also %i quarters into it", (quarters) => {
+  const rest = "and so on ".repeat(200_000);
+  const texts = Array.from({ length: 4 }, () => rest).toSpliced(quarters, 0, " 4111 1111 1111 1111 ");
+  expect(dataClassesIn(texts.join(""))).toEqual(["card"]);
+});
+
+// No piece is a class by itself; the time limit of a test is what a number of steps that grows with the square would break.
+it.each([
+  "-eyJ",
+  "-eyJaaaaaaaa",
+  ".eyJaaaaaaaa",
+  "eyJaaaaaaaa.eyJaaaaaaaa",
+  "a.",
+  "a-",
+  "+1 ",
+  "AIza-",
+  "de00 aaaa ",
+  "-----BEGIN A ",
+])("a text that repeats %j comes to an end", (piece) => {
+  expect(dataClassesIn(piece.repeat(2_000_000 / piece.length))).toBeInstanceOf(Array);
+});
+
+it("a word without an end is not looked at again and again", () => {
+  const long = "-eyJ".repeat(2_000_000);
+  expect(dataClassesIn(`eyJaaaaaaaa.eyJ${long}`)).toEqual([]);
+  expect(dataClassesIn(`${long}.eyJaaaaaaaa.${"s".repeat(16)}`)).toEqual(["secret"]);
 });

@@ -6,7 +6,8 @@ import type { Json, JsonObject } from "../../src/core/json.ts";
 import { origins } from "../../src/core/labels.ts";
 import type { ToolDefinition } from "../../src/core/release.ts";
 import type { FinishedStep } from "../../src/core/transcript.ts";
-import { extendFlow, flowFacts, startFlow } from "../../src/gate/flow.ts";
+import { flowFacts } from "../../src/gate/flow-facts.ts";
+import { extendFlow, startFlow } from "../../src/gate/flow.ts";
 import type { Flow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { answerFacts } from "../../src/gate/offline.ts";
@@ -78,6 +79,60 @@ describe("where a destination came from", () => {
     ["nothing", "", "user"],
   ])("%s", (_who, to, origin) => expect(sending(attacked, to).destination).toBe(origin));
 
+  it.each<[string, Json, string]>([
+    ["a name that a mail gave", { "eve@evil.example": true }, "untrusted"],
+    ["a name that a mail gave, deep in it", [{ roles: { "eve@evil.example": null } }], "untrusted"],
+    ["a name that the user gave", { "ada@home.example": "write" }, "derived"],
+    ["a name and a value that the user gave", { "ada@home.example": "Bob" }, "user"],
+    ["yes", true, "derived"],
+    ["lists of yes", [[false]], "derived"],
+    ["a list of nobody", [], "derived"],
+    ["nobody in particular", {}, "derived"],
+    ["the root folder", "/", "derived"],
+    ["the folder above", "..", "derived"],
+    ["everybody", "*", "derived"],
+    ["white space", " ", "derived"],
+    ["null, which is as good as not given", null, "none"],
+  ])("%s", (_what, to, origin) => expect(sending(attacked, to).destination).toBe(origin));
+
+  it("a value of punctuation alone is whose text has it by itself", () => {
+    const told = extendFlow(startFlow({ ...run, input: { prompt: "Delete all in / and tell *." } }), run, []);
+    expect(["/", "*", "~/", "#"].map((to) => sending(told, to).destination)).toEqual([
+      "user",
+      "user",
+      "derived",
+      "derived",
+    ]);
+    const mailed = extendFlow(told, run, called("mail", "then ~/ and /"));
+    expect(["/", "~/", "#"].map((to) => sending(mailed, to).destination)).toEqual(["user", "untrusted", "derived"]);
+  });
+
+  it("a list of nobody beside somebody goes nowhere, and yes beside somebody does", () => {
+    const two = { ...send, destinations: ["to", "cc"] };
+    const args = { to: "ada@home.example", cc: [] };
+    expect(flowFacts(attacked, { tool: two, args }).destination).toBe("user");
+    expect(flowFacts(attacked, { tool: two, args: { ...args, cc: true } }).destination).toBe("derived");
+  });
+
+  it("names that the tool's schema gives are the tool's own", () => {
+    const properties = { to: { type: "object", properties: { address: {}, ring: {} } }, text: {} };
+    const shaped = { ...send, parameters: { type: "object", properties } };
+    const to = (value: Json) => flowFacts(attacked, { tool: shaped, args: { to: value } }).destination;
+    expect(to({ address: "ada@home.example", ring: true })).toBe("user");
+    expect(to({ address: { address: "ada@home.example" } })).toBe("derived");
+    expect(to({ ring: true })).toBe("derived");
+  });
+
+  it("names and empty values say nothing of whose idea a call was", () => {
+    const best = (text: Json) => flowFacts(attacked, { tool: send, args: { text } }).best;
+    expect([best({ "ada@home.example": true }), best(true), best([]), best("/")]).toEqual([
+      "none",
+      "none",
+      "none",
+      "derived",
+    ]);
+  });
+
   it("a call without a destination has none", () => {
     expect(flowFacts(attacked, { tool: send, args: { text: "x" } }).destination).toBe("none");
     expect(flowFacts(attacked).destination).toBe("none");
@@ -110,6 +165,70 @@ it("a trusted tool that was called with somebody else's words may say them again
   expect(sending(laundered, "eve@evil.example").destination).toBe("untrusted");
   const asked = after(called("mail", "hello"), called("contacts", "bob@work.example", { q: "Bob" }));
   expect(sending(asked, "bob@work.example").destination).toBe("trusted");
+});
+
+it("a trusted tool may say again a name that it was called with", () => {
+  const args = { q: { "eve@evil.example": true } };
+  const laundered = after(called("mail", "look up eve@evil.example"), called("contacts", "x7@evil.example", args));
+  expect(sending(laundered, "x7@evil.example").destination).toBe("untrusted");
+});
+
+it("what was decided by the first rules is worked out by them", () => {
+  const then = extendFlow(startFlow(run, 1), run, [
+    ...called("mail", "look up eve@evil.example"),
+    ...called("contacts", "x7@evil.example", { q: { "eve@evil.example": true } }),
+  ]);
+  const where = [{ "eve@evil.example": true }, true, [], "/", "x7@evil.example"];
+  expect(where.map((to) => sending(then, to).destination)).toEqual(["none", "none", "none", "user", "trusted"]);
+  const links = Array.from({ length: 1_001 }, (_, n) => `https://shop.example/${n}`).join(" ");
+  expect(sending(then, "ada@home.example", links).ungroundedLinks).toBe(1_000);
+});
+
+describe("how far a value may travel", () => {
+  const pay = tool("pay", { results: { origin: "trusted", confidentiality: "restricted" } });
+  const news = tool("news", { results: { origin: "untrusted", confidentiality: "public" } });
+  const tools = [mail, contacts, send, pay, news];
+  const world = { ...run, release: { ...run.release, document: { ...run.release.document, tools } } } as RunContext;
+  const read = extendFlow(startFlow(world), world, [
+    ...called("news", "the weather in Paris"),
+    ...called("contacts", "bob@work.example", { q: "Bob" }),
+    ...called("mail", "bob@work.example has account 1234567"),
+    ...called("pay", { account: 1234567, iban: "none" }, { q: "what Bob wrote" }),
+  ]);
+  const all = { confidentiality: 3, sources: ["contacts", "mail", "news", "pay"] };
+  it.each<[string, Json, object]>([
+    ["what the user said is nobody's secret", "ada@home.example", { confidentiality: 0, sources: [] }],
+    ["the labels of the text that has it", "weather in Paris", { confidentiality: 0, sources: ["news"] }],
+    ["those of several", "1234567", { confidentiality: 3, sources: ["mail", "pay"] }],
+    ["the highest, whoever has it too", "bob@work.example", { confidentiality: 2, sources: ["contacts", "mail"] }],
+    ["what stands nowhere may be made of all", "mallory@evil.example", all],
+    ["so may few digits", "12", all],
+    ["so may yes", true, all],
+    ["so may a name of a property", { "secret-1": null }, all],
+    ["nothing is nothing", null, { confidentiality: 0, sources: [] }],
+  ])("%s", (_what, to, labels) => {
+    const facts = flowFacts(read, { tool: send, args: { to, text: "weather in Paris" } });
+    expect(facts.labels?.arguments["to"]).toEqual(labels);
+    expect(facts.labels?.destination).toEqual(labels);
+    expect(facts.labels?.arguments["text"]).toEqual({ confidentiality: 0, sources: ["news"] });
+  });
+
+  it("all contents together are as high as the highest", () => {
+    const args = { to: "1234567", text: "weather in Paris" };
+    const { labels } = flowFacts(read, { tool: send, args });
+    expect(labels?.content).toEqual({ confidentiality: 3, sources: ["mail", "news", "pay"] });
+  });
+
+  it("what a tool says travels no further than what it was asked with", () => {
+    const told = extendFlow(startFlow(world), world, [
+      ...called("mail", "the code is tulip-77"),
+      ...called("news", "pilut-77 was looked for", { q: "tulip-77" }),
+      ...called("news", "nobody was", { q: "Bob" }),
+    ]);
+    const labels = (to: string) => flowFacts(told, { tool: send, args: { to } }).labels?.destination;
+    expect(labels("pilut-77")).toEqual({ confidentiality: 2, sources: ["mail", "news"] });
+    expect(labels("nobody was")).toEqual({ confidentiality: 0, sources: ["news"] });
+  });
 });
 
 it("what was read is remembered: sources, confidentiality, classes of data; a denial is no source", () => {
@@ -190,6 +309,37 @@ describe("for any conversation", () => {
 });
 
 describe("what policies see of an answer", () => {
+  const answering = (content: string, flow = startFlow(run)) =>
+    answerFacts(
+      run,
+      { action: { arguments: {} }, conversation: { flow } } as unknown as Extract<ResolvedStep, { kind: "model" }>,
+      { content, finishReason: "stop", toolCalls: [] } as never,
+    );
+  const links = Array.from({ length: 1_001 }, (_, n) => `https://shop.example/${n}`);
+
+  it("says that there are links which are not looked at: of an unknown host, and of either kind", () => {
+    const whole = answering(`${links.join(" ")} https://evil.example/`);
+    expect(whole.response.links).toEqual({
+      grounded: 0,
+      untrusted: 1,
+      ungrounded: 1_001,
+      hosts: ["shop.example", "…"],
+    });
+    expect(whole.flow.ungroundedLinks).toBe(1_001);
+    expect(answering(links.slice(1).join(" ")).response.links.hosts).toEqual(["shop.example"]);
+  });
+
+  it("counts those also where all that are looked at were given", () => {
+    const flow = after(called("contacts", `${links.join(" ")} and so on …`));
+    const { response } = answering(`${links.join(" ")} https://evil.example/`, flow);
+    expect(response.links).toEqual({ grounded: 1_000, untrusted: 1, ungrounded: 1, hosts: ["…"] });
+  });
+
+  it("has it made of all that was read", () => {
+    const { labels } = answering("hello", after(called("mail", "hello"))).flow;
+    expect(labels?.content).toEqual({ confidentiality: 2, sources: ["mail"] });
+  });
+
   it("names every tool of the release that it calls, whatever crowd of invented names comes first", () => {
     const crowd = Array.from({ length: 300 }, (_, n) => `aaa${String(n).padStart(3, "0")}`);
     const asked = (names: readonly string[]) =>

@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import { indexTexts, linksIn, mixesScripts, soughtValue, standsIn, tokensOf } from "../../src/core/provenance.ts";
+import {
+  indexTexts,
+  linksIn,
+  mixesScripts,
+  otherLinks,
+  soughtValue,
+  standsIn,
+  tokensOf,
+} from "../../src/core/provenance.ts";
 
 const finds = (value: string, ...texts: string[]): boolean => standsIn(soughtValue(value), indexTexts(texts));
 
@@ -18,6 +26,10 @@ describe("a value stands in a text", () => {
     ["98.7", "a bill of 98.70"],
     ["general", "in #general"],
     ["butter\n- flour", "- butter\\n- flour\\n- eggs"],
+    ["/", "delete all in /."],
+    ["..", "look in '..', please"],
+    ["*", "share it with *"],
+    ["notes.txt /", "remove / and notes.txt /"],
   ])("%j in %j", (value, text) => expect(finds(value, text)).toBe(true));
 });
 
@@ -31,6 +43,11 @@ describe("a value does not stand in a text that", () => {
     ["has one of two addresses", "ada@shop.org;eve@evil.org", "ada@shop.org"],
     ["has it decoded", "ada%40shop.org", "ada@shop.org"],
     ["has another number", "12", "120 or 1.2"],
+    ["has it as a part of a word", "/", "and/or, https://shop.org/ and ~/"],
+    ["has more of it", "..", "well... /.. ../.."],
+    ["has only the words beside it", "notes.txt /", "remove notes.txt"],
+    ["has only separators", ",", "one, two"],
+    ["has white space, as has every text", " ", "one two"],
     ["has another sign that lower-cases alike", "\u212Aelvin", "kelvin"],
   ])("%s", (_why, value, text) => expect(finds(value, text)).toBe(false));
 
@@ -66,6 +83,12 @@ describe("links", () => {
     ["go to evil.com or 10.0.0.1/x", ["evil.com", "10.0.0.1/x"]],
     ["report.docx, v1.2.3, ada@shop.org and e.g. this", []],
   ])("in %j", (text, links) => expect([...linksIn(text)].sort()).toEqual([...links].sort()));
+});
+
+it("more links than are looked at are told of, and as many are not", () => {
+  const links = (count: number): string => Array.from({ length: count }, (_, n) => `https://${n}.example/`).join(" ");
+  expect(linksIn(`${links(1_000)} ${links(10)}`)).toHaveLength(1_000);
+  expect(linksIn(links(1_001)).slice(999)).toEqual(["https://999.example/", otherLinks]);
 });
 
 describe("mixed scripts", () => {

@@ -1,0 +1,47 @@
+import { joinLabels, labelsOfAll } from "../core/labels.ts";
+import type { Origin, ValueLabels } from "../core/labels.ts";
+import { otherLinks, soughtValue, standsIn } from "../core/provenance.ts";
+import type { Flow } from "./flow.ts";
+
+/** Where a value stands. */
+export type Trace = {
+  readonly origin: Origin;
+  readonly labels: ValueLabels;
+  /** A trusted tool returned it, and untrusted text has it too. */
+  readonly contested: boolean;
+};
+
+const nothing: Trace = { origin: "user", labels: joinLabels([]), contested: false };
+
+/** Looks for a value in all that the run has read. One that stands nowhere may be made of anything that was read. */
+export function traceOf(flow: Flow, value: string): Trace {
+  if (value === "") return nothing;
+  const found = soughtValue(value);
+  if (flow.rules === 1 && found.spellings.length === 0) return nothing;
+  const sought = flow.rules === 1 ? { ...found, marks: [] } : found;
+  const trusted = flow.trusted.filter(({ text }) => standsIn(sought, text));
+  const untrusted = flow.untrusted.filter(({ text }) => standsIn(sought, text));
+  const given = sought.weak
+    ? undefined
+    : standsIn(sought, flow.user)
+      ? "user"
+      : standsIn(sought, flow.operator)
+        ? "operator"
+        : trusted.length > 0
+          ? "trusted"
+          : undefined;
+  const origin = given ?? (untrusted.length > 0 ? "untrusted" : "derived");
+  const read = [...trusted, ...untrusted].map(({ labels }) => labels);
+  // Short digits that stand in one text may as well have come from another.
+  const isAnybodys = sought.weak || origin === "derived";
+  return {
+    origin,
+    labels: isAnybodys ? labelsOfAll(flow.seen) : joinLabels(read),
+    contested: origin === "trusted" && untrusted.length > 0,
+  };
+}
+
+/** Whose a link is: of those that are not looked at, nobody's. */
+export function originOfLink(flow: Flow, link: string): Origin {
+  return link === otherLinks ? "derived" : traceOf(flow, link).origin;
+}
