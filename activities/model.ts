@@ -1,5 +1,6 @@
 import { codeOf } from "../src/core/errors.ts";
 import type { Json, JsonSchema } from "../src/core/json.ts";
+import { noUsage } from "../src/core/money.ts";
 import type { TokenUsage } from "../src/core/money.ts";
 import { callablesOf } from "../src/core/retrieval.ts";
 import type { ModelResult } from "../src/core/transcript.ts";
@@ -10,8 +11,8 @@ import type { ModelProvider } from "../src/providers/index.ts";
 import { canonicalText, maxPayloadBytes } from "../src/store/index.ts";
 import { fits } from "../src/tools/index.ts";
 
-/** Of Postgres' integers. */
-const maxTokens = 2 ** 31 - 1;
+/** Of a call. All attempts of a step have to be summed in one of Postgres' integers. */
+const maxTokens = 2 ** 28;
 const maxCallIdCharacters = 256;
 /** Room beside an answer, for what is said of it. */
 const problemBytes = 64 * 1024;
@@ -27,6 +28,7 @@ export function modelActivity(
     assertGoverned(call, "model");
     const { model, output } = call.run.release.document;
     const tools = callablesOf(call.run.release.document);
+    if (call.signal.aborted) return { ...cancelled, usage: noUsage };
     try {
       const { usage, ...answer } = await provider.complete(
         {
@@ -62,9 +64,10 @@ export function modelActivity(
  * the step, not repeat it.
  */
 function unkeepable(answer: ModelResult, usage: TokenUsage): EffectOutcome | undefined {
-  const failed = (message: string): EffectOutcome => ({ status: "failed", code: "malformed_response", message });
-  if (Object.values(usage).some((tokens) => tokens > maxTokens))
-    return failed("model server counted impossible tokens");
+  const failure = { status: "failed", code: "malformed_response" } as const;
+  const failed = (message: string): EffectOutcome => ({ ...failure, message, usage });
+  // What was counted so is not known.
+  if (countable(usage) === undefined) return { ...failure, message: "model server counted impossible tokens" };
   if (answer.toolCalls.some((call) => call.id.length > maxCallIdCharacters || call.id.includes("\0")))
     return failed("model server named a tool call in a way that cannot be kept");
   try {
@@ -107,17 +110,26 @@ function keptBytes(value: Json): number {
   }
 }
 
+/** What it took until then, nobody knows. */
+const cancelled = { status: "failed", code: "cancelled", message: "the model call was cancelled" } as const;
+
 function failureOf(error: unknown, signal: AbortSignal): EffectOutcome {
-  if (signal.aborted) return { status: "failed", code: "cancelled", message: "the model call was cancelled" };
+  if (signal.aborted) return cancelled;
   if (!(error instanceof ProviderError)) throw error;
   const { code } = error;
+  const usage = countable(error.usage);
   // Who reads why a run failed reads this, and wants to know what to do.
   const message = error.hint === undefined ? error.message : `${error.message}: ${error.hint}`;
-  if (!error.retryable) return { status: "failed", code, message };
+  if (!error.retryable) return { status: "failed", code, message, usage };
   return {
     status: "retry",
     code,
     message,
+    usage,
     ...(error.retryAfterMs === undefined ? {} : { afterMs: error.retryAfterMs }),
   };
+}
+
+function countable(usage: TokenUsage | undefined): TokenUsage | undefined {
+  return usage === undefined || Object.values(usage).some((tokens) => tokens > maxTokens) ? undefined : usage;
 }

@@ -11,6 +11,9 @@ export type TokenUsage = {
   readonly reasoning: number;
 };
 
+/** What a call took that was never sent, or was refused before a token was read. */
+export const noUsage: TokenUsage = { input: 0, cachedInput: 0, output: 0, reasoning: 0 };
+
 /** Micro-USD for a million tokens, which is the same number as pico-USD… per token times 10⁶: integers all the way. */
 export type TokenPrice = {
   readonly inputPerMillion: number;

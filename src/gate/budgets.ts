@@ -1,7 +1,6 @@
 import { defaultApprovers, noAmounts, periodStart } from "../core/budget.ts";
 import type { Amounts, BudgetFacts, BudgetPeriod, BudgetState, Exhausted } from "../core/budget.ts";
 import type { ApprovalId } from "../core/ids.ts";
-import { callablesOf } from "../core/retrieval.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Tx } from "../store/index.ts";
 import type { RunContext } from "./governed-call.ts";
@@ -60,21 +59,12 @@ export async function openPeriods(tx: Tx, team: string, missing: readonly Budget
 }
 
 /** The most that a step can take of its budgets. */
-export function holdOf(step: ResolvedStep & { readonly holdTokens?: number }, run: RunContext): Amounts {
-  return { microUsd: step.hold, tokens: step.holdTokens ?? tokenBound(step, run), calls: 1 };
-}
-
-/** More tokens than a model call can take: a token is at least one byte, and every message and tool adds a few of its own. */
-function tokenBound(step: ResolvedStep, { release: { document } }: RunContext): number {
-  if (step.kind !== "model") return 0;
-  const { messages } = step.conversation;
-  const callables = callablesOf(document);
-  const bytes = Buffer.byteLength(JSON.stringify([messages, callables]));
-  return bytes + 16 * (messages.length + callables.length) + document.model.maxOutputTokens;
+export function holdOf({ hold, holdTokens }: ResolvedStep): Amounts {
+  return { microUsd: hold, tokens: holdTokens, calls: 1 };
 }
 
 /** What `exhausted` goes by: the run's own limit, and the budgets of its team and agent. */
-export function budgetFacts(standing: Standing, run: RunContext, step: ResolvedStep): BudgetFacts {
+export function budgetFacts(standing: Standing, step: ResolvedStep): BudgetFacts {
   const own: BudgetState = {
     name: "run",
     approvers: defaultApprovers,
@@ -91,7 +81,7 @@ export function budgetFacts(standing: Standing, run: RunContext, step: ResolvedS
     spent,
     held,
   }));
-  return { hold: holdOf(step, run), budgets: [own, ...shared] };
+  return { hold: holdOf(step), budgets: [own, ...shared] };
 }
 
 export type BudgetExtension = {

@@ -2,27 +2,29 @@ import { askForOutcome } from "../approvals/index.ts";
 import type { Waiting } from "../core/contract.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
-import { costOf } from "../core/money.ts";
-import type { TokenUsage } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
 import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
+import { beginAgain, beginPaidAgain, maxEffectAttempts, noneSettled, settleAttempt } from "./attempts.ts";
+import type { Attempt } from "./attempts.ts";
+import { holdOf } from "./budgets.ts";
+import { chargeOf, noCharge } from "./charge.ts";
+import type { Charge } from "./charge.ts";
 import type { GateOptions } from "./decide.ts";
 import { editIn } from "./edit.ts";
 import { issue, sealingIn } from "./governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
-import { beginAgain, idempotencyKeyOf, outcomeEvent, writeOutcome } from "./record.ts";
-import type { OutcomeToRecord, Standing } from "./record.ts";
+import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
+import type { OutcomeToRecord } from "./outcome.ts";
+import { idempotencyKeyOf } from "./record.ts";
+import type { Standing } from "./record.ts";
 import type { ResolvedModelStep, ResolvedStep, ResolvedToolStep } from "./resolve.ts";
 import type { createResponses } from "./responses.ts";
 import type { StepContext } from "./steps.ts";
 import { settleUnknown } from "./unknown.ts";
-
-/** How often an effect is begun before its failure is final. Attempts in which the gate itself failed do not count. */
-const maxEffectAttempts = 5;
 
 type EffectRequest = {
   readonly run: RunContext;
@@ -35,8 +37,11 @@ type EffectRequest = {
   readonly policySet: Digest;
 };
 
-/** What an end is recorded of. */
-type Ended = Pick<EffectRequest, "run" | "step" | "standing">;
+/** The effect is under way. */
+type Begun = EffectRequest & { readonly attempt: Attempt };
+
+/** What an end is recorded of. Without an attempt, it was never begun. */
+type Ended = Pick<EffectRequest, "run" | "step" | "standing"> & { readonly attempt?: Attempt };
 
 export type Performed =
   | { readonly status: "recorded"; readonly result?: { readonly digest: Digest; readonly value: Json } }
@@ -53,14 +58,15 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     act: (call: GovernedCall) => Promise<EffectOutcome>,
   ): Promise<Performed> {
     const { run, step } = request;
-    if (step.kind !== "model" && step.shadow === true) return record(request, "done", shadowResult, undefined);
-    const attempts = request.resumed
-      ? await faultPoint("effect.again", () => beginAgain(options.pool, run.id, step.seq))
-      : 1;
-    if (attempts === 0) return { status: "superseded" };
-    if (request.resumed && !mayRepeat(step)) return conclude(request, interrupted, attempts);
+    if (step.kind !== "model" && step.shadow === true) return record(request, "done", shadowResult, noCharge);
+    const attempt = await attemptOf(request);
+    if (attempt.number === 0) return { status: "superseded" };
+    const begun: Begun = { ...request, attempt };
+    if (request.resumed && !mayRepeat(step)) return conclude(begun, interrupted);
     // Earlier ones began it, and none of them could record an end.
-    if (attempts > maxEffectAttempts) return exhausted(request, `no end was recorded in ${maxEffectAttempts} attempts`);
+    if (attempt.number > maxEffectAttempts)
+      return exhausted(begun, `no end was recorded in ${maxEffectAttempts} attempts`, noCharge);
+    if (!attempt.hasRoom) return fail(begun, noRoomAgain, noCharge, "limit_cost");
     const { policySet } = request;
     const governed = step.kind === "model" && (await responses.governs(run, policySet));
     // What may be withheld is not shown while it comes.
@@ -68,59 +74,73 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     const call = issue(callOf(request, watched));
     const outcome = await faultPoint(step.kind === "model" ? "model.call" : "effect.call", () => act(call));
     if (governed && outcome.status === "result" && outcome.kind === "model") {
-      return respond({ ...request, step }, policySet, outcome.result, outcome.usage);
+      return respond({ ...begun, step }, policySet, outcome.result, takenBy(begun, outcome));
     }
     if (step.kind === "model" && outcome.status === "result" && outcome.kind === "model") {
       const { standing, context } = request;
       responses.letThrough({ run, step, standing, activity: context.activity, answer: outcome.result });
     }
-    return conclude(request, outcome, attempts);
+    return conclude(begun, outcome);
   }
 
-  async function conclude(request: EffectRequest, outcome: EffectOutcome, attempts: number): Promise<Performed> {
+  async function attemptOf({ run, step, resumed }: EffectRequest): Promise<Attempt> {
+    const first = { number: 1, hold: holdOf(step), before: noneSettled, hasRoom: true };
+    if (!resumed) return first;
+    return faultPoint("effect.again", async () => {
+      if (step.kind === "model") return beginPaidAgain(options.pool, run.id, step.seq);
+      return { ...first, number: await beginAgain(options.pool, run.id, step.seq) };
+    });
+  }
+
+  /** What an attempt took: all that was held for it, where its outcome does not tell. */
+  function takenBy({ step, attempt }: Begun, outcome: EffectOutcome): Charge {
+    if (step.kind !== "model") return noCharge;
+    return chargeOf("usage" in outcome ? outcome.usage : undefined, options.priceOf(step.name), attempt.hold);
+  }
+
+  async function conclude(request: Begun, outcome: EffectOutcome): Promise<Performed> {
+    const { number } = request.attempt;
+    const taken = takenBy(request, outcome);
     switch (outcome.status) {
       case "result":
-        return record(request, "done", outcome.result, outcome.kind === "model" ? outcome.usage : undefined);
+        return record(request, "done", outcome.result, taken);
       case "retry":
-        if (attempts < maxEffectAttempts && !request.context.signal.aborted) {
+        if (number < maxEffectAttempts && !request.context.signal.aborted) {
+          const { run, step } = request;
+          if (step.kind === "model") await settleAttempt(options.pool, run.id, step.seq, { number, taken });
           const { code, message, afterMs } = outcome;
           return { status: "again", code, message, ...(afterMs === undefined ? {} : { afterMs }) };
         }
-        return exhausted(request, `${outcome.message} (${attempts} attempts)`);
+        return exhausted(request, `${outcome.message} (${number} attempts)`, taken);
       case "failed":
-        return fail(request, outcome.message);
+        return fail(request, outcome.message, taken);
       case "unknown":
         return unknown(request, outcome.message);
     }
   }
 
   async function respond(
-    { run, step, standing, context }: EffectRequest & { readonly step: ResolvedModelStep },
+    { run, step, standing, context, attempt }: Begun & { readonly step: ResolvedModelStep },
     policySet: Digest,
     answer: ModelResult,
-    usage: TokenUsage,
+    taken: Charge,
   ): Promise<Performed> {
     const answered = { run, step, standing, activity: context.activity, answer };
-    const responded = await responses.first(answered, policySet, { usage, costMicroUsd: costFor(step, usage) });
+    const responded = await responses.first(answered, policySet, { taken, before: attempt.before });
     if (responded.status !== "recorded") return responded;
     const { digest, value } = responded.result;
     return { status: "recorded", result: { digest, value } };
   }
 
-  function costFor(step: ResolvedStep, usage: TokenUsage | undefined): number {
-    const price = step.kind === "model" ? options.priceOf(step.name) : undefined;
-    return usage === undefined || price === undefined ? 0 : costOf(usage, price);
-  }
-
   /** That a write could be repeated safely does not tell whether it happened. */
-  async function exhausted(request: EffectRequest, message: string): Promise<Performed> {
+  async function exhausted(request: Begun, message: string, taken: Charge): Promise<Performed> {
     const { step } = request;
     const harmless = step.kind !== "tool" || step.tool?.effect === "read";
-    return harmless ? fail(request, message) : unknown(request, message);
+    return harmless ? fail(request, message, taken) : unknown(request, message);
   }
 
-  async function unknown(request: EffectRequest, message: string): Promise<Performed> {
-    const recorded = await record(request, "unknown", undefined, undefined);
+  async function unknown(request: Begun, message: string): Promise<Performed> {
+    const recorded = await record(request, "unknown", undefined, noCharge);
     if (recorded.status !== "recorded") return recorded;
     // A person is asked with the record of it, so that none is left without; the run waits for them.
     const settled = await settleUnknown(options, request.run, request.step.seq);
@@ -129,38 +149,42 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
   }
 
   /** A tool's failure is told to the model; a model's ends the run. */
-  async function fail(request: EffectRequest, message: string): Promise<Performed> {
-    if (request.step.kind !== "model") return record(request, "failed", { status: "error", message }, undefined);
-    const recorded = await record(request, "failed", undefined, undefined);
-    return recorded.status === "recorded" ? { status: "halted", code: "model_unavailable", message } : recorded;
+  async function fail(
+    request: Begun,
+    message: string,
+    taken: Charge,
+    code: RunFailureCode = "model_unavailable",
+  ): Promise<Performed> {
+    if (request.step.kind !== "model") return record(request, "failed", { status: "error", message }, taken);
+    const recorded = await record(request, "failed", undefined, taken);
+    return recorded.status === "recorded" ? { status: "halted", code, message } : recorded;
   }
 
   /** It was allowed, and then not begun: the model is told. */
   async function refuse(request: Ended, code: "not_cosigned", message: string): Promise<Performed> {
-    return record(request, "failed", { status: "denied", code, message }, undefined, code);
+    return record(request, "failed", { status: "denied", code, message }, noCharge, code);
   }
 
   async function record(
-    { run, step, standing }: Ended,
+    { run, step, standing, attempt }: Ended,
     state: OutcomeToRecord["state"],
     result: ModelResult | ToolResult | undefined,
-    usage: TokenUsage | undefined,
+    taken: Charge,
     code?: OutcomeToRecord["code"],
   ): Promise<Performed> {
     const value = told(step, result) as unknown as Json | undefined;
     const sealed = value === undefined ? undefined : sealPayload(sealingIn(run), value);
-    const outcome: OutcomeToRecord = {
+    const ended: Omit<OutcomeToRecord, "before"> = {
       run,
       seq: step.seq,
       state: toolFailed(result) ? "failed" : state,
       result: sealed?.digest,
-      usage,
-      costMicroUsd: costFor(step, usage),
+      taken,
       covered: standing.coveredSize ?? undefined,
       code,
       now: options.now(),
     };
-    const write = (tx: Tx): readonly [Promise<boolean>, ...Promise<unknown>[]] => {
+    const write = (tx: Tx, outcome: OutcomeToRecord): readonly [Promise<boolean>, ...Promise<unknown>[]] => {
       const stored = sealed === undefined ? [] : [writeSealed(tx, [sealed])];
       // The same event twice is one entry, so an attempt that comes late adds nothing.
       const written = [writeOutcome(tx, outcome), appendToOutbox(tx, [outcomeEvent(outcome)]), ...stored] as const;
@@ -169,10 +193,13 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
         ? [...written, askForOutcome(tx, run.id, step.seq, outcome.now)]
         : [...written];
     };
-    const [ended] = await faultPoint(step.kind === "model" ? "model.record" : "effect.record", () =>
-      inOneTrip<[boolean, ...unknown[]]>(options.pool, write),
+    const known = { run: run.id, seq: step.seq, before: attempt?.before ?? noneSettled };
+    const [isFirst] = await faultPoint(step.kind === "model" ? "model.record" : "effect.record", () =>
+      settling(options.pool, known, (before) =>
+        inOneTrip<[boolean, ...unknown[]]>(options.pool, (tx) => write(tx, { ...ended, before })),
+      ),
     );
-    if (!ended) return { status: "superseded" };
+    if (!isFirst) return { status: "superseded" };
     return sealed === undefined
       ? { status: "recorded" }
       : { status: "recorded", result: { digest: sealed.digest, value: sealed.value } };
@@ -193,6 +220,9 @@ const shadowResult: ToolResult = {
   status: "ok",
   value: { shadow: true, note: "recorded by policy, and not made: this has had no effect" },
 };
+
+const noRoomAgain =
+  "a budget is used up: what earlier attempts of the model call took, or may have taken, leaves no room for another";
 
 const interrupted: EffectOutcome = {
   status: "unknown",

@@ -61,14 +61,28 @@ export type GovernedToolCall = {
 
 export type GovernedCall = GovernedModelCall | GovernedToolCall;
 
-/** How an effect ended, as its activity tells the gate. Messages hold no contents. */
+/**
+ * How an effect ended, as its activity tells the gate. Messages hold no contents. `usage`: what a model took that gave no answer; absent,
+ * nobody knows, and all that was held is charged.
+ */
 export type EffectOutcome =
   | { readonly status: "result"; readonly kind: "model"; readonly result: ModelResult; readonly usage: TokenUsage }
   | { readonly status: "result"; readonly kind: CallKind; readonly result: ToolResult }
   /** Known to have had no effect; trying again would not help. */
-  | { readonly status: "failed"; readonly code: string; readonly message: string }
+  | {
+      readonly status: "failed";
+      readonly code: string;
+      readonly message: string;
+      readonly usage?: TokenUsage | undefined;
+    }
   /** Safe to try again. */
-  | { readonly status: "retry"; readonly code: string; readonly message: string; readonly afterMs?: number }
+  | {
+      readonly status: "retry";
+      readonly code: string;
+      readonly message: string;
+      readonly afterMs?: number;
+      readonly usage?: TokenUsage | undefined;
+    }
   /** It may or may not have happened, and there is no way to find out. */
   | { readonly status: "unknown"; readonly message: string };
 

@@ -141,7 +141,7 @@ export async function judge(
   const asked = policyRequestOf(run, step, facts);
   const { decision: local, request, effective } = explain(policies, asked, approved);
   const decision = await alsoRemotely(question.remote, local, asked, effective);
-  const budget = budgetFacts(question.standing, run, step);
+  const budget = budgetFacts(question.standing, step);
   const over = decision.outcome === "deny" ? [] : exhausted(budget);
   return {
     policySet,

@@ -12,7 +12,10 @@ import type { Pool, SealedPayload, Tx } from "../store/index.ts";
 import { GateError } from "./errors.ts";
 import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
+import { maxEffectAttempts } from "./attempts.ts";
 import { lockOrder } from "./budgets.ts";
+import { chargeFacts, chargeSql } from "./charge.ts";
+import type { Charge } from "./charge.ts";
 import { divisionByZero } from "./record.ts";
 import { runEvent } from "./run-event.ts";
 import type { RunCache } from "./run-cache.ts";
@@ -122,17 +125,28 @@ async function endRun(
     ...(answer === undefined ? [] : [writeSealed(tx, [answer])]),
   ]);
   const unanswered = await answersOf(tx, run.id, now);
+  const charged = { microUsd: sumOf(unended, "microUsd"), tokens: sumOf(unended, "tokens") };
   await Promise.all([
     tx.query(
-      "update run set status = $2, closed_at = $3, failure = $4, result = $5, held_micro_usd = 0, held_tokens = 0, spent_calls = spent_calls + held_calls, held_calls = 0 where id = $1",
-      [run.id, status, now, failure === undefined ? null : keepable(failure), answer?.digest ?? null],
+      `update run set status = $2, closed_at = $3, failure = $4, result = $5, held_micro_usd = 0, held_tokens = 0,
+         spent_calls = spent_calls + held_calls, held_calls = 0, spent_micro_usd = spent_micro_usd + $6, spent_tokens = spent_tokens + $7
+       where id = $1`,
+      [
+        run.id,
+        status,
+        now,
+        failure === undefined ? null : keepable(failure),
+        answer?.digest ?? null,
+        charged.microUsd,
+        charged.tokens,
+      ],
     ),
     appendToOutbox(tx, [
-      ...unended.map(({ seq, covered }) =>
+      ...unended.map(({ seq, covered, taken }) =>
         runEvent(run, "step.unknown", `${seq}/result`, now, {
           seq,
           state: "unknown",
-          costMicroUsd: 0,
+          ...chargeFacts(taken),
           ...(covered === null ? {} : { checkpoint: covered }),
         }),
       ),
@@ -146,12 +160,16 @@ async function endRun(
       runEvent(run, "run.closed", "closed", now, {
         status,
         steps: row.steps,
-        spentMicroUsd: row.spentMicroUsd,
+        spentMicroUsd: row.spentMicroUsd + charged.microUsd,
         ...(answer === undefined ? {} : { result: answer.digest }),
         ...(failure === undefined ? {} : { failure: failure.code }),
       }),
     ]),
   ]);
+}
+
+function sumOf(steps: readonly UnendedStep[], unit: "microUsd" | "tokens"): number {
+  return steps.reduce((sum, { charged }) => sum + charged[unit], 0);
 }
 
 /** Postgres keeps neither NUL nor half a character in JSON. */
@@ -223,34 +241,48 @@ async function answersOf(
   return rows;
 }
 
+type UnendedStep = {
+  readonly seq: number;
+  /** The checkpoint that it was begun on, if it had to wait for one. */
+  readonly covered: number | null;
+  /** All that it took. */
+  readonly taken: Charge;
+  /** What of that its end was charged with. */
+  readonly charged: Charge["assumed"];
+};
+
 /**
- * The steps whose intents had no end, with the checkpoint that they were begun on if they had to wait for one; those that waited still are
- * cancelled. What all held is given back; as calls they count, since they were allowed.
+ * The steps whose intents had no end; those that waited still are cancelled. What all held is given back; as calls they count, since they
+ * were allowed. A model call that is under way may be paid for, whatever becomes of its answer: it is charged with what it held.
  */
-async function endOpenSteps(
-  tx: Tx,
-  run: RunId,
-  now: Date,
-): Promise<readonly { readonly seq: number; readonly covered: number | null }[]> {
-  const { rows } = await tx.query<{ seq: number; covered: number | null; state: string }>(
+async function endOpenSteps(tx: Tx, run: RunId, now: Date): Promise<readonly UnendedStep[]> {
+  const { rows } = await tx.query<UnendedStep & { state: string }>(
     `with open as materialized (
        select step.seq, step.state = 'intended' as intended,
-         case when step.state = 'waiting' or effect.cosigning = 'late' then 'cancelled' else 'unknown' end as ends
+         case when step.state = 'waiting' or effect.cosigning = 'late' then 'cancelled' else 'unknown' end as ends,
+         case when step.state = 'intended' and effect.cosigning is distinct from 'late'
+           then greatest(0, least(effect.attempts, $3::int) - step.attempts_settled) else 0 end as unsettled
        from step left join effect using (run, seq) where step.run = $1 and step.state in ('waiting', 'intended')),
      ended as (
-       update step set state = open.ends, finished_at = $2 from open
-       where step.run = $1 and step.seq = open.seq and step.state in ('waiting', 'intended')
-       returning step.run, step.seq, step.state, open.intended, held_micro_usd, held_tokens, budgets),
+       update step set state = open.ends, finished_at = $2, cost_micro_usd = cost_micro_usd + open.unsettled * held_micro_usd,
+         assumed_micro_usd = assumed_micro_usd + open.unsettled * held_micro_usd,
+         assumed_tokens = assumed_tokens + open.unsettled * held_tokens::bigint
+       from open where step.run = $1 and step.seq = open.seq and step.state in ('waiting', 'intended')
+       returning step.run, step.seq, step.state, open.intended, held_micro_usd, held_tokens, budgets, ${chargeSql} as taken,
+         open.unsettled * held_micro_usd as charged_micro_usd, open.unsettled * held_tokens::bigint as charged_tokens),
      returned as (
        update budget_use u set held_micro_usd = u.held_micro_usd - given.micro_usd, held_tokens = u.held_tokens - given.tokens,
-         held_calls = u.held_calls - given.calls, spent_calls = u.spent_calls + given.calls
-       from (select id, sum(held_micro_usd)::bigint as micro_usd, sum(held_tokens)::bigint as tokens, count(*) as calls
+         held_calls = u.held_calls - given.calls, spent_calls = u.spent_calls + given.calls,
+         spent_micro_usd = u.spent_micro_usd + given.charged_micro_usd, spent_tokens = u.spent_tokens + given.charged_tokens
+       from (select id, sum(held_micro_usd)::bigint as micro_usd, sum(held_tokens)::bigint as tokens, count(*) as calls,
+               sum(charged_micro_usd)::bigint as charged_micro_usd, sum(charged_tokens)::bigint as charged_tokens
              from ended, unnest(budgets) as id where intended group by id) given
        where u.id = given.id)
      update effect set state = case ended.state when 'cancelled' then 'result' else 'unknown' end, ended_at = $2 from ended
      where effect.run = ended.run and effect.seq = ended.seq and effect.state = 'intended'
-     returning effect.seq, effect.state, effect.covered_size as covered`,
-    [run, now],
+     returning effect.seq, effect.state, effect.covered_size as covered, ended.taken,
+       json_build_object('microUsd', ended.charged_micro_usd, 'tokens', ended.charged_tokens) as charged`,
+    [run, now, maxEffectAttempts],
   );
   return rows.filter(({ state }) => state === "unknown");
 }

@@ -1,8 +1,9 @@
 import type { Decision, RunFacts } from "../core/decision.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
-import type { TokenUsage } from "../core/money.ts";
 import type { Tx } from "../store/index.ts";
+import { chargeSql } from "./charge.ts";
+import type { Charge } from "./charge.ts";
 import { GateError } from "./errors.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
@@ -70,8 +71,6 @@ export async function writeAnswerDecision(tx: Tx, d: AnswerDecision): Promise<Le
   });
 }
 
-type Taken = { readonly usage: TokenUsage; readonly costMicroUsd: number };
-
 /**
  * Ends a step whose answer waited for people, and returns what its call took. Throws `already_recorded` where it does not wait any more, and
  * `run_not_open`.
@@ -79,20 +78,18 @@ type Taken = { readonly usage: TokenUsage; readonly costMicroUsd: number };
 export async function answerAgain(
   tx: Tx,
   { run, step, result, now }: { run: RunContext; step: ResolvedModelStep; result: Digest; now: Date },
-): Promise<Taken> {
+): Promise<Charge> {
   // The run first, as everywhere.
   const { rows: open } = await tx.query("select from run where id = $1 and status = 'running' for no key update", [
     run.id,
   ]);
   if (open.length === 0) throw new GateError("run_not_open", "the run is closed");
-  const { rows } = await tx.query<TokenUsage & { costMicroUsd: number }>(
+  const { rows } = await tx.query<{ taken: Charge }>(
     `update step set state = 'done', result = $3, finished_at = $4 where run = $1 and seq = $2 and state = 'waiting' and action = $5
-     returning cost_micro_usd as "costMicroUsd", input_tokens as input, cached_input_tokens as "cachedInput",
-       output_tokens as output, reasoning_tokens as reasoning`,
+     returning ${chargeSql} as taken`,
     [run.id, step.seq, result, now, step.actionDigest],
   );
   const [ended] = rows;
   if (ended === undefined) throw new GateError("already_recorded", "the answer was decided on already");
-  const { costMicroUsd, ...usage } = ended;
-  return { usage, costMicroUsd };
+  return ended.taken;
 }

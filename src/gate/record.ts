@@ -1,10 +1,9 @@
 import type { StepKind } from "../core/action.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
-import type { TokenUsage } from "../core/money.ts";
 import type { RunStatus } from "../core/run.ts";
 import type { Pool, StepState, Tx } from "../store/index.ts";
-import { budgetsSql, lockOrder, openPeriods } from "./budgets.ts";
+import { budgetsSql, openPeriods } from "./budgets.ts";
 import type { BudgetStanding } from "./budgets.ts";
 import { GateError } from "./errors.ts";
 import { freezeSql, frozenFailure } from "./freeze.ts";
@@ -187,77 +186,6 @@ export function idempotencyKeyOf(run: RunId, seq: number): string {
   return `${run}.${seq}`;
 }
 
-export type OutcomeToRecord = {
-  readonly run: RunContext;
-  readonly seq: number;
-  /** `waiting`: the effect has ended, and people decide on its result. */
-  readonly state: "done" | "failed" | "unknown" | "waiting";
-  readonly result: Digest | undefined;
-  readonly usage: TokenUsage | undefined;
-  readonly costMicroUsd: number;
-  /** The size of the cosigned checkpoint that it was begun on, where it had to wait for one. */
-  readonly covered?: number | undefined;
-  /** It was never begun. */
-  readonly code?: "not_cosigned" | undefined;
-  readonly now: Date;
-};
-
-/** Rows by what is given, not by joins: a plan that was made while the tables were empty stays good. */
-const outcomeSql = `with step_read as materialized (select budgets from step where run = $1 and seq = $2),
-     locked as materialized (
-       select u.id from budget_use u where u.id = any((select budgets from step_read)::bigint[]) order by ${lockOrder} for no key update),
-     owner as materialized (select id from run where (select count(*) from locked) >= 0 and id = $1 for no key update),
-     ended as (
-       update step set state = $3::text, result = $4::text, cost_micro_usd = $5::bigint, input_tokens = $6::int,
-         cached_input_tokens = $7::int, output_tokens = $8::int, reasoning_tokens = $9::int,
-         finished_at = case when $3::text <> 'waiting' then $10::timestamptz end
-       from owner where run = $1 and seq = $2 and state = 'intended' returning run, seq, held_micro_usd, held_tokens, budgets),
-     journal as (
-       update effect set state = $11::text, ended_at = $10::timestamptz from ended where effect.run = $1 and effect.seq = $2),
-     settled as (
-       update run set spent_micro_usd = spent_micro_usd + $5::bigint, held_micro_usd = run.held_micro_usd - ended.held_micro_usd,
-         spent_tokens = spent_tokens + $6::int + $8::int, spent_calls = spent_calls + 1,
-         -- A worker of an earlier version may have begun the step, and held none of these.
-         held_tokens = greatest(0, run.held_tokens - ended.held_tokens), held_calls = greatest(0, run.held_calls - 1)
-       from ended where run.id = $1),
-     charged as (
-       update budget_use u set spent_micro_usd = u.spent_micro_usd + $5::bigint, spent_tokens = u.spent_tokens + $6::int + $8::int,
-         spent_calls = u.spent_calls + 1, held_micro_usd = u.held_micro_usd - ended.held_micro_usd,
-         held_tokens = u.held_tokens - ended.held_tokens, held_calls = u.held_calls - 1
-       from ended where u.id = any((select budgets from ended)::bigint[]))
-     select count(*) as ended from ended`;
-
-/**
- * Writes how an effect ended and settles its budgets: what it cost is spent, also where that is more than was held, and the hold is
- * given back. False where it has an end already (another attempt was first): nothing is
- * written then, and the first one stands.
- */
-export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean> {
-  const { rows } = await tx.query<{ ended: number }>(outcomeSql, [
-    o.run.id,
-    o.seq,
-    o.state,
-    o.result ?? null,
-    o.costMicroUsd,
-    o.usage?.input ?? 0,
-    o.usage?.cachedInput ?? 0,
-    o.usage?.output ?? 0,
-    o.usage?.reasoning ?? 0,
-    o.now,
-    o.state === "unknown" ? "unknown" : "result",
-  ]);
-  return rows[0]?.ended === 1;
-}
-
-/** Counts another beginning of an effect, and returns the count. */
-export async function beginAgain(tx: Tx, run: RunId, seq: number): Promise<number> {
-  const { rows } = await tx.query<{ attempts: number }>(
-    "update effect set attempts = attempts + 1 where run = $1 and seq = $2 and state = 'intended' returning attempts",
-    [run, seq],
-  );
-  return rows[0]?.attempts ?? 0;
-}
-
 /** What the ledger says of a decision: with it, an intent where something is about to happen. */
 export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
   const { run, step, decision, now } = d;
@@ -291,24 +219,4 @@ export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
     heldMicroUsd: step.hold,
   });
   return [decided, intent];
-}
-
-export function outcomeEvent(o: OutcomeToRecord): LedgerEvent {
-  const kind = o.state === "unknown" ? "step.unknown" : "step.result";
-  return runEvent(o.run, kind, `${o.seq}/result`, o.now, {
-    seq: o.seq,
-    state: o.state,
-    costMicroUsd: o.costMicroUsd,
-    ...(o.result === undefined ? {} : { result: o.result }),
-    ...(o.covered === undefined ? {} : { checkpoint: o.covered }),
-    ...(o.code === undefined ? {} : { code: o.code }),
-    ...(o.usage === undefined
-      ? {}
-      : {
-          inputTokens: o.usage.input,
-          cachedInputTokens: o.usage.cachedInput,
-          outputTokens: o.usage.output,
-          reasoningTokens: o.usage.reasoning,
-        }),
-  });
 }

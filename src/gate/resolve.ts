@@ -15,6 +15,7 @@ import { flowFacts } from "./flow-facts.ts";
 import type { Flow } from "./flow.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { Conversation } from "./head.ts";
+import { inputTokenBound } from "./token-bound.ts";
 
 /** What a step asks for, worked out from the record: nothing of it comes from the workflow but which step it is. */
 export type ResolvedStep = ResolvedModelStep | ResolvedToolStep;
@@ -27,6 +28,8 @@ type Resolved = {
   readonly actionDigest: Digest;
   /** The most it can cost, in micro-USD. */
   readonly hold: number;
+  /** The most tokens that it can take, input and output together. */
+  readonly holdTokens: number;
   /** Where its values came from. */
   readonly flow: FlowFacts;
   /** Set where it is denied whatever the policy says. */
@@ -61,14 +64,13 @@ export function resolveModelStep(
     transcript: conversation.head,
     maxOutputTokens: model.maxOutputTokens,
   };
+  const inputTokens = inputTokenBound(conversation.messages, run.release.document);
   return {
     kind: "model",
     conversation,
     flow: flowFacts(conversation.flow),
-    hold:
-      price === undefined
-        ? 0
-        : ceilingOf(inputTokenBound(conversation, callablesOf(run.release.document)), model.maxOutputTokens, price),
+    hold: price === undefined ? 0 : ceilingOf(inputTokens, model.maxOutputTokens, price),
+    holdTokens: inputTokens + model.maxOutputTokens,
     ...bound(run, input.seq, "model", model.name, args),
     ...(price === undefined
       ? {
@@ -79,21 +81,6 @@ export function resolveModelStep(
         }
       : {}),
   };
-}
-
-/**
- * More tokens than the request can have: a token of a byte-level tokenizer is at least one byte, and every message and tool adds a
- * few of its own. Strict rather than close: what is held and not spent is given back with the result.
- */
-function inputTokenBound(conversation: Conversation, tools: readonly Callable[]): number {
-  const perItem = 16;
-  const messageBytes = conversation.messages.reduce(
-    (sum, message) => sum + perItem + Buffer.byteLength(JSON.stringify(message)),
-    0,
-  );
-  return tools.reduce((sum, tool) => {
-    return sum + perItem + Buffer.byteLength(JSON.stringify([tool.name, tool.description, tool.parameters]));
-  }, messageBytes);
 }
 
 export function resolveToolStep(
@@ -107,7 +94,15 @@ export function resolveToolStep(
   if (call === undefined) return undefined;
   const tool = callablesOf(run.release.document).find((candidate) => candidate.name === call.name);
   const kind = kindOf(tool ?? {});
-  const common = { kind, askedBy: input.model, callIndex: input.call, callId: call.id, tool, hold: 0 } as const;
+  const common = {
+    kind,
+    askedBy: input.model,
+    callIndex: input.call,
+    callId: call.id,
+    tool,
+    hold: 0,
+    holdTokens: 0,
+  } as const;
   if (tool === undefined) {
     const refusal = { code: "unknown_tool", text: `there is no tool \`${shownName(call.name)}\`` } as const;
     return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, kind, call) };
@@ -123,7 +118,7 @@ export function resolveToolStep(
 function calling(
   run: RunContext,
   seq: number,
-  common: Pick<ResolvedToolStep, "kind" | "askedBy" | "callIndex" | "callId" | "hold"> & {
+  common: Pick<ResolvedToolStep, "kind" | "askedBy" | "callIndex" | "callId" | "hold" | "holdTokens"> & {
     readonly tool: Callable;
   },
   flow: Flow,

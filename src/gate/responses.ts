@@ -4,7 +4,6 @@ import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
-import type { TokenUsage } from "../core/money.ts";
 import { withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
@@ -22,13 +21,15 @@ import type { SealedPayload, Tx } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
 import { denialText } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
+import { noneSettled } from "./attempts.ts";
 import { GateError } from "./errors.ts";
 import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter } from "./history.ts";
 import { denial, detectedIn, policiesFor, undetected } from "./judge.ts";
-import { outcomeEvent, writeOutcome } from "./record.ts";
-import type { OutcomeToRecord, Standing } from "./record.ts";
+import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
+import type { OutcomeToRecord } from "./outcome.ts";
+import type { Standing } from "./record.ts";
 import { answerAgain, writeAnswerDecision } from "./record-response.ts";
 import { renderAnswer } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
@@ -161,28 +162,32 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
   async function first(
     answered: Answered,
     policySet: Digest,
-    settled: { readonly usage: TokenUsage; readonly costMicroUsd: number },
+    { taken, before: known }: Pick<OutcomeToRecord, "taken" | "before">,
   ): Promise<Responded> {
     const { run, step } = answered;
     const judged = await judge(pool, answered, policySet, []);
     const { decision, policyDecision, facts, counted } = judged;
     shadow.beside({ run, step, isAnswer: true, facts: () => facts, counted, actual: verdictOf(policyDecision) });
     const result = resultOf(answered, decision);
-    return inTransaction(pool, async (tx) => {
+    const write = async (tx: Tx, before: OutcomeToRecord["before"]): Promise<Responded> => {
       await writeSealed(tx, [sealedAnswer(answered), ...(result === undefined ? [] : [result])]);
       const outcome: OutcomeToRecord = {
         run,
         seq: step.seq,
         state: result === undefined ? "waiting" : "done",
         result: result?.digest,
-        ...settled,
+        taken,
+        before,
         now: new Date(judged.facts.at),
       };
       if (!(await writeOutcome(tx, outcome))) return { status: "superseded" };
       if (result === undefined) return askPeople(tx, answered, judged);
       await decided(tx, answered, judged, undefined, [outcomeEvent(outcome)]);
       return { status: "recorded", result };
-    });
+    };
+    return settling(pool, { run: run.id, seq: step.seq, before: known }, (before) =>
+      inTransaction(pool, (tx) => write(tx, before)),
+    );
   }
 
   /** Decides on an answer that waited for people: the grant is checked, the policy in force is asked again, the grant is consumed. */
@@ -250,7 +255,7 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
     const now = new Date(judged.facts.at);
     const taken = await answerAgain(tx, { ...answered, result: result.digest, now });
     const outcome = { run: answered.run, seq: answered.step.seq, state: "done", result: result.digest, now } as const;
-    await decided(tx, answered, judged, approval, [outcomeEvent({ ...outcome, ...taken })]);
+    await decided(tx, answered, judged, approval, [outcomeEvent({ ...outcome, taken, before: noneSettled })]);
     return { status: "recorded", result };
   }
 

@@ -221,7 +221,7 @@ function rowOf(d: DecisionToRecord) {
   const budgets = state === "intended" ? standing.budgets : [];
   // The period that was read is the one to be charged.
   if (budgets.some(({ starts, period }) => periodStart(period, now).getTime() !== starts)) throw changed();
-  const hold = state === "intended" ? holdOf(step, run) : noAmounts;
+  const hold = state === "intended" ? holdOf(step) : noAmounts;
   return {
     run: run.id,
     seq: step.seq,
@@ -291,12 +291,12 @@ function stateAfter(decision: Decision): "intended" | "denied" | "waiting" {
 }
 
 function noRoom(d: DecisionToRecord): GateError {
-  const { standing, run, step, decision } = d;
+  const { standing, step, decision } = d;
   if (standing.runStatus !== "running") return new GateError("run_not_open", `run is ${standing.runStatus}`);
   if (standing.steps + countedOf(d) > standing.maxSteps) {
     return new GateError("limit_steps", `the run has used its ${standing.maxSteps} steps`);
   }
-  const [first] = decision.outcome === "allow" ? exhausted(budgetFacts(standing, run, step)) : [];
+  const [first] = decision.outcome === "allow" ? exhausted(budgetFacts(standing, step)) : [];
   // Parallel steps took the room in between, or the step is recorded already: reading again tells.
   return first === undefined ? changed() : new GateError("limit_cost", first.reason.text);
 }

@@ -65,9 +65,28 @@ export const chunkSchema = z.object({
 
 /**
  * The answer that a chat completion holds. Throws `malformed_response` where it is none, and where its tokens are not counted
- * or break `cached ⊂ input`, `reasoning ⊂ output`: a call whose cost is unknown must not pass.
+ * or break `cached ⊂ input`, `reasoning ⊂ output`: a call whose cost is unknown must not pass. The error has the tokens where they are counted.
  */
 export function answerOf(value: unknown): ModelAnswer {
+  try {
+    return answerIn(value);
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    const { code, message, retryable, hint } = error;
+    throw new ProviderError(code, message, { retryable, hint, usage: countedIn(value) });
+  }
+}
+
+/** Also of what is no answer: its tokens are paid for. */
+function countedIn(value: unknown): TokenUsage | undefined {
+  try {
+    return usageOf(z.object({ usage: z.unknown() }).parse(value).usage);
+  } catch {
+    return undefined;
+  }
+}
+
+function answerIn(value: unknown): ModelAnswer {
   const parsed = completionSchema.safeParse(value);
   if (!parsed.success) throw malformed(`chat completion has an unexpected ${pathOf(parsed.error)}`);
   const choice = parsed.data.choices[0];

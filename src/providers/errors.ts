@@ -1,4 +1,6 @@
 import { CodedError } from "../core/errors.ts";
+import { noUsage } from "../core/money.ts";
+import type { TokenUsage } from "../core/money.ts";
 
 /**
  * What a call to a model server can end in, and whether the same call may do better later. The table is the default: a server that
@@ -40,7 +42,8 @@ const hints: Partial<Record<ProviderErrorCode, string>> = {
 export type ProviderErrorOptions = {
   readonly retryable?: boolean;
   readonly retryAfterMs?: number | undefined;
-  readonly hint?: string;
+  readonly hint?: string | undefined;
+  readonly usage?: TokenUsage | undefined;
 };
 
 /**
@@ -52,12 +55,15 @@ export class ProviderError extends CodedError<ProviderErrorCode> {
   readonly retryable: boolean;
   /** How long the server asks to wait before that, at most an hour. */
   readonly retryAfterMs: number | undefined;
+  /** What the call took all the same. Undefined: nobody knows, and it may have been paid for. */
+  readonly usage: TokenUsage | undefined;
 
   constructor(code: ProviderErrorCode, message: string, options: ProviderErrorOptions = {}) {
     const hint = options.hint ?? hints[code];
     super(code, message, hint === undefined ? {} : { hint });
     this.retryable = options.retryable ?? providerErrors[code];
     this.retryAfterMs = this.retryable ? options.retryAfterMs : undefined;
+    this.usage = options.usage;
   }
 }
 
@@ -93,8 +99,17 @@ export type ErrorAnswer = {
 export function errorOfStatus(answer: ErrorAnswer, now: number): ProviderError {
   const code = codeOfStatus(answer.status);
   const retryAfterMs = retryAfterOf(answer.headers, now);
-  const options = { ...knownReason(answer.errorCode), ...retryAdvice(answer.headers), retryAfterMs };
+  const usage = isRefusal(answer.status) ? noUsage : undefined;
+  const options = { ...knownReason(answer.errorCode), ...retryAdvice(answer.headers), retryAfterMs, usage };
   return new ProviderError(code, `model server answered with status ${answer.status}`, options);
+}
+
+/**
+ * Whether the model was never asked: the request was refused (RFC 9110 §15.5), or not handled for the time being (503, and 529 of servers
+ * that say so of their load). A proxy may have given up on a model that had begun to answer: any other failure may have been paid for.
+ */
+function isRefusal(status: number): boolean {
+  return (status < 500 && status !== 408) || status === 503 || status === 529;
 }
 
 function codeOfStatus(status: number): ProviderErrorCode {

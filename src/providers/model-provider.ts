@@ -5,6 +5,7 @@ import { answerOf } from "./answer.schema.ts";
 import type { ModelDelta } from "./chat-stream.ts";
 import { assembleStream } from "./chat-stream.ts";
 import { errorOfStatus, ProviderError } from "./errors.ts";
+import { noUsage } from "../core/money.ts";
 import type { ModelRequest, OutputLimitField } from "./model-request.ts";
 import { requestBody } from "./model-request.ts";
 import { readEvents, readJson, readText } from "./response-body.ts";
@@ -137,8 +138,21 @@ function providerErrorOf(error: unknown): ProviderError {
 
 function connectionError(error: APIConnectionError): ProviderError {
   const code = systemCodeOf(error);
-  return new ProviderError("connection", `no connection to the model server${code === undefined ? "" : `: ${code}`}`);
+  const usage = code !== undefined && (neverSent.has(code) || code.includes("CERT")) ? noUsage : undefined;
+  return new ProviderError("connection", `no connection to the model server${code === undefined ? "" : `: ${code}`}`, {
+    usage,
+  });
 }
+
+/** There was no connection that the request could have gone over. One that broke may have carried it. */
+const neverSent: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "ENETUNREACH",
+  "EHOSTUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
 
 /** The system's name of the failure, such as ECONNREFUSED, from wherever in the chain of causes it is. */
 function systemCodeOf(error: unknown): string | undefined {

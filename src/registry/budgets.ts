@@ -66,15 +66,15 @@ async function beginWithRecord(tx: Tx, { team, agent, period, starts }: Scope): 
     `with begun as (
        insert into budget_use (team, agent, period, starts, spent_micro_usd, spent_tokens, spent_calls, held_micro_usd, held_tokens, held_calls)
        select $1::text, $2::text, $3::text, $4::timestamptz,
-         coalesce(sum(cost_micro_usd) filter (where step.state <> 'intended'), 0),
-         coalesce(sum(input_tokens + output_tokens) filter (where step.state <> 'intended'), 0),
+         -- Also what earlier attempts of a step took that is under way, and a call whose answer people decide on or were asked about.
+         coalesce(sum(cost_micro_usd), 0), coalesce(sum(input_tokens::bigint + output_tokens + assumed_tokens), 0),
          count(*) filter (where step.state <> 'intended'),
          coalesce(sum(step.held_micro_usd) filter (where step.state = 'intended'), 0),
          coalesce(sum(step.held_tokens) filter (where step.state = 'intended'), 0),
          count(*) filter (where step.state = 'intended')
        from step join run on run.id = step.run
        where run.team = $1 and $2 in ('', run.agent) and step.decided_at >= $4::timestamptz
-         and step.state in ('intended', 'done', 'failed', 'unknown')
+         and exists (select from effect where effect.run = step.run and effect.seq = step.seq)
        on conflict do nothing
        returning id)
      update step set budgets = step.budgets || begun.id from begun, run

@@ -11,7 +11,10 @@ import { budgetFacts, extendBudgets } from "../../src/gate/budgets.ts";
 import { startFlow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { closeRun } from "../../src/gate/lifecycle.ts";
-import { readStanding, writeOutcome } from "../../src/gate/record.ts";
+import { noneSettled } from "../../src/gate/attempts.ts";
+import { noCharge } from "../../src/gate/charge.ts";
+import { settling, writeOutcome } from "../../src/gate/outcome.ts";
+import { readStanding } from "../../src/gate/record.ts";
 import type { Standing } from "../../src/gate/record.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
 import { createRunCache } from "../../src/gate/run-cache.ts";
@@ -117,7 +120,7 @@ async function write(tx: Tx, run: RunContext, step: ResolvedStep, standing: Stan
 async function decide(run: RunContext, step: ResolvedStep, now = november): Promise<"allowed" | "exhausted"> {
   for (;;) {
     const standing = await readStanding(pool, run, step.seq, step.name, now, step.kind);
-    if (exhausted(budgetFacts(standing, run, step)).length > 0) return "exhausted";
+    if (exhausted(budgetFacts(standing, step)).length > 0) return "exhausted";
     try {
       await inOneTrip(pool, (tx) => [write(tx, run, step, standing, now)]);
       return "allowed";
@@ -135,7 +138,10 @@ async function end(
   tokens = 0,
 ): Promise<boolean> {
   const usage = { input: tokens, cachedInput: 0, output: 0, reasoning: 0 };
-  return writeOutcome(pool, { run, seq, state, result: undefined, usage, costMicroUsd, now: november });
+  const taken = { ...noCharge, usage, costMicroUsd };
+  return settling(pool, { run: run.id, seq, before: noneSettled }, (before) =>
+    writeOutcome(pool, { run, seq, state, result: undefined, taken, before, now: november }),
+  );
 }
 
 async function budget(
@@ -163,7 +169,7 @@ async function close(run: RunContext): Promise<void> {
 /** What the budgets say, worked out from the steps. */
 async function fromRecord(agent: string | null = null) {
   const { rows } = await pool.query<{ spent: string[]; held: string[] }>(
-    `select array[coalesce(sum(cost_micro_usd), 0), coalesce(sum(input_tokens + output_tokens), 0),
+    `select array[coalesce(sum(cost_micro_usd), 0), coalesce(sum(input_tokens + output_tokens + assumed_tokens), 0),
          count(*) filter (where state <> 'intended')]::text[] as spent,
        array[coalesce(sum(step.held_micro_usd) filter (where state = 'intended'), 0),
          coalesce(sum(step.held_tokens) filter (where state = 'intended'), 0), count(*) filter (where state = 'intended')]::text[] as held
@@ -200,7 +206,7 @@ test("a decision that was made before the room was taken is not written, and say
   await expect(inOneTrip(pool, (tx) => [write(tx, a, step, after, november)])).rejects.toMatchObject({
     code: "limit_cost",
   });
-  const [first, ...others] = exhausted(budgetFacts(after, a, step));
+  const [first, ...others] = exhausted(budgetFacts(after, step));
   expect(others).toEqual([]);
   expect(first).toEqual({
     name: "team/month",
@@ -229,8 +235,9 @@ test("what is held is given back exactly, however the step ends, and what it cos
   await close(run);
   expect(await end(run, 3, "done", 99)).toBe(false);
   for (const left of [await used(), await used("till", "total")])
-    expect(left).toEqual({ spent: amounts(170, 65, 4), held: amounts(0, 0, 0), extended: amounts(0, 0, 0) });
-  expect(await runById(pool, run.id)).toMatchObject({ spentMicroUsd: 170, heldMicroUsd: 0 });
+    // The model was asked, and nobody knows what the answer took: it is charged with all that it held.
+    expect(left).toEqual({ spent: amounts(270, 115, 4), held: amounts(0, 0, 0), extended: amounts(0, 0, 0) });
+  expect(await runById(pool, run.id)).toMatchObject({ spentMicroUsd: 270, spentTokens: 115, heldMicroUsd: 0 });
 });
 
 test("a step is charged to the month it was decided in, and the next month begins at nothing", async () => {
@@ -312,7 +319,7 @@ test("fifty at once over several budgets, decided, ended, extended and closed in
 async function extend(run: RunContext, step: ResolvedStep): Promise<void> {
   for (;;) {
     const standing = await readStanding(pool, run, step.seq, "m", november);
-    const facts = budgetFacts(standing, run, step);
+    const facts = budgetFacts(standing, step);
     if (standing.runStatus !== "running") return;
     try {
       await inTransaction(pool, async (tx) => {
@@ -338,7 +345,7 @@ test.each([
   expect(outcomes.filter((outcome) => outcome === "allowed")).toHaveLength(7);
   const step = stepOf(run, 20, 10, 11);
   const standing = await readStanding(pool, run, 20, "m", november);
-  expect(exhausted(budgetFacts(standing, run, step)).map(({ reason }) => reason.text)).toEqual([
+  expect(exhausted(budgetFacts(standing, step)).map(({ reason }) => reason.text)).toEqual([
     `the run's limit is used up: ${text}`,
   ]);
   // What was read before the room was taken is not written, and what is read now is refused as it is.
@@ -368,7 +375,7 @@ test("what steps take of a run is settled by what they used, however they end", 
   expect(await held()).toEqual({ held_tokens: 50, held_calls: 1, spent_tokens: 65, spent_calls: 3 });
   await close(run);
   expect(await end(run, 3, "done", 99, 9)).toBe(false);
-  expect(await held()).toEqual({ held_tokens: 0, held_calls: 0, spent_tokens: 65, spent_calls: 4 });
+  expect(await held()).toEqual({ held_tokens: 0, held_calls: 0, spent_tokens: 115, spent_calls: 4 });
 });
 
 test("an extension lets the step pass and nobody else, and the ledger has it", async () => {

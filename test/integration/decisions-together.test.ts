@@ -7,7 +7,10 @@ import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import { startFlow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
-import { createStandingReader, readStanding, writeOutcome } from "../../src/gate/record.ts";
+import { createStandingReader, readStanding } from "../../src/gate/record.ts";
+import { noneSettled } from "../../src/gate/attempts.ts";
+import { noCharge } from "../../src/gate/charge.ts";
+import { writeOutcome } from "../../src/gate/outcome.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
 import { createDecisionWriter, writeDecision } from "../../src/gate/write-decisions.ts";
 import type { DecisionToRecord } from "../../src/gate/write-decisions.ts";
@@ -71,6 +74,7 @@ async function decisionOn(run: RunContext, seq: number, change: Partial<Decision
     action: { ...action, kind: "tool", name: "sell", arguments: {} },
     actionDigest: digestOf({ seq }),
     hold,
+    holdTokens: 0,
     askedBy: 0,
     callIndex: seq % 100,
     callId: `call_${seq}`,
@@ -264,7 +268,8 @@ test("a step reads as many rows as ever when other runs have thousands, also by 
       await readStanding(tx, run, seq, "sell", now);
       await writeDecision(tx, decided);
       const usage = { input: 1, cachedInput: 0, output: 1, reasoning: 0 };
-      const ended = { run, seq, state: "done", result: undefined, usage, costMicroUsd: 1, now } as const;
+      const taken = { ...noCharge, usage, costMicroUsd: 1 };
+      const ended = { run, seq, state: "done", result: undefined, taken, before: noneSettled, now } as const;
       expect(await writeOutcome(tx, ended)).toBe(true);
       return (await rowsSoFar(tx)) - before;
     });

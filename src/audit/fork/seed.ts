@@ -9,7 +9,7 @@ import { createRun, dataKeyOf, inTransaction, newRunKey, putPayloads, subjectKey
 import type { PayloadKeys, Pool, Sealing, Tx } from "../../store/index.ts";
 import { resolveStep, runContextOf } from "../redecide.ts";
 import type { ForkPlan } from "./plan.ts";
-import { noTokens, tokensBySeq } from "./tokens.ts";
+import { noTokens, spentTokensBySeq, tokensBySeq } from "./tokens.ts";
 
 /** Who did what a fork's database says was done: nobody who exists. */
 export const forkedBy = "fork";
@@ -87,8 +87,8 @@ async function putRun(tx: Tx, keys: PayloadKeys, plan: ForkPlan, id: RunId, unde
   const { team, agent, input, requestedBy, createdAt } = record.run;
   const { limits } = plan.release.document;
   const spent = kept.reduce((sum, { costMicroUsd }) => sum + costMicroUsd, 0);
-  const tokens = tokensBySeq(record);
-  const spentTokens = kept.reduce((sum, { seq }) => sum + total(tokens.get(seq)), 0);
+  const tokens = spentTokensBySeq(record);
+  const spentTokens = kept.reduce((sum, { seq }) => sum + (tokens.get(seq) ?? 0), 0);
   await createRun(tx, {
     id,
     team,
@@ -109,10 +109,6 @@ async function putRun(tx: Tx, keys: PayloadKeys, plan: ForkPlan, id: RunId, unde
     "update run set steps = $2, decisions = $3, spent_micro_usd = $4, spent_tokens = $5, spent_calls = $6 where id = $1",
     [id, kept.length, keptDecisions.length, spent, spentTokens, kept.filter(wasBegun).length],
   );
-}
-
-function total({ input, output }: { readonly input: number; readonly output: number } = noTokens): number {
-  return input + output;
 }
 
 function wasBegun({ state }: StepRecord): boolean {

@@ -3,22 +3,46 @@ import type { RunRecord } from "../../core/run-record.ts";
 
 export const noTokens: TokenUsage = { input: 0, cachedInput: 0, output: 0, reasoning: 0 };
 
+type Excerpt = Pick<RunRecord, "ledger">;
+
 /** Tokens of a record's model steps by `seq`: only its ledger entries tell them. A step that is not in the ledger yet is not here. */
-export function tokensBySeq({ ledger }: Pick<RunRecord, "ledger">): ReadonlyMap<number, TokenUsage> {
+export function tokensBySeq(record: Excerpt): ReadonlyMap<number, TokenUsage> {
   return new Map(
-    ledger.entries.flatMap(({ leaf }) => {
-      const { kind, facts = {} } = entryIn(leaf);
-      const of = (name: string): number => (Number.isSafeInteger(facts[name]) ? Number(facts[name]) : 0);
-      if (kind !== "step.result" || !("inputTokens" in facts)) return [];
+    resultsIn(record).flatMap((facts) => {
+      if (!("inputTokens" in facts)) return [];
       const usage = {
-        input: of("inputTokens"),
-        cachedInput: of("cachedInputTokens"),
-        output: of("outputTokens"),
-        reasoning: of("reasoningTokens"),
+        input: wholeIn(facts, "inputTokens"),
+        cachedInput: wholeIn(facts, "cachedInputTokens"),
+        output: wholeIn(facts, "outputTokens"),
+        reasoning: wholeIn(facts, "reasoningTokens"),
       };
-      return [[of("seq"), usage] as const];
+      return [[wholeIn(facts, "seq"), usage] as const];
     }),
   );
+}
+
+/** What they were charged with: also tokens that nobody counted. */
+export function spentTokensBySeq(record: Excerpt): ReadonlyMap<number, number> {
+  const spent = ["inputTokens", "outputTokens", "assumedTokens"];
+  return new Map(
+    resultsIn(record).map((facts) => [
+      wholeIn(facts, "seq"),
+      spent.reduce((sum, name) => sum + wholeIn(facts, name), 0),
+    ]),
+  );
+}
+
+type Facts = Readonly<Record<string, unknown>>;
+
+function resultsIn({ ledger }: Excerpt): readonly Facts[] {
+  return ledger.entries.flatMap(({ leaf }) => {
+    const { kind, facts = {} } = entryIn(leaf);
+    return kind === "step.result" ? [facts] : [];
+  });
+}
+
+function wholeIn(facts: Facts, name: string): number {
+  return Number.isSafeInteger(facts[name]) ? Number(facts[name]) : 0;
 }
 
 function entryIn(leaf: string): { readonly kind?: string; readonly facts?: Readonly<Record<string, unknown>> } {
