@@ -49,7 +49,9 @@ export { renderAction, renderChange, rendererVersion } from "./render.ts";
 export { alwaysApproved, approvedCalls, policyLoads, reviewerLoads } from "./report.ts";
 export type { CallRecord, PolicyLoad, ReportScope, ReviewerLoad } from "./report.ts";
 export {
+  cancelRequest,
   cancelRequestsOf,
+  lockWaitsOf,
   expireDue,
   expireRequest,
   listRequests,

@@ -110,6 +110,27 @@ export async function listRequests(tx: Tx, filter: RequestFilter): Promise<reado
   return rows;
 }
 
+/**
+ * Locks what is still open for a run, and what people are asked about, until the transaction ends. Who decides by a grant or takes over what
+ * somebody said locks these first, and then budgets and the run: so MUST who ends the run.
+ */
+export async function lockWaitsOf(tx: Tx, run: RunId): Promise<void> {
+  await Promise.all([
+    tx.query(
+      "select from approval_request where run = $1 and state in ('pending', 'approved') order by seq, id for update",
+      [run],
+    ),
+    tx.query("select from unknown_outcome where run = $1 order by seq for update", [run]),
+  ]);
+}
+
+/** Ends a request whose approval was not used and does not do: another is asked in its place. */
+export async function cancelRequest(tx: Tx, id: ApprovalId): Promise<void> {
+  await tx.query("update approval_request set state = 'cancelled' where id = $1 and state in ('pending', 'approved')", [
+    id,
+  ]);
+}
+
 /** Cancels what is still open for a run that has ended. */
 export async function cancelRequestsOf(
   tx: Tx,

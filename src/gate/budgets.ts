@@ -1,10 +1,11 @@
 import { defaultApprovers, noAmounts, periodStart } from "../core/budget.ts";
 import type { Amounts, BudgetFacts, BudgetPeriod, BudgetState, Exhausted } from "../core/budget.ts";
-import type { ApprovalId } from "../core/ids.ts";
+import type { ApprovalId, RunId } from "../core/ids.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Tx } from "../store/index.ts";
+import { exhaustedBy } from "./asked.ts";
 import type { RunContext } from "./governed-call.ts";
-import { givenToRun } from "./rendered.ts";
+import { givenBeyond } from "./rendered.ts";
 import { runEvent } from "./run-event.ts";
 import type { Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
@@ -84,6 +85,15 @@ export function budgetFacts(standing: Standing, step: ResolvedStep): BudgetFacts
   return { hold: holdOf(step), budgets: [own, ...shared] };
 }
 
+/** The budgets that the last decision on a step asked people about, as they stood then. */
+export async function shownBeyond(tx: Tx, run: RunId, seq: number): Promise<readonly Exhausted[]> {
+  const { rows } = await tx.query<{ budget: BudgetFacts | null }>(
+    "select facts -> 'budget' as budget from decision where run = $1 and seq = $2 order by n desc limit 1",
+    [run, seq],
+  );
+  return exhaustedBy(rows[0]?.budget ?? undefined);
+}
+
 export type BudgetExtension = {
   readonly run: RunContext;
   readonly seq: number;
@@ -96,12 +106,12 @@ export type BudgetExtension = {
 
 /**
  * Makes room for a step whose going beyond its budgets was approved, and tells the ledger: by what is missing, and the run's own limit
- * by at least the release's limit again. The rows stay locked until the transaction ends. Returns the standing with that room; the step
+ * by at least the release's limit again. The rows stay locked until the transaction ends; contents that it writes MUST be written before. Returns the standing with that room; the step
  * MUST be decided with it in the same transaction.
  */
 export async function extendBudgets(tx: Tx, extension: BudgetExtension): Promise<Standing> {
   const { run, standing, exhausted: given, approval, now } = extension;
-  const added = new Map(given.map((one) => [one.name, one.name === "run" ? givenToRun(run, one) : one.missing]));
+  const added = new Map(given.map((one) => [one.name, givenBeyond(run, one)]));
   const amountsOf = (budget: BudgetStanding): Amounts => added.get(budget.name) ?? noAmounts;
   const { budgets } = standing;
   const forRun = added.get("run") ?? noAmounts;

@@ -1,5 +1,6 @@
 import {
   barredFrom,
+  cancelRequest,
   checkGrant,
   consumeGrant,
   editBehind,
@@ -12,7 +13,7 @@ import {
   writeStandingUse,
 } from "../approvals/index.ts";
 import type { Edit } from "../approvals/index.ts";
-import { isBudgetPolicy } from "../core/budget.ts";
+import { isBudgetPolicy, noAmounts } from "../core/budget.ts";
 import { cosigningOf } from "../core/decision.ts";
 import type { ApprovalRequirement, DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
@@ -29,7 +30,7 @@ import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.t
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { isShadow } from "./asked.ts";
-import { extendBudgets } from "./budgets.ts";
+import { extendBudgets, shownBeyond } from "./budgets.ts";
 import { editIn } from "./edit.ts";
 import { editedStep } from "./edited.ts";
 import { GateError } from "./errors.ts";
@@ -39,7 +40,7 @@ import { createHistoryCounter, lockHistory } from "./history.ts";
 import type { HistoryCounter } from "./history.ts";
 import { denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
-import { renderCall } from "./rendered.ts";
+import { givenBeyond, renderCall } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
 import { runEvent } from "./run-event.ts";
 import type { Standing } from "./record.ts";
@@ -270,7 +271,10 @@ async function useGrant(
   const { run, step, standing, at } = deciding;
   const judged = await judge(tx, deciding.count, deciding, approved);
   if (judged.decision.outcome === "deny") return write(tx, deciding, judged, approval);
-  if (judged.decision.outcome === "require_approval") {
+  const isShort = await isSpentSince(tx, deciding, judged);
+  if (isShort && judged.policyDecision.outcome === "allow" && editIn(step) === undefined)
+    return askAgain(tx, deciding, approval);
+  if (isShort || judged.decision.outcome === "require_approval") {
     return refuse(tx, deciding, "invalid_grant", moreAsked(judged), approval);
   }
   const effective = effectiveOf(deciding, judged);
@@ -284,8 +288,32 @@ async function useGrant(
   const facts = { approval, seq: step.seq };
   await appendToOutbox(tx, [runEvent(run, "approval.consumed", `approval/${approval}/consumed`, at, facts)]);
   if (judged.exhausted.length === 0) return write(tx, deciding, judged, approval);
+  // Contents before budgets, as every decision locks them.
+  if (effective !== undefined) await writeSealed(tx, [sealPayload(sealingIn(run), effective)]);
   const extension = { run, seq: step.seq, standing, exhausted: judged.exhausted, approval, now: at };
   return write(tx, { ...deciding, standing: await extendBudgets(tx, extension) }, judged, approval);
+}
+
+/** Whether the step needs more beyond budgets than the people who approved it were shown. */
+async function isSpentSince(tx: Tx, { run, step }: Deciding, { exhausted: over }: Judged): Promise<boolean> {
+  if (over.length === 0) return false;
+  const shown = new Map((await shownBeyond(tx, run.id, step.seq)).map((one) => [one.name, givenBeyond(run, one)]));
+  return over.some((one) => {
+    const [now, then] = [givenBeyond(run, one), shown.get(one.name) ?? noAmounts];
+    return now.microUsd > then.microUsd || now.tokens > then.tokens || now.calls > then.calls;
+  });
+}
+
+/** What was approved is out of date, and nothing of it is used: the run waits until people have seen how its budgets stand now. */
+async function askAgain(tx: Tx, deciding: Deciding, approval: ApprovalId): Promise<Decided> {
+  const { run, step, at } = deciding;
+  await cancelRequest(tx, approval);
+  const facts = { approval, seq: step.seq };
+  await appendToOutbox(tx, [runEvent(run, "approval.cancelled", `approval/${approval}/cancelled`, at, facts)]);
+  const judged = await judge(tx, deciding.count, deciding, []);
+  return judged.decision.outcome === "require_approval"
+    ? askPeople(tx, deciding, judged)
+    : write(tx, deciding, judged, undefined);
 }
 
 /** Why an approval does not do any more: a budget was spent meanwhile, or the policies ask for something else. */

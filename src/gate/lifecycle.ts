@@ -1,4 +1,4 @@
-import { cancelOutcomesOf, cancelRequestsOf } from "../approvals/index.ts";
+import { cancelOutcomesOf, cancelRequestsOf, lockWaitsOf } from "../approvals/index.ts";
 import type { CloseRunInput, CloseRunResult, OpenRunResult } from "../core/contract.ts";
 import { codeOf } from "../core/errors.ts";
 import type { Digest, RunId } from "../core/ids.ts";
@@ -81,7 +81,8 @@ export async function closeRun(options: LifecycleOptions, input: CloseRunInput):
   const context = input.status === "completed" ? await options.cache.context(input.run) : undefined;
   const close = async (tx: Tx): Promise<CloseRunResult> => {
     // The locks come first; the rest is sent behind them without waiting.
-    const [, row, last] = await Promise.all([
+    const [, , row, last] = await Promise.all([
+      lockWaitsOf(tx, input.run),
       lockBudgets(tx, input.run),
       lockedRun(tx, input.run),
       lastAnswer(tx, input.run),
@@ -99,7 +100,7 @@ export async function closeRun(options: LifecycleOptions, input: CloseRunInput):
  * is not running.
  */
 export async function closeLostRun(tx: Tx, id: RunId, now: Date): Promise<boolean> {
-  const [, row] = await Promise.all([lockBudgets(tx, id), lockedRun(tx, id)]);
+  const [, , row] = await Promise.all([lockWaitsOf(tx, id), lockBudgets(tx, id), lockedRun(tx, id)]);
   if (row.status !== "running") return false;
   await endRun(tx, { id, team: row.team }, row, { status: "cancelled" }, undefined, now);
   return true;

@@ -52,8 +52,13 @@ function beyond(run: RunContext): (one: Exhausted) => readonly string[] {
   ];
 }
 
+/** What an approval gives beyond a budget. */
+export function givenBeyond(run: RunContext, one: Exhausted): Amounts {
+  return one.name === "run" ? givenToRun(run, one) : one.missing;
+}
+
 /** What an approval gives a run beyond its own limits: of whatever is short, at least as much again as its release gave it. */
-export function givenToRun({ release }: RunContext, { missing }: Exhausted): Amounts {
+function givenToRun({ release }: RunContext, { missing }: Exhausted): Amounts {
   const { limits } = release.document;
   const given = (short: number, own: number | undefined): number => (short === 0 ? 0 : Math.max(own ?? 0, short));
   return {
