@@ -214,7 +214,6 @@ test.each([
     "model_unavailable",
     0,
   ],
-  ["malformed JSON for ever", {}, [{ text: "hi", fault: { kind: "malformed_json" } }], "model_unavailable", 0],
   ["400", {}, [{ text: "hi", fault: { kind: "status", status: 400 } }], "model_unavailable", 0],
 ] as const)("a model with %s fails the run with a code, and holds no money", async (_, options, turns, code, cost) => {
   const world = await createWorld({ ...options, turns: turns as never });

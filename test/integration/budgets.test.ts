@@ -11,9 +11,13 @@ import { budgetFacts, extendBudgets } from "../../src/gate/budgets.ts";
 import { startFlow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { closeRun } from "../../src/gate/lifecycle.ts";
-import { noneSettled } from "../../src/gate/attempts.ts";
+import { openRequest } from "../../src/approvals/index.ts";
+import { lockRequest } from "../../src/approvals/requests.ts";
+import { beginPaidAgain, noneSettled, settleAttempt } from "../../src/gate/attempts.ts";
 import { noCharge } from "../../src/gate/charge.ts";
-import { settling, writeOutcome } from "../../src/gate/outcome.ts";
+import type { Charge } from "../../src/gate/charge.ts";
+import { outcomeEvent, settling, writeOutcome } from "../../src/gate/outcome.ts";
+import type { OutcomeToRecord } from "../../src/gate/outcome.ts";
 import { readStanding } from "../../src/gate/record.ts";
 import type { Standing } from "../../src/gate/record.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
@@ -38,6 +42,7 @@ import {
 } from "../../src/store/index.ts";
 import type { Pool, Tx } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
+import { until } from "../support/world.ts";
 
 const keys = payloadKeysOf(Buffer.alloc(32, 7));
 const noLimits: Limits = { microUsd: null, tokens: null, calls: null };
@@ -130,6 +135,10 @@ async function decide(run: RunContext, step: ResolvedStep, now = november): Prom
   }
 }
 
+function took(costMicroUsd: number, tokens: number): Charge {
+  return { ...noCharge, usage: { input: tokens, cachedInput: 0, output: 0, reasoning: 0 }, costMicroUsd };
+}
+
 async function end(
   run: RunContext,
   seq: number,
@@ -137,8 +146,7 @@ async function end(
   costMicroUsd = 0,
   tokens = 0,
 ): Promise<boolean> {
-  const usage = { input: tokens, cachedInput: 0, output: 0, reasoning: 0 };
-  const taken = { ...noCharge, usage, costMicroUsd };
+  const taken = took(costMicroUsd, tokens);
   return settling(pool, { run: run.id, seq, before: noneSettled }, (before) =>
     writeOutcome(pool, { run, seq, state, result: undefined, taken, before, now: november }),
   );
@@ -401,4 +409,89 @@ test("an extension lets the step pass and nobody else, and the ledger has it", a
     ["budget.extended", "budget:team/month", 0, 1],
     ["budget.extended", "budget:agent/month", 1, 0],
   ]);
+});
+
+/** Ends when `count` sessions of this database wait for locks. */
+async function untilBlocked(count: number): Promise<void> {
+  await until(async () => {
+    const { rows } = await pool.query<{ blocked: number }>(
+      "select count(*)::int as blocked from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+    return rows[0]!.blocked >= count ? true : undefined;
+  });
+}
+
+test("whoever uses a grant and whoever closes the run lock in one order: neither is a deadlock's victim", async () => {
+  const run = await running();
+  expect(await decide(run, stepOf(run, 0, 10))).toBe("allowed");
+  const request = await inTransaction(pool, (tx) =>
+    openRequest(tx, {
+      run: run.id,
+      seq: 1,
+      team: "shop",
+      action: digestOf({ seq: 1 }),
+      name: "m",
+      rendered: run.inputDigest,
+      requirements: [{ policy: "a", group: "g", quorum: 1, expiresMs: 1_000_000 }],
+      policySet,
+      openedAt: november,
+      expiresAt: new Date(november.getTime() + 1_000_000),
+    }),
+  );
+  let closing: Promise<void> | undefined;
+  await inTransaction(pool, async (tx) => {
+    // As the gate does it: the request first, then budgets and the run.
+    await lockRequest(tx, request);
+    closing = close(run);
+    closing.catch(() => undefined);
+    await untilBlocked(1);
+    await tx.query("select from run where id = $1 for no key update", [run.id]);
+  });
+  await closing;
+  expect(await runById(pool, run.id)).toMatchObject({ status: "cancelled" });
+});
+
+test("an attempt that was given up and ends after the next has begun: both are charged, and what the ledger says is the sum", async () => {
+  const run = await running();
+  await budget({ microUsd: 1_000 });
+  expect(await decide(run, stepOf(run, 0, 100, 50))).toBe("allowed");
+  const [second, third] = [await beginPaidAgain(pool, run.id, 0), await beginPaidAgain(pool, run.id, 0)];
+  expect([second, third].map(({ number, hasRoom }) => [number, hasRoom])).toEqual([
+    [2, true],
+    [3, true],
+  ]);
+  expect(third.before).toMatchObject({ attempts: 2, charge: { costMicroUsd: 200, assumed: { tokens: 100 } } });
+  // The second tells what it took too late: it is charged already.
+  await settleAttempt(pool, run.id, 0, { number: 2, taken: { ...noCharge, costMicroUsd: 7 } });
+  expect((await used()).spent).toEqual(amounts(200, 100, 0));
+  const ended: OutcomeToRecord[] = [];
+  await settling(pool, { run: run.id, seq: 0, before: noneSettled }, (before) => {
+    const outcome = { run, seq: 0, state: "done", result: undefined, taken: took(30, 9), before, now: november } as const;
+    ended.push(outcome);
+    return writeOutcome(pool, outcome);
+  });
+  expect(ended).toHaveLength(2);
+  expect(outcomeEvent(ended[1]!).facts).toMatchObject({ costMicroUsd: 230, assumedMicroUsd: 200, inputTokens: 9 });
+  expect(await used()).toMatchObject({ spent: amounts(230, 109, 1), held: amounts(0, 0, 0) });
+  expect(await runById(pool, run.id)).toMatchObject({ spentMicroUsd: 230, spentTokens: 109, heldMicroUsd: 0 });
+  expect((await beginPaidAgain(pool, run.id, 0)).number).toBe(0);
+});
+
+test("a further attempt has room only where its hold fits beside what is spent by then, in each budget; a new budget begins with all of it", async () => {
+  const run = await running();
+  await budget({ microUsd: 250, tokens: 1_000 });
+  expect(await decide(run, stepOf(run, 0, 100, 50))).toBe("allowed");
+  expect(await beginPaidAgain(pool, run.id, 0)).toMatchObject({ number: 2, hasRoom: true });
+  await budget({}, "till", "total");
+  expect(await used("till", "total")).toMatchObject({ spent: amounts(100, 50, 0), held: amounts(100, 50, 1) });
+  expect(await beginPaidAgain(pool, run.id, 0)).toMatchObject({ number: 3, hasRoom: false });
+  await budget({ microUsd: 1_000, tokens: 199 });
+  // By now two are charged, and the third is in the air.
+  expect(await beginPaidAgain(pool, run.id, 0)).toMatchObject({ number: 4, hasRoom: false });
+  expect((await used("till", "total")).spent).toEqual(amounts(300, 150, 0));
+  // More than the last were never made.
+  for (let more = 0; more < 5; more += 1) await beginPaidAgain(pool, run.id, 0);
+  expect((await used()).spent).toEqual(amounts(500, 250, 0));
+  await close(run);
+  expect(await used()).toMatchObject({ spent: amounts(500, 250, 1), held: amounts(0, 0, 0) });
 });
