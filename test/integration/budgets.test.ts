@@ -466,7 +466,15 @@ test("an attempt that was given up and ends after the next has begun: both are c
   expect((await used()).spent).toEqual(amounts(200, 100, 0));
   const ended: OutcomeToRecord[] = [];
   await settling(pool, { run: run.id, seq: 0, before: noneSettled }, (before) => {
-    const outcome = { run, seq: 0, state: "done", result: undefined, taken: took(30, 9), before, now: november } as const;
+    const outcome = {
+      run,
+      seq: 0,
+      state: "done",
+      result: undefined,
+      taken: took(30, 9),
+      before,
+      now: november,
+    } as const;
     ended.push(outcome);
     return writeOutcome(pool, outcome);
   });

@@ -8,7 +8,9 @@ const policy = `
 @id("few") forbid(principal, action == Action::"tool/look", resource) when { context.history.looks >= 1 };`;
 
 test("a decision that waits too long for others of its scope is tried again, and written once", async () => {
-  const world = await createWorld({ turns: [{ calls: [{ tool: "look", arguments: { thing: "box" } }] }, { text: "done" }] });
+  const world = await createWorld({
+    turns: [{ calls: [{ tool: "look", arguments: { thing: "box" } }] }, { text: "done" }],
+  });
   await world.activate(policy, [{ name: "looks", measure: "count", actions: ["tool/look"], per: "team" } as never]);
   await world.work();
   const holder = await world.pool.connect();
