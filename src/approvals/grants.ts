@@ -1,3 +1,4 @@
+import type { Approved } from "../core/approved.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 import { tableOf } from "./capacity.ts";
@@ -25,7 +26,8 @@ export type GrantCheck =
   | { readonly status: "invalid"; readonly reason: string }
   | {
       readonly status: "granted";
-      readonly approvals: readonly { readonly policy: string; readonly group: string; readonly approvals: number }[];
+      /** What was asked for, and met: whether it does for what is asked now, the policy in force says. */
+      readonly approvals: readonly Approved[];
     };
 
 /**
@@ -63,7 +65,7 @@ async function verified(
   tx: Tx,
   request: ApprovalRequest,
   decisions: readonly StoredDecision[],
-  { subject = [] }: GrantClaim,
+  { subject = [], now }: GrantClaim,
 ): Promise<GrantCheck> {
   if (decisions.some((decision) => decision.decision === "deny")) {
     return { status: "invalid", reason: "the request is approved although a reviewer declined" };
@@ -71,21 +73,20 @@ async function verified(
   if (request.requirements.length === 0) return { status: "invalid", reason: "the request asks for nobody" };
   const valid = approvalsThatHold(request, decisions);
   const counts = tally(request.requirements, (await tableOf(tx, request, subject)).votes(valid));
-  const requirements = request.requirements.map((requirement, index) => ({
+  const ageMs = now.getTime() - request.openedAt.getTime();
+  const approvals = request.requirements.map((requirement, index) => ({
     ...requirement,
     approvals: counts[index] ?? 0,
+    ageMs,
   }));
-  const short = requirements.find((requirement) => requirement.approvals < requirement.quorum);
+  const short = approvals.find((requirement) => requirement.approvals < requirement.quorum);
   if (short !== undefined) {
     return {
       status: "invalid",
       reason: `group \`${short.group}\` has ${short.approvals} approvals that hold, of ${short.quorum}`,
     };
   }
-  return {
-    status: "granted",
-    approvals: requirements.map(({ policy, group, approvals }) => ({ policy, group, approvals })),
-  };
+  return { status: "granted", approvals };
 }
 
 /** Uses a grant up. False where it was used, or ended, before: only one caller ever gets true. */

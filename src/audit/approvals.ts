@@ -8,9 +8,9 @@ import {
   tally,
 } from "../approvals/offline.ts";
 import type { SignedStatement, SigningKey, Vote } from "../approvals/offline.ts";
+import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
-import type { Approved } from "../policy/index.ts";
 import { editBehind, editProblems } from "./edits.ts";
 import { check } from "./report.ts";
 import { resolutionProblems } from "./resolutions.ts";
@@ -39,9 +39,9 @@ export function checkApprovals(record: RunRecord, contents = true): AuditCheck {
       return [`step ${decision.seq}: allowed with \`${decision.approval ?? ""}\`, which is missing`];
     if (request.state !== "consumed")
       return [`step ${decision.seq}: allowed with \`${request.id}\`, which is ${request.state}`];
-    const granted = grantedApprovals(record, request, contents);
-    return request.requirements
-      .filter(({ quorum }, index) => (granted[index]?.approvals ?? 0) < quorum)
+    const granted = grantedApprovals(record, request, decision.at, contents);
+    return granted
+      .filter(({ approvals, quorum }) => approvals < quorum)
       .map(
         ({ policy, quorum }) => `step ${decision.seq}: policy \`${policy}\` asked for ${quorum} approvals, fewer hold`,
       );
@@ -63,16 +63,22 @@ export function checkApprovals(record: RunRecord, contents = true): AuditCheck {
 }
 
 /**
- * What the signatures on a request amount to, by the persons and groups that were recorded with each: a person counts once, whatever
+ * What the signatures on a request amount to at a time, by the persons and groups that were recorded with each: a person counts once, whatever
  * accounts or delegates decided. That somebody was who they were said to be, and in those groups, is the operator's word of that time:
  * the ledger's entry has it, the record of enrolments is not joined yet. Older records say nothing of groups: any reviewer counts there.
  */
-export function grantedApprovals(record: RunRecord, request: ApprovalRecord, contents = true): readonly Approved[] {
+export function grantedApprovals(
+  record: RunRecord,
+  request: ApprovalRecord,
+  at: string,
+  contents = true,
+): readonly Approved[] {
   const votes = request.decisions
     .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed, contents) === undefined)
     .map((signed) => voteOf(record, request, signed));
   const counts = tally(request.requirements, votes);
-  return request.requirements.map(({ policy, group }, index) => ({ policy, group, approvals: counts[index] ?? 0 }));
+  const ageMs = Date.parse(at) - Date.parse(request.openedAt);
+  return request.requirements.map((requirement, index) => ({ ...requirement, approvals: counts[index] ?? 0, ageMs }));
 }
 
 /** What a decision counts as, by what was recorded with it. */

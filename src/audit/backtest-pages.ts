@@ -1,3 +1,4 @@
+import type { Approved } from "../core/approved.ts";
 import type { StepKind } from "../core/action.ts";
 import { tally } from "../approvals/offline.ts";
 import type { Vote } from "../approvals/offline.ts";
@@ -5,7 +6,6 @@ import type { ApprovalRequirement, DecisionOutcome, RunFacts } from "../core/dec
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
-import type { Approved } from "../policy/index.ts";
 import { getContents } from "../store/index.ts";
 import type { Content, PayloadKeys, Tx } from "../store/index.ts";
 
@@ -205,9 +205,10 @@ async function approvalsOf(tx: Tx, rows: readonly DecisionRow[]): Promise<Readon
     id: string;
     requirements: readonly ApprovalRequirement[];
     openedAt: Date | null;
+    usedAt: Date | null;
     votes: readonly VoteRow[] | null;
   }>(
-    `select request.id, request.requirements, request.opened_at as "openedAt",
+    `select request.id, request.requirements, request.opened_at as "openedAt", request.consumed_at as "usedAt",
        json_agg(json_build_object('reviewer', decided.reviewer, 'person', decided.person, 'forPerson', decided.for_person,
          'groups', decided.groups, 'at', decided.at, 'passkey', decided.assertion is not null) order by decided.id)
          filter (where decided.id is not null) as votes
@@ -215,11 +216,11 @@ async function approvalsOf(tx: Tx, rows: readonly DecisionRow[]): Promise<Readon
      left join approval_decision decided on decided.request = request.id and decided.decision = 'approve'
      where request.id = any($1::text[]) group by request.id
      union all
-     select id, terms -> 'requirements', null, null from standing_grant where id = any($1::text[])`,
+     select id, terms -> 'requirements', null, null, null from standing_grant where id = any($1::text[])`,
     [ids],
   );
   return new Map(
-    requests.map(({ id, requirements, openedAt, votes }) => {
+    requests.map(({ id, requirements, openedAt, usedAt, votes }) => {
       // A standing grant, which nobody voted on here, is what was asked for, no more.
       const counts =
         openedAt === null
@@ -228,9 +229,10 @@ async function approvalsOf(tx: Tx, rows: readonly DecisionRow[]): Promise<Readon
               requirements,
               (votes ?? []).map((vote) => voteOf(requirements, openedAt, vote)),
             );
+      const ageMs = openedAt === null ? 0 : (usedAt ?? openedAt).getTime() - openedAt.getTime();
       return [
         id,
-        requirements.map(({ policy, group }, index) => ({ policy, group, approvals: counts[index] ?? 0 })),
+        requirements.map((requirement, index) => ({ ...requirement, approvals: counts[index] ?? 0, ageMs })),
       ] as const;
     }),
   );

@@ -1,4 +1,5 @@
 import { cosigningOf } from "../core/decision.ts";
+import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement, DenialCode, ResponseFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
@@ -34,7 +35,7 @@ import {
   requestJson,
   responseAction,
 } from "../policy/index.ts";
-import type { Approved, CompiledPolicies } from "../policy/index.ts";
+import type { CompiledPolicies } from "../policy/index.ts";
 import { canonicalText, contentDigest } from "../store/canonical.ts";
 import { answerProblems } from "./answers.ts";
 import { editedAgain } from "./edits.ts";
@@ -273,7 +274,7 @@ export function approvedFor(record: RunRecord, recorded: DecisionRecord): readon
     return approvedAhead(standingBehind(record, recorded)?.terms.requirements ?? []);
   if (recorded.outcome !== "allow" || recorded.approval === null) return [];
   const approval = record.approvals.find((candidate) => candidate.id === recorded.approval);
-  return approval === undefined ? [] : grantedApprovals(record, approval);
+  return approval === undefined ? [] : grantedApprovals(record, approval, recorded.at);
 }
 
 /** Whether the record shows what a denial of the gate's own says. */

@@ -1,8 +1,10 @@
 /** What of a decision follows from the record alone: the gate and an auditor work it out alike. */
 import { exhausted } from "../core/budget.ts";
+import { shortfallOf } from "../core/approved.ts";
+import type { Approved } from "../core/approved.ts";
 import type { BudgetFacts, Exhausted } from "../core/budget.ts";
-import type { ApprovalRequirement, Decision, RunFacts } from "../core/decision.ts";
-import type { Approved, PolicyRequest } from "../policy/index.ts";
+import type { Decision, RunFacts } from "../core/decision.ts";
+import type { PolicyRequest } from "../policy/index.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
@@ -11,7 +13,7 @@ import type { ResolvedStep } from "./resolve.ts";
  * is asked about what is denied, and what was approved is not asked again.
  */
 export function withBudgets(decision: Decision, over: readonly Exhausted[], approved: readonly Approved[]): Decision {
-  const open = over.filter(({ requirement }) => !isApproved(requirement, approved));
+  const open = over.filter(({ requirement }) => shortfallOf(requirement, approved) !== undefined);
   if (open.length === 0 || decision.outcome === "deny") return decision;
   const asked = decision.outcome === "require_approval" ? decision : { policies: [], requirements: [] };
   return {
@@ -19,10 +21,6 @@ export function withBudgets(decision: Decision, over: readonly Exhausted[], appr
     policies: [...asked.policies, ...open.map(({ reason }) => reason)],
     requirements: [...asked.requirements, ...open.map(({ requirement }) => requirement)],
   };
-}
-
-function isApproved({ policy, group, quorum }: ApprovalRequirement, approved: readonly Approved[]): boolean {
-  return approved.some((one) => one.policy === policy && one.group === group && one.approvals >= quorum);
 }
 
 /** The same for a recorded decision: what the budgets said is worked out again from what is recorded of them. */

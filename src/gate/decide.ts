@@ -13,6 +13,8 @@ import {
   writeStandingUse,
 } from "../approvals/index.ts";
 import type { Edit } from "../approvals/index.ts";
+import { shortfallOf } from "../core/approved.ts";
+import type { Approved } from "../core/approved.ts";
 import { isBudgetPolicy, noAmounts } from "../core/budget.ts";
 import { cosigningOf } from "../core/decision.ts";
 import type { ApprovalRequirement, DenialCode, Decision, RunFacts } from "../core/decision.ts";
@@ -26,7 +28,7 @@ import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Cosigners } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
-import type { Approved, DetectorOptions, RemoteOptions } from "../policy/index.ts";
+import type { DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { isShadow } from "./asked.ts";
@@ -275,7 +277,7 @@ async function useGrant(
   if (isShort && judged.policyDecision.outcome === "allow" && editIn(step) === undefined)
     return askAgain(tx, deciding, approval);
   if (isShort || judged.decision.outcome === "require_approval") {
-    return refuse(tx, deciding, "invalid_grant", moreAsked(judged), approval);
+    return refuse(tx, deciding, "invalid_grant", moreAsked(judged, approved), approval);
   }
   const effective = effectiveOf(deciding, judged);
   if (standing.lastEffective !== (effective === undefined ? null : contentDigest(run.salt, effective))) {
@@ -317,10 +319,17 @@ async function askAgain(tx: Tx, deciding: Deciding, approval: ApprovalId): Promi
 }
 
 /** Why an approval does not do any more: a budget was spent meanwhile, or the policies ask for something else. */
-function moreAsked({ policyDecision, exhausted }: Judged): string {
+function moreAsked({ policyDecision, exhausted }: Judged, approved: readonly Approved[]): string {
   if (policyDecision.outcome === "require_approval" || exhausted.length === 0)
-    return "the policy has changed, and now asks for an approval that was not given";
+    return moreAskedText(policyDecision, approved);
   return `since the approval, ${exhausted.map(({ reason }) => reason.text).join("; ")}`;
+}
+
+/** The same of what policies ask for: in which terms they ask for more than people were asked for. */
+export function moreAskedText(decision: Decision, approved: readonly Approved[]): string {
+  const asked = decision.outcome === "require_approval" ? decision.requirements : [];
+  const shortfalls = asked.flatMap((requirement) => shortfallOf(requirement, approved) ?? []);
+  return ["the policy has changed, and now asks for an approval that was not given", ...shortfalls].join("; ");
 }
 
 /** Where nobody gave more room, the run ends as one that has none. */

@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 
+import type { Approved } from "../core/approved.ts";
 import { exhausted } from "../core/budget.ts";
 import type { Exhausted } from "../core/budget.ts";
 import type { Decision, DenialCode, HistoryFact, RunFacts } from "../core/decision.ts";
@@ -22,7 +23,6 @@ import {
 } from "../policy/index.ts";
 import type {
   ActionSlice,
-  Approved,
   CompiledPolicies,
   Detected,
   DetectorOptions,

@@ -1,4 +1,5 @@
 import { barredFrom, checkGrant, consumeGrant, expireRequest, openRequest, subjectNames } from "../approvals/index.ts";
+import type { Approved } from "../core/approved.ts";
 import type { DenialCode, Decision, HistoryFact, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
@@ -15,11 +16,10 @@ import {
   responseAction as responseActionName,
   verdictOf,
 } from "../policy/index.ts";
-import type { Approved } from "../policy/index.ts";
 import { contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
-import { denialText } from "./decide.ts";
+import { denialText, moreAskedText } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
 import { noneSettled } from "./attempts.ts";
 import { GateError } from "./errors.ts";
@@ -237,7 +237,7 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
           const judged = await judge(tx, answered, policySet, found.approvals);
           if (judged.decision.outcome === "deny") return end(tx, answered, judged, waitedFor);
           if (judged.decision.outcome === "require_approval")
-            return refuse("invalid_grant", "the policy has changed, and now asks for an approval that was not given");
+            return refuse("invalid_grant", moreAskedText(judged.decision, found.approvals));
           if (!(await consumeGrant(tx, waitedFor, now))) return refuse("invalid_grant", "the approval was used before");
           const facts = { approval: waitedFor, seq: step.seq };
           await appendToOutbox(tx, [runEvent(run, "approval.consumed", `approval/${waitedFor}/consumed`, now, facts)]);

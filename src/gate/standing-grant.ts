@@ -1,9 +1,9 @@
 import { standingMatches, subjectNames, takeStanding, toolDigest } from "../approvals/index.ts";
 import type { StandingClaim, StandingUse } from "../approvals/index.ts";
+import type { Approved } from "../core/approved.ts";
 import { barredText } from "../core/decision.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
-import type { Approved } from "../policy/index.ts";
 import type { Tx } from "../store/index.ts";
 import { approvedAhead } from "./approved-ahead.ts";
 import { editIn } from "./edit.ts";

@@ -1,11 +1,11 @@
 import { cosigningOf } from "../core/decision.ts";
+import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement, Decision, Obligation } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import { contentDigest } from "../store/canonical.ts";
 import type { CompiledPolicies } from "./compile.ts";
 import { explain } from "./decide.ts";
-import type { Approved } from "./decide.ts";
 import { evaluator, policySlice } from "./evaluator.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { requestOf } from "./request.ts";

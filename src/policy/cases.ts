@@ -1,6 +1,7 @@
 import { parseDocument } from "yaml";
 import { z } from "zod";
 
+import type { Approved } from "../core/approved.ts";
 import { effectClasses } from "../core/action.ts";
 import { denialCodes, noFacts } from "../core/decision.ts";
 import type { Decision, DenialCode, HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
@@ -13,19 +14,22 @@ import { riskTiers } from "../core/release.ts";
 import { sourceFields } from "../core/retrieval.schema.ts";
 import { asTool } from "../core/retrieval.ts";
 import { compilePolicies } from "./compile.ts";
+import type { CompiledPolicies } from "./compile.ts";
 import { explain } from "./decide.ts";
-import type { Approved } from "./decide.ts";
 import { PolicyError } from "./errors.ts";
 import type { PolicySetDocument } from "./policy-set.ts";
 import type { PolicyRequest } from "./request.ts";
 import { groupNamePattern } from "./schema.ts";
 import type { PolicyTool } from "./schema.ts";
 
+type CaseApproval = { readonly policy: string; readonly group: string; readonly approvals: number };
+
 /** One request and the decision that its author expects. */
 export type PolicyCase = {
   readonly name: string;
   readonly request: PolicyRequest;
-  readonly approved: readonly Approved[];
+  /** How many members of a group have approved what a policy asks for, on its own terms. */
+  readonly approved: readonly CaseApproval[];
   readonly expect: {
     readonly outcome: Decision["outcome"];
     readonly code?: DenialCode;
@@ -60,13 +64,29 @@ export function runCases(
   const compiled = compilePolicies(document, tools);
   const fired = new Set<string>();
   const results = cases.map(({ name, request, approved, expect }): CaseResult => {
-    const { decision, detail } = explain(compiled, request, approved);
+    const { decision, detail } = explain(compiled, request, onItsTerms(compiled, request, approved));
     for (const { policy } of decision.policies) fired.add(policy);
     const found = differences(expect, decision);
     const why = found.length > 0 && detail !== undefined ? [detail] : [];
     return { name, passed: found.length === 0, decision, differences: [...found, ...why] };
   });
   return { results, uncovered: document.policies.map(({ id }) => id).filter((id) => !fired.has(id)) };
+}
+
+/** What a case says was approved, as the policies themselves ask for it. */
+export function onItsTerms(
+  compiled: CompiledPolicies,
+  request: PolicyRequest,
+  approved: readonly CaseApproval[],
+): readonly Approved[] {
+  if (approved.length === 0) return [];
+  const { decision } = explain(compiled, request);
+  const asked = decision.outcome === "require_approval" ? decision.requirements : [];
+  return approved.flatMap(({ policy, group, approvals }) =>
+    asked
+      .filter((one) => one.policy === policy && one.group === group)
+      .map((requirement) => ({ ...requirement, approvals, ageMs: 0 })),
+  );
 }
 
 function differences(expected: PolicyCase["expect"], decision: Decision): string[] {

@@ -1,4 +1,6 @@
-import type { ApprovalRequirement, Decision, DenialCode, Obligation, PolicyReason } from "../core/decision.ts";
+import { shortfallOf } from "../core/approved.ts";
+import type { Approved } from "../core/approved.ts";
+import type { Decision, DenialCode, Obligation, PolicyReason } from "../core/decision.ts";
 import type { JsonObject, JsonSchema } from "../core/json.ts";
 import { fits } from "../tools/arguments.ts";
 import type { CompiledPolicies } from "./compile.ts";
@@ -9,9 +11,6 @@ import type { ReadPolicy } from "./policy.ts";
 import { requestOf } from "./request.ts";
 import type { Asked, CedarRequest, PolicyRequest } from "./request.ts";
 import { responseAction } from "./schema.ts";
-
-/** Approvals that a checked grant brings: how many different members of `group` approved what `policy` asked for. */
-export type Approved = { readonly policy: string; readonly group: string; readonly approvals: number };
 
 export type Explanation = {
   readonly decision: Decision;
@@ -28,7 +27,7 @@ export type Explanation = {
  *
  * A forbid without `@decision` always wins. If only forbids that can be lifted fire, the permits are asked alone: nobody is asked
  * about what would be denied anyway. Then each forbid that people can lift must be satisfied by an approval for that policy and
- * group, with its quorum.
+ * group, with its quorum, that was asked for on no easier terms than the forbid asks for now.
  *
  * A forbid with an obligation is lifted by meeting it. Arguments that change (redact, cap) make another call, so that is decided
  * too, and both have to be allowed: an approval that either needs is asked for, and what people then approve is the changed call.
@@ -147,7 +146,7 @@ function settle(
     obligations.map(({ policy }) => policy),
   );
   const policies = reasons([...asking, ...obliging]);
-  if (!requirements.every((requirement) => isSatisfied(requirement, approved))) {
+  if (!requirements.every((requirement) => shortfallOf(requirement, approved) === undefined)) {
     return { decision: { outcome: "require_approval", policies, requirements } };
   }
   return {
@@ -162,13 +161,6 @@ function settle(
 /** The policies of these ids, once each, in the order of their ids. */
 function policiesOf(compiled: CompiledPolicies, ids: readonly string[]): ReadPolicy[] {
   return [...new Set(ids)].sort().flatMap((id) => compiled.policies.get(id) ?? []);
-}
-
-function isSatisfied({ policy, group, quorum }: ApprovalRequirement, approved: readonly Approved[]): boolean {
-  return approved.some(
-    (one) =>
-      one.policy === policy && one.group === group && Number.isSafeInteger(one.approvals) && one.approvals >= quorum,
-  );
 }
 
 function undecidable({ detail, failed }: Omit<Extract<Evaluation, { status: "undecidable" }>, "status">): Conclusion {

@@ -2,6 +2,7 @@ import type { Json } from "../core/json.ts";
 import { canonicalText } from "../store/canonical.ts";
 import { causeOf, changeOf, unfit, verdictOf } from "./backtest.ts";
 import type { ChangeKind, Verdict } from "./backtest.ts";
+import { onItsTerms } from "./cases.ts";
 import type { PolicyCase } from "./cases.ts";
 import { compilePolicies } from "./compile.ts";
 import type { CompiledPolicies } from "./compile.ts";
@@ -97,6 +98,6 @@ function compiledOrNone(document: PolicySetDocument, tools: readonly PolicyTool[
 
 function verdictOn(compiled: CompiledPolicies | undefined, { request, approved }: PolicyCase): Verdict {
   if (compiled === undefined) return unfit;
-  const { decision, effective } = explain(compiled, request, approved);
+  const { decision, effective } = explain(compiled, request, onItsTerms(compiled, request, approved));
   return verdictOf(decision, effective);
 }

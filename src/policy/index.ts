@@ -10,7 +10,7 @@ export type { ApprovedCall, Narrowing } from "./narrow.ts";
 export { obligationText } from "./obligations.ts";
 export { dataClassesIn } from "./data-classes.ts";
 export { decide, explain } from "./decide.ts";
-export type { Approved, Explanation } from "./decide.ts";
+export type { Explanation } from "./decide.ts";
 export { loadPolicyDirectory } from "./directory.ts";
 export type { PolicyDirectory } from "./directory.ts";
 export { formatProblem, PolicyError } from "./errors.ts";

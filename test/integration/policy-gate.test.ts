@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import type { RunId } from "../../src/core/ids.ts";
 import { policySetOf, remoteOptionsOf } from "../../src/policy/index.ts";
 import { freeze, liftFreeze, setShadow, shadowCounts } from "../../src/registry/index.ts";
-import { decisionsOf, stepsOf } from "../../src/store/index.ts";
+import { decisionsOf, getPayload, stepsOf } from "../../src/store/index.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -120,6 +120,56 @@ forbid (principal, action == Action::"tool/pay", resource);`;
     expect(await world.closed(run)).toMatchObject({ status: "completed" });
     expect(await effects(world, "pay")).toEqual([]);
     expect((await decisions(world, run, "pay")).at(-1)).toMatchObject({ outcome: "deny", code: "invalid_grant" });
+  });
+});
+
+describe("a policy that asks for more under the same id, once people have approved", () => {
+  const asking = (annotations: string): string => `${all}
+@id("ask") @decision("require_approval") ${annotations} @reason("asked")
+forbid (principal, action == Action::"tool/pay", resource);`;
+  const plain = '@group("treasury")';
+  const either = '@approvers("legal or treasury")';
+  const both = '@approvers("treasury and legal")';
+  const escalating = `${plain} @escalate_after("1h") @escalate_to("bosses")`;
+  const tightened: readonly (readonly [then: string, now: string, why: string])[] = [
+    [plain, '@group("bosses")', "who were not asked"],
+    [plain, '@group("treasury") @quorum("2")', "asks for 2"],
+    [plain, both, "`legal`, who were not asked"],
+    [either, '@approvers("legal")', "who may approve"],
+    [both, `${both} @distinct("true")`, "different people"],
+    [plain, `${plain} @signed("passkey")`, "a passkey"],
+    [`${plain} @editor("counts")`, plain, "nobody who edited"],
+    [escalating, plain, "whom it escalates to"],
+    [escalating, escalating.replace("bosses", "legal"), "whom it escalates to"],
+    [escalating, escalating.replace('"1h"', '"2h"'), "whom it escalates to"],
+    [`${plain} @amount("amount_cents")`, plain, "another amount"],
+  ];
+
+  test("does not let the call happen, in words that say which term; what asks for less does", async () => {
+    const world = await createWorld({ turns: [{ calls: [pay("ada", 900)] }, { text: "done" }] });
+    await world.work();
+    const reviewer = await world.reviewer("rita", ["treasury", "legal"]);
+    const approved = async (then: string, now: string): Promise<RunId> => {
+      await world.activate(asking(then));
+      const run = await world.start();
+      const request = await world.request(run);
+      expect((await reviewer.decide(request, "approve")).state).toBe("approved");
+      await world.activate(asking(now));
+      await world.wake(run, request);
+      expect(await world.closed(run)).toMatchObject({ status: "completed" });
+      return run;
+    };
+    for (const [then, now, why] of tightened) {
+      const run = await approved(then, now);
+      const last = (await decisions(world, run, "pay")).at(-1);
+      expect([then, now, last?.outcome, last?.code]).toEqual([then, now, "deny", "invalid_grant"]);
+      const [step] = (await stepsOf(world.pool, run)).filter(({ name }) => name === "pay");
+      const told = await getPayload(world.pool, world.keys, step!.result!);
+      expect(JSON.stringify(told)).toContain(why);
+    }
+    expect(await effects(world, "pay")).toEqual([]);
+    await approved(plain, '@approvers("treasury or legal")');
+    expect(await effects(world, "pay")).toHaveLength(1);
   });
 });
 

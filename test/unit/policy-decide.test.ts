@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import type { Approved } from "../../src/core/approved.ts";
 import { noFacts } from "../../src/core/decision.ts";
 import { digestOf } from "../../src/store/canonical.ts";
 import { compilePolicies, decide, explain, requestJson, schemaFor } from "../../src/policy/index.ts";
-import type { Approved, PolicyRequest, PolicySetDocument, PolicyTool } from "../../src/policy/index.ts";
+import type { PolicyRequest, PolicySetDocument, PolicyTool } from "../../src/policy/index.ts";
 import { reader } from "../../src/policy/engine.ts";
 import { evaluator } from "../../src/policy/evaluator.ts";
 
@@ -30,7 +31,10 @@ const permit = "permit (principal, action, resource);";
 const asks = '@decision("require_approval") @group("treasury") @quorum("2") @expires("7d")';
 const over = (limit: number): string =>
   `forbid (principal, action in Action::"tool", resource) when { context.input.amount > ${limit} };`;
-const approved = (policy: string, group: string, approvals: number): Approved[] => [{ policy, group, approvals }];
+const week = 7 * 86_400_000;
+const approved = (policy: string, group: string, approvals: number, expiresMs = week): Approved[] => [
+  { policy, group, approvals, quorum: 1, expiresMs, ageMs: 0 },
+];
 
 describe("decide", () => {
   const held = documentOf({
@@ -97,6 +101,72 @@ describe("decide", () => {
     });
     const both = [...approved("a", "treasury", 2), ...approved("b", "treasury", 2)];
     expect(decide(two, request(12), both).outcome).toBe("allow");
+  });
+
+  const terms = '@group("treasury") @quorum("1") @expires("24h")';
+  it.each<[what: string, then: string, now: string, outcome: "allow" | "require_approval"]>([
+    ["nothing", terms, terms, "allow"],
+    ["another group", terms, terms.replace("treasury", "legal"), "require_approval"],
+    ["a larger quorum", terms, terms.replace('"1"', '"2"'), "require_approval"],
+    ["a group besides", terms, '@approvers("treasury and legal")', "require_approval"],
+    ["a group less", '@approvers("treasury or legal")', '@approvers("treasury")', "require_approval"],
+    ["a group more", '@approvers("treasury")', '@approvers("treasury or legal")', "allow"],
+    [
+      "different people",
+      '@approvers("treasury and legal")',
+      '@approvers("treasury and legal") @distinct("true")',
+      "require_approval",
+    ],
+    [
+      "the same people",
+      '@approvers("treasury and legal") @distinct("true")',
+      '@approvers("treasury and legal")',
+      "allow",
+    ],
+    ["a passkey", terms, `${terms} @signed("passkey")`, "require_approval"],
+    ["no passkey", `${terms} @signed("passkey")`, terms, "allow"],
+    ["no editors", `${terms} @editor("counts")`, terms, "require_approval"],
+    ["editors", terms, `${terms} @editor("counts")`, "allow"],
+    ["less time", terms, terms.replace("24h", "30m"), "require_approval"],
+    ["less time, and in time", terms, terms.replace("24h", "2h"), "allow"],
+    ["more time", terms, terms.replace("24h", "7d"), "allow"],
+    ["no escalation", `${terms} @escalate_after("1h") @escalate_to("bosses")`, terms, "require_approval"],
+    [
+      "escalation to others",
+      `${terms} @escalate_after("1h") @escalate_to("bosses")`,
+      `${terms} @escalate_after("1h") @escalate_to("legal")`,
+      "require_approval",
+    ],
+    [
+      "a later escalation",
+      `${terms} @escalate_after("1h") @escalate_to("bosses")`,
+      `${terms} @escalate_after("2h") @escalate_to("bosses")`,
+      "require_approval",
+    ],
+    [
+      "an earlier escalation",
+      `${terms} @escalate_after("2h") @escalate_to("bosses")`,
+      `${terms} @escalate_after("1h") @escalate_to("bosses")`,
+      "allow",
+    ],
+    [
+      "who it escalated to at once",
+      `${terms} @escalate_after("2h") @escalate_to("bosses")`,
+      '@approvers("treasury or bosses")',
+      "allow",
+    ],
+    ["an amount", terms, `${terms} @amount("amount")`, "require_approval"],
+    ["no amount", `${terms} @amount("amount")`, terms, "require_approval"],
+    ["reminders", terms, `${terms} @remind_after("1h")`, "allow"],
+  ])("where the same policy now asks for %s", (_what, then, now, outcome) => {
+    const compiledWith = (annotations: string) =>
+      compilePolicies(documentOf({ permit, held: `@decision("require_approval") ${annotations} ${over(10)}` }), tools);
+    const asked = decide(compiledWith(then), request(11));
+    if (asked.outcome !== "require_approval") throw new Error("expected to ask for approval");
+    const hour = 3_600_000;
+    const given = asked.requirements.map((one): Approved => ({ ...one, approvals: 1, ageMs: hour }));
+    expect(decide(compiledWith(then), request(11), given).outcome).toBe("allow");
+    expect(decide(compiledWith(now), request(11), given).outcome).toBe(outcome);
   });
 
   it("denies when a policy fails, although Cedar would skip the forbid and allow", () => {
@@ -241,6 +311,9 @@ const approvals = fc.array(
     policy: fc.constantFrom("p0", "p1", "p2"),
     group: fc.constantFrom("treasury", "legal"),
     approvals: fc.nat(3),
+    quorum: fc.constant(1),
+    expiresMs: fc.constant(week),
+    ageMs: fc.constantFrom(0, week),
   }),
   { maxLength: 4 },
 );

@@ -241,7 +241,9 @@ describe("an obligation", () => {
   it("is met again when the call was approved, and changes nothing of the caller's arguments", () => {
     const compiled = compilePolicies(documentOf({ permit, cap, asks: asksOver(10) }), tools);
     const given = Object.freeze({ cents: 80 });
-    const { decision, effective } = explain(compiled, call(given), [{ policy: "asks", group: "g", approvals: 1 }]);
+    const { decision, effective } = explain(compiled, call(given), [
+      { policy: "asks", group: "g", approvals: 1, quorum: 1, expiresMs: 86_400_000, ageMs: 0 },
+    ]);
     expect(decision).toMatchObject({ outcome: "allow", obligations: [{ kind: "cap", max: 50 }] });
     expect(effective).toEqual({ cents: 50 });
   });
