@@ -95,6 +95,7 @@ export {
   askForOutcome,
   cancelOutcomesOf,
   endOutcome,
+  markUnknownOf,
   heldResolution,
   listOutcomes,
   lockOutcome,
@@ -106,7 +107,7 @@ export {
   resolveOutcome,
   untoldOutcomes,
 } from "./unknown-outcomes.ts";
-export type { UnknownOutcome } from "./unknown-outcomes.ts";
+export type { Resolution, UnknownOutcome } from "./unknown-outcomes.ts";
 export { resolutionKind, resolvedResult } from "./resolution.schema.ts";
 export type { ResolutionStatement } from "./resolution.schema.ts";
 export { readSigned, signText, textOfSigned, verifyText } from "./signed-text.ts";

@@ -18,11 +18,13 @@ export type ApprovalEvent =
   | { readonly kind: "decided"; readonly decision: "approve" | "deny" }
   | { readonly kind: "expired" }
   | { readonly kind: "cancelled" }
-  | { readonly kind: "consumed" };
+  | { readonly kind: "consumed" }
+  | { readonly kind: "outcome_unknown" }
+  | { readonly kind: "reconciled" };
 
 /**
  * The state after `event`, where `votes` are all decisions with this one, or undefined where the event cannot happen. A missing
- * decision is never an approval, one denial is enough, and a grant is consumed once.
+ * decision is never an approval, one denial is enough, and a grant is consumed once. What came of its use may become unknown, and known again.
  */
 export function nextState(
   state: ApprovalState,
@@ -41,5 +43,9 @@ export function nextState(
       return state === "pending" || state === "approved" ? "cancelled" : undefined;
     case "consumed":
       return state === "approved" ? "consumed" : undefined;
+    case "outcome_unknown":
+      return state === "consumed" ? "outcome_unknown" : undefined;
+    case "reconciled":
+      return state === "outcome_unknown" ? "consumed" : undefined;
   }
 }

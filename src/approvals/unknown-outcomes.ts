@@ -76,12 +76,13 @@ function ofRow(row: Row): UnknownOutcome {
 }
 
 /**
- * Asks people what became of a step that has just been recorded as `unknown`: those whose approval the call had, else any reviewer.
- * One statement; a second call for the step adds nothing.
+ * Asks people what became of a step that has just been recorded as `unknown`: those whose approval the call had, else any reviewer. The
+ * grant that it used is `outcome_unknown` from then on. One statement; a second call for the step adds nothing.
  */
 export async function askForOutcome(tx: Tx, run: RunId, seq: number, now: Date): Promise<void> {
   await tx.query(
-    `insert into unknown_outcome (id, team, run, seq, action, name, groups, opened_at, expires_at)
+    `with ${markUnknownSql("and step.seq = $2")}
+     insert into unknown_outcome (id, team, run, seq, action, name, groups, opened_at, expires_at)
      select $3, run.team, step.run, step.seq, step.action, step.name, array(
          select distinct named from approval_request asked, jsonb_array_elements(asked.requirements) requirement,
            jsonb_array_elements_text(jsonb_build_array(requirement -> 'group') || coalesce(requirement -> 'orGroups', '[]')) named
@@ -91,6 +92,19 @@ export async function askForOutcome(tx: Tx, run: RunId, seq: number, now: Date):
      on conflict do nothing`,
     [run, seq, `apr_${ulid(now.getTime())}`, now, new Date(now.getTime() + outcomeWaitMs)],
   );
+}
+
+/** The same for all of a run's steps, where nobody is asked any more: the run has ended. */
+export async function markUnknownOf(tx: Tx, run: RunId): Promise<void> {
+  await tx.query(`with ${markUnknownSql("")} select from used`, [run]);
+}
+
+/** `$1`: the run. Its requests are read as they were before, by what follows. */
+function markUnknownSql(only: string): string {
+  return `used as (
+    update approval_request request set state = 'outcome_unknown' from step
+    where step.run = $1 ${only} and step.state = 'unknown'
+      and request.run = step.run and request.seq = step.seq and request.state = 'consumed' returning request.id)`;
 }
 
 export async function outcomeById(tx: Tx, id: ApprovalId): Promise<UnknownOutcome | undefined> {
@@ -200,7 +214,7 @@ function mismatch(statement: ResolutionStatement, outcome: UnknownOutcome, revie
 }
 
 /**
- * What was said, from what was signed, or undefined where it does not hold: rows can be written past this code. The key has to have counted
+ * What was said, from what was signed, or why it does not hold: rows can be written past this code. The key has to have counted
  * when it signed, and must not be revoked now; whoever said it must still be one of those who may, and who is barred from deciding on the
  * run's calls cannot. `subject`: the names of whom the run acts for.
  */
@@ -208,37 +222,51 @@ export async function heldResolution(
   tx: Tx,
   outcome: UnknownOutcome,
   subject: readonly string[],
-): Promise<ResolutionStatement | undefined> {
+): Promise<ResolutionCheck> {
   const { resolution } = outcome;
-  if (resolution === null) return undefined;
+  if (resolution === null) return unheld("nobody said anything");
   const { reviewer, at, person } = resolution;
-  if (
-    at < outcome.openedAt ||
-    at >= outcome.expiresAt ||
-    !(await isSignedBy(tx, resolutionKind.type, resolution, reviewer))
-  )
-    return undefined;
+  if (at < outcome.openedAt || at >= outcome.expiresAt) return unheld("it was not said while it was asked");
+  if (!(await isSignedBy(tx, resolutionKind.type, resolution, reviewer)))
+    return unheld("the signature is not theirs by a key that counts");
   const { rows } = await tx.query<{ person: string; may: boolean }>(
     `select coalesce(person, id) as person, roles && array['reviewer', 'admin'] and ($2::text[] = '{}' or groups && $2::text[]) as may
      from principal where id = $1`,
     [reviewer, outcome.groups],
   );
-  if (rows[0]?.may !== true) return undefined;
+  if (rows[0]?.may !== true) return unheld("they are none of those who may say it");
   // As they were then, and as they are now.
   const names = [reviewer, ...(person === null ? [] : [person]), ...rows.map((row) => row.person)];
   const barred = [...(resolution.barred ?? []), ...(await barredFrom(tx, outcome.run, subject))];
-  if (barOf(barred, names) !== undefined) return undefined;
-  if (subject.some((name) => names.includes(name))) return undefined;
+  const bar = barOf(barred, names);
+  if (bar !== undefined) return unheld(`they are the ${bar.because}`);
+  if (subject.some((name) => names.includes(name))) return unheld("they are the subject");
   const statement = readSigned(resolutionKind, resolution.statement);
-  return statement !== undefined && mismatch(statement, outcome, reviewer) === undefined ? statement : undefined;
+  if (statement === undefined) return unheld("the statement is malformed");
+  const field = mismatch(statement, outcome, reviewer);
+  return field === undefined ? { holds: true, statement } : unheld(`the statement's \`${field}\` is another`);
 }
 
-/** The gate has taken over what was said, or nobody said anything in time. */
+/** What somebody said of a call, if it holds, or why it does not. */
+export type ResolutionCheck =
+  | { readonly holds: true; readonly statement: ResolutionStatement }
+  | { readonly holds: false; readonly why: string };
+
+function unheld(why: string): ResolutionCheck {
+  return { holds: false, why };
+}
+
+/** The gate has taken over what was said, and the grant that the call used is `consumed` again. Or nobody said anything in time. */
 export async function endOutcome(tx: Tx, id: ApprovalId, state: "reconciled" | "expired"): Promise<void> {
-  await tx.query("update unknown_outcome set state = $2 where id = $1", [id, state]);
+  await tx.query(
+    `with ended as (update unknown_outcome set state = $2 where id = $1 returning run, seq)
+     update approval_request request set state = 'consumed' from ended
+     where $2 = 'reconciled' and request.run = ended.run and request.seq = ended.seq and request.state = 'outcome_unknown'`,
+    [id, state],
+  );
 }
 
-/** What was said does not hold: it is asked again. */
+/** What was said does not hold: it is asked again. That it was said, and why it does not hold, is the caller's to enter in the ledger. */
 export async function askAgain(tx: Tx, id: ApprovalId): Promise<void> {
   await tx.query(
     `update unknown_outcome set state = 'open', reviewer = null, statement = null, key_id = null, signature = null, resolved_at = null,

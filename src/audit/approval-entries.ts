@@ -33,6 +33,7 @@ export function approvalProblems(
         request,
         entries.filter((entry) => isOfApproval(entry) && entry.facts["approval"] === request.id),
         contents,
+        isUnknown(request.seq, entries),
       ).map((problem) => `approval \`${request.id}\`: ${problem}`),
     ),
   ];
@@ -47,6 +48,7 @@ function requestProblems(
   request: ApprovalRecord,
   entries: readonly LedgerEntry[],
   contents: boolean,
+  unknown: boolean,
 ): readonly string[] {
   const [requested, ...others] = entries.filter(({ kind }) => kind === "approval.requested");
   if (requested === undefined || others.length > 0)
@@ -62,7 +64,7 @@ function requestProblems(
     ...dueProblems(request, entries),
     ...editedProblems(record, request, entries),
     ...messageProblems(record, request, entries, contents),
-    ...stateProblems(request, entries),
+    ...stateProblems(request, entries, unknown),
   ];
 }
 
@@ -155,10 +157,19 @@ const asides: ReadonlySet<string> = new Set([
   "approval.reminded",
 ]);
 
-/** The state that the last entry left. */
-function stateProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
+/** Whether nobody has said yet what became of the step's call. */
+function isUnknown(seq: number, entries: readonly LedgerEntry[]): boolean {
+  const ends = entries.filter(({ kind, facts }) => endKinds.has(kind) && facts["seq"] === seq);
+  return ends.at(-1)?.kind === "step.unknown";
+}
+
+const endKinds: ReadonlySet<string> = new Set(["step.result", "step.unknown", "step.reconciled"]);
+
+/** The state that the last entry left. `unknown`: of a used grant's call, whose outcome says so; records of before have it as used. */
+function stateProblems(request: ApprovalRecord, entries: readonly LedgerEntry[], unknown: boolean): readonly string[] {
   const last = entries.findLast(({ kind }) => !asides.has(kind));
   const state = stateAfter(last);
+  if (state === "consumed" && unknown && request.state === "outcome_unknown") return [];
   return state === request.state ? [] : [`it is \`${state}\` in the ledger, \`${request.state}\` in the record`];
 }
 

@@ -37,7 +37,7 @@ export function checkApprovals(record: RunRecord, contents = true): AuditCheck {
     const request = record.approvals.find((candidate) => candidate.id === decision.approval);
     if (request === undefined)
       return [`step ${decision.seq}: allowed with \`${decision.approval ?? ""}\`, which is missing`];
-    if (request.state !== "consumed")
+    if (!wasUsed(request.state))
       return [`step ${decision.seq}: allowed with \`${request.id}\`, which is ${request.state}`];
     const granted = grantedApprovals(record, request, decision.at, contents);
     return granted
@@ -79,6 +79,11 @@ export function grantedApprovals(
   const counts = tally(request.requirements, votes);
   const ageMs = Date.parse(at) - Date.parse(request.openedAt);
   return request.requirements.map((requirement, index) => ({ ...requirement, approvals: counts[index] ?? 0, ageMs }));
+}
+
+/** Whether a grant was used, whatever came of it. */
+export function wasUsed(state: string): boolean {
+  return state === "consumed" || state === "outcome_unknown";
 }
 
 /** What a decision counts as, by what was recorded with it. */

@@ -73,6 +73,7 @@ export function reconciledProblems(record: RunRecord, entries: readonly LedgerEn
         ...(said.has(Number(facts["seq"])) ? [] : [`${step}: reconciled, but nobody said so in the record`]),
       ];
     }),
+    ...refusedProblems(entries),
     ...(record.resolutions ?? []).flatMap(
       ({ id, seq, reviewer, keyId, signature, statement, at = null, person = null, barred }) => {
         const entry = bySeq.get(seq);
@@ -93,4 +94,17 @@ export function reconciledProblems(record: RunRecord, entries: readonly LedgerEn
       },
     ),
   ];
+}
+
+/** What was said and did not hold was said of a call whose outcome was unknown, and still is then. */
+function refusedProblems(entries: readonly LedgerEntry[]): readonly string[] {
+  return entries.flatMap(({ kind, facts }, place) => {
+    if (kind !== "step.resolution_refused") return [];
+    const ofStep = (wanted: string) => (entry: LedgerEntry) =>
+      entry.kind === wanted && entry.facts["seq"] === facts["seq"];
+    const before = entries.slice(0, place);
+    return before.some(ofStep("step.unknown")) && !before.some(ofStep("step.reconciled"))
+      ? []
+      : [`step ${String(facts["seq"])}: what ${String(facts["reviewer"])} said was refused, but nobody was asked`];
+  });
 }

@@ -9,6 +9,7 @@ export const ledgerKinds = [
   "step.result",
   "step.unknown",
   "step.reconciled",
+  "step.resolution_refused",
   "approval.requested",
   "approval.approved",
   "approval.denied",

@@ -1,4 +1,4 @@
-import { cancelOutcomesOf, cancelRequestsOf, lockWaitsOf } from "../approvals/index.ts";
+import { cancelOutcomesOf, cancelRequestsOf, lockWaitsOf, markUnknownOf } from "../approvals/index.ts";
 import type { CloseRunInput, CloseRunResult, OpenRunResult } from "../core/contract.ts";
 import { codeOf } from "../core/errors.ts";
 import type { Digest, RunId } from "../core/ids.ts";
@@ -127,6 +127,7 @@ async function endRun(
   ]);
   const unanswered = await answersOf(tx, run.id, now);
   const charged = { microUsd: sumOf(unended, "microUsd"), tokens: sumOf(unended, "tokens") };
+  if (unended.length > 0) await markUnknownOf(tx, run.id);
   await Promise.all([
     tx.query(
       `update run set status = $2, closed_at = $3, failure = $4, result = $5, held_micro_usd = 0, held_tokens = 0,

@@ -138,7 +138,7 @@ const standingSql = `select asked.place, run.status as "runStatus", run.steps, r
    last.policy_set as "lastPolicySet", last.answer as "lastAnswer", last.edit as "lastEdit",
    last.witnesses as "lastWitnesses", last.cosign_by as "lastCosignBy", effect.cosigning, effect.covered_size as "coveredSize",
    coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
-   (select count(*) from approval_request used where used.run = run.id and used.state = 'consumed') as approvals,
+   (select count(*) from approval_request used where used.run = run.id and used.consumed_at is not null) as approvals,
    ${freezeSql("asked.team", "asked.agent", "asked.tool")} as freeze, ${budgetsSql("asked.team", "asked.agent", "asked.at")} as budgets
  from jsonb_to_recordset($1::jsonb)
    as asked (place integer, run text, seq integer, name text, team text, agent text, tool text, at timestamptz)

@@ -1,5 +1,5 @@
 import { askAgain, endOutcome, heldResolution, lockOutcome, resolvedResult, subjectNames } from "../approvals/index.ts";
-import type { UnknownOutcome } from "../approvals/index.ts";
+import type { Resolution, ResolutionStatement, UnknownOutcome } from "../approvals/index.ts";
 import { barredText } from "../core/decision.ts";
 import type { Waiting } from "../core/contract.ts";
 import type { Json } from "../core/json.ts";
@@ -28,7 +28,12 @@ export async function settleUnknown(
     // Taken over before: the step has its result.
     if (outcome.state === "reconciled") return { status: "reconciled" as const };
     if (outcome.state === "resolved") {
-      if (await reconcile(tx, options, run, outcome)) return { status: "reconciled" as const };
+      const check = await heldResolution(tx, outcome, subjectNames(run.input));
+      if (check.holds) {
+        await reconcile(tx, options, run, outcome, check.statement);
+        return { status: "reconciled" as const };
+      }
+      await refuse(tx, options, run, outcome, check.why);
       await askAgain(tx, outcome.id);
     }
     if (options.now() >= outcome.expiresAt) {
@@ -40,10 +45,47 @@ export async function settleUnknown(
   return faultPoint("outcome.settle", () => inTransaction(options.pool, settle));
 }
 
-async function reconcile(tx: Tx, { now }: GateOptions, run: RunContext, outcome: UnknownOutcome): Promise<boolean> {
+/** Who said what, and why it does not hold: what was said is asked for again, and leaves the table. */
+async function refuse(
+  tx: Tx,
+  { now }: GateOptions,
+  run: RunContext,
+  outcome: UnknownOutcome,
+  why: string,
+): Promise<void> {
   const { resolution, seq } = outcome;
-  const statement = await heldResolution(tx, outcome, subjectNames(run.input));
-  if (statement === undefined || resolution === null) return false;
+  if (resolution === null) return;
+  // A run that has ended gets no more entries.
+  const { rowCount } = await tx.query("select from run where id = $1 and status = 'running' for no key update", [
+    run.id,
+  ]);
+  if (rowCount !== 1) throw new GateError("run_not_open", "the run was closed while its call was looked into");
+  const said = `${seq}/refused/${resolution.at.getTime()}`;
+  const facts = { seq, unknown: outcome.id, ...saidFacts(resolution), why };
+  await appendToOutbox(tx, [runEvent(run, "step.resolution_refused", said, now(), facts)]);
+}
+
+/** Of what somebody said, as the ledger has it. */
+function saidFacts({ reviewer, keyId, statement, signature, at, person }: Resolution) {
+  return {
+    reviewer,
+    keyId,
+    statement: sha256(statement),
+    signature,
+    saidAt: at.toISOString(),
+    ...(person === null ? {} : { person }),
+  };
+}
+
+async function reconcile(
+  tx: Tx,
+  { now }: GateOptions,
+  run: RunContext,
+  outcome: UnknownOutcome,
+  statement: ResolutionStatement,
+): Promise<void> {
+  const { resolution, seq } = outcome;
+  if (resolution === null) throw new TypeError("nobody said what became of it");
   const at = now();
   const sealed = sealPayload(sealingIn(run), resolvedResult(statement) as unknown as Json);
   const state = statement.outcome === "happened" ? "done" : "failed";
@@ -71,16 +113,10 @@ async function reconcile(tx: Tx, { now }: GateOptions, run: RunContext, outcome:
       costMicroUsd: rows[0]?.cost ?? 0,
       unknown: outcome.id,
       outcome: statement.outcome,
-      reviewer: resolution.reviewer,
-      keyId: resolution.keyId,
-      statement: sha256(resolution.statement),
-      signature: resolution.signature,
-      saidAt: resolution.at.toISOString(),
-      ...(resolution.person === null ? {} : { person: resolution.person }),
+      ...saidFacts(resolution),
       ...(resolution.barred === null ? {} : { barred: resolution.barred.map(barredText) }),
       // How long the log of people was when it was said: what it had of the key by then counted.
       ...(resolution.keysSize === null ? {} : { keysSize: resolution.keysSize }),
     }),
   ]);
-  return true;
 }

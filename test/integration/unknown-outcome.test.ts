@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { revokeReviewerKey } from "../../src/approvals/index.ts";
+import { listRequests, revokeReviewerKey } from "../../src/approvals/index.ts";
 import { replayRun, verifyRun } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { LedgerEntry } from "../../src/core/ledger-event.ts";
@@ -24,6 +24,19 @@ async function told(world: World, run: RunId): Promise<unknown> {
 const effectOf = async (world: World, run: RunId) =>
   (await world.pool.query<{ state: string }>("select state from effect where run = $1 and seq = 1", [run])).rows[0]
     ?.state;
+
+/** What its record and the ledger say, and what audits find of them. */
+async function audited(world: World, run: RunId, { http, verifierKey }: Awaited<ReturnType<typeof serve>>) {
+  const auditor = await caller(world, http, `auditor-${run.slice(-6).toLowerCase()}`, ["treasury"]);
+  const record = (await auditor.send("GET", `/v1/runs/${run}/record`)) as RunRecord;
+  const { code } = (await auditor.send("GET", `/v1/bundles/${record.run.workflowBundle ?? ""}`)) as { code: string };
+  const faultsOf = async (of: RunRecord): Promise<readonly string[]> => {
+    const checks = [...(await replayRun(of, code)).checks, ...verifyRun(of, verifierKey).checks];
+    return checks.flatMap(({ name, problems }) => (name === "seals" ? [] : problems));
+  };
+  const entries = record.ledger.entries.map(({ leaf }) => JSON.parse(leaf) as LedgerEntry);
+  return { record, entries, faultsOf };
+}
 
 test("a run waits for somebody to look, and goes on with what they say", async () => {
   const world = await createWorld({ turns });
@@ -92,10 +105,12 @@ test("only a reviewer whose approval the call could have had says it, and never 
   const nora = await world.reviewer("nora", ["neighbours"]);
   const run = await world.start();
   const request = await world.request(run);
-  await nora.decide(request, "approve");
-  await world.wake(run, request);
+  const server = await serve(world);
+  await (await caller(world, server.http, "nina", ["neighbours"])).decide(request.id);
   const outcome = await world.unknown(run);
   expect(outcome.groups).toEqual(["neighbours"]);
+  const used = { run, limit: 1 };
+  expect(await listRequests(world.pool, { ...used, state: "outcome_unknown" })).toMatchObject([{ id: request.id }]);
   const rita = await world.reviewer("rita");
   await expect(rita.resolve(outcome, "happened", "x")).rejects.toMatchObject({ code: "not_in_group" });
   const operator = await world.reviewer("operator", ["neighbours"]);
@@ -140,7 +155,39 @@ test("only a reviewer whose approval the call could have had says it, and never 
   await wakeRun(world.client, run, outcome.id);
   expect(await world.closed(run)).toMatchObject({ status: "completed" });
   expect(await effectOf(world, run)).toBe("reconciled");
+  expect(await listRequests(world.pool, { ...used, state: "consumed" })).toMatchObject([{ id: request.id }]);
+  // What did not hold is gone from the table, and not from the ledger.
+  const { record, faultsOf, entries } = await audited(world, run, server);
+  expect(await faultsOf(record)).toEqual([]);
+  expect(entries.filter(({ kind }) => kind === "step.resolution_refused").map(({ facts }) => facts)).toMatchObject([
+    { reviewer: "nora", why: "the signature is not theirs by a key that counts", keyId: nora.keyId },
+    { reviewer: "nadia", why: "they are the author" },
+    { reviewer: "neil", why: "they are none of those who may say it" },
+  ]);
 }, 60_000);
+
+test("a grant whose call ended with its run is left as one of which nobody knows what came, and is audited so", async () => {
+  const world = await createWorld({
+    turns,
+    policy: `@id("all") permit(principal, action, resource);
+@id("loud") @decision("require_approval") @group("treasury") forbid(principal, action == Action::"tool/shout", resource);`,
+  });
+  await world.work();
+  const server = await serve(world);
+  const rita = await caller(world, server.http, "rita", ["treasury"]);
+  const run = await world.start();
+  const request = await world.request(run);
+  await rita.decide(request.id);
+  const outcome = await world.unknown(run);
+  await world.client.workflow.getHandle(run).cancel();
+  expect(await world.closed(run)).toMatchObject({ status: "cancelled" });
+  expect(await world.unknown(run)).toMatchObject({ id: outcome.id, state: "cancelled" });
+  const { faultsOf, record } = await audited(world, run, server);
+  expect(record.approvals).toMatchObject([{ id: request.id, state: "outcome_unknown" }]);
+  expect(await faultsOf(record)).toEqual([]);
+  const lying = { ...record, approvals: record.approvals.map((one) => ({ ...one, state: "approved" })) };
+  expect((await faultsOf(lying as RunRecord)).join("\n")).toMatch(/`consumed` in the ledger, `approved` in the record/);
+});
 
 test("for whom the run acts says nothing of its calls by any account; who did is recorded, and audited as who they were then", async () => {
   const world = await createWorld({ turns });

@@ -16,6 +16,8 @@ test("every transition that is not in the table is refused", () => {
   const table: Partial<Record<ApprovalState, Record<string, ApprovalState>>> = {
     pending: { approve: "approved", deny: "denied", expired: "expired", cancelled: "cancelled" },
     approved: { expired: "expired", cancelled: "cancelled", consumed: "consumed" },
+    consumed: { outcome_unknown: "outcome_unknown" },
+    outcome_unknown: { reconciled: "consumed" },
   };
   const events: Record<string, ApprovalEvent> = {
     approve,
@@ -23,6 +25,8 @@ test("every transition that is not in the table is refused", () => {
     expired: { kind: "expired" },
     cancelled: { kind: "cancelled" },
     consumed: { kind: "consumed" },
+    outcome_unknown: { kind: "outcome_unknown" },
+    reconciled: { kind: "reconciled" },
   };
   for (const state of approvalStates) {
     for (const [name, event] of Object.entries(events)) {

@@ -18,6 +18,7 @@ import type { ApprovalId } from "../../core/ids.ts";
 import { putPrincipal } from "../../registry/index.ts";
 import { decisionsOf, inTransaction, stepsOf } from "../../store/index.ts";
 import type { Pool, Tx } from "../../store/index.ts";
+import { wasUsed } from "../approvals.ts";
 import { lastDecision } from "./history.ts";
 import type { ForkPlan } from "./plan.ts";
 import { forkedBy } from "./seed.ts";
@@ -87,7 +88,7 @@ function saidThen(record: RunRecord, asked: string): Said | undefined {
   const { seq, state } = request;
   // A call that a reviewer changed was not approved as it was asked.
   const changed = (lastDecision(record, seq)?.edit ?? null) !== null;
-  const approved = !changed && (state === "consumed" || state === "approved");
+  const approved = !changed && (wasUsed(state) || state === "approved");
   return {
     answer: approved ? "approve" : "deny",
     because: `step ${seq} of the record: ${changed ? "changed" : state}`,

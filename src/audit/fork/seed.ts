@@ -7,6 +7,7 @@ import { activatePolicySet, putPrincipal, registerRelease, storePolicySet } from
 import type { Role } from "../../registry/index.ts";
 import { createRun, dataKeyOf, inTransaction, newRunKey, putPayloads, subjectKey } from "../../store/index.ts";
 import type { PayloadKeys, Pool, Sealing, Tx } from "../../store/index.ts";
+import { wasUsed } from "../approvals.ts";
 import { resolveStep, runContextOf } from "../redecide.ts";
 import type { ForkPlan } from "./plan.ts";
 import { noTokens, spentTokensBySeq, tokensBySeq } from "./tokens.ts";
@@ -152,7 +153,7 @@ async function putDecisions(tx: Tx, id: RunId, decisions: readonly DecisionRecor
 
 /** Grants that were consumed are counted by policies. What they said is of no use to anything else here. */
 async function putConsumed(tx: Tx, id: RunId, { record, at }: ForkPlan): Promise<void> {
-  const consumed = record.approvals.filter(({ seq, state }) => seq < at && state === "consumed");
+  const consumed = record.approvals.filter(({ seq, state }) => seq < at && wasUsed(state));
   const rows = consumed.map((approval) => ({
     ...approval,
     name: record.steps.find(({ seq }) => seq === approval.seq)?.name ?? "",

@@ -2,7 +2,7 @@ import { isGranted, parseStatement, standingVote, tally } from "../../approvals/
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../../core/run-record.ts";
 import type { StandingGrantRecord } from "../../core/standing-grant.ts";
-import { voteOf } from "../approvals.ts";
+import { voteOf, wasUsed } from "../approvals.ts";
 import { standingEntries } from "../standing-entries.ts";
 import { delegationProblems } from "../delegated.ts";
 import type { FindingCode, Findings } from "./findings.ts";
@@ -229,7 +229,7 @@ function checkGroups(record: RunRecord, request: ApprovalRecord, trust: TrustRoo
   if (groups.some((known) => known === undefined)) return false;
   // Whose group a delegate decided for is the operator's word, and not in the trust file.
   if (agreed.some(({ capacity }) => capacity?.delegation !== undefined)) return false;
-  if (request.state !== "consumed" && request.state !== "approved") return true;
+  if (!wasUsed(request.state) && request.state !== "approved") return true;
   const votes = agreed.map((signed, place) => ({ ...voteOf(record, request, signed), groups: groups[place] ?? [] }));
   const counts = tally(request.requirements, votes);
   for (const [index, { group, orGroups = [], quorum }] of request.requirements.entries()) {

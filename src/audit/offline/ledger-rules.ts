@@ -153,6 +153,15 @@ export class LedgerRules {
         open.cost += Number(entry.facts["costMicroUsd"] ?? 0);
         return;
       }
+      case "step.resolution_refused":
+        if (open.ended.get(seq) !== "step.unknown")
+          this.#say(
+            "runs",
+            "result_without_intent",
+            index,
+            `step ${seq}: what was said of it was refused, but it was known`,
+          );
+        return;
       default:
         if (kind.startsWith("approval.")) this.#approval(index, entry, open);
     }

@@ -82,7 +82,9 @@ function highOnlyApproved({ calls, steps, requests, records }: Facts): readonly 
   return calls.filter(isHigh).flatMap(({ key, args, at, granted }) => {
     const [run, seq] = parts(key);
     const step = steps.find((one) => one.run === run && one.seq === seq);
-    const request = requests.find((one) => one.run === run && one.seq === seq && one.state === "consumed");
+    const request = requests.find(
+      (one) => one.run === run && one.seq === seq && ["consumed", "outcome_unknown"].includes(one.state),
+    );
     if (step === undefined || request === undefined) return [`${key}: nobody approved it`];
     if (granted === "no") return [`${key}: its approval was not consumed yet when it was made`];
     if (request.action !== step.action) return [`${key}: another action was approved`];

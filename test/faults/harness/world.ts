@@ -161,7 +161,7 @@ async function lookInto(pool: Pool, key: string): Promise<Witnessed> {
     const { rows } = await pool.query<{ intended: boolean; granted: boolean }>(
       `select exists (select from effect where idempotency_key = $1) as intended,
          exists (select from approval_request request join step using (run, seq)
-                 where run = $2 and seq = $3 and request.state = 'consumed' and request.action = step.action) as granted`,
+                 where run = $2 and seq = $3 and request.consumed_at is not null and request.action = step.action) as granted`,
       [key, run, Number(seq)],
     );
     return rows[0];
