@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { barReasons } from "../core/decision.ts";
+import { renderHints } from "../core/render.ts";
 import { approvalContext } from "./approval-context.schema.ts";
 import { approvalId, digest, json, jsonObject, name, pageSize, principalId, runId, time } from "./common.schema.ts";
 import { noticeView } from "./receivers.schema.ts";
@@ -46,6 +47,7 @@ export const approvalSummary = z
     id: approvalId,
     run: runId,
     team: name,
+    agent: name,
     seq: z.int(),
     name: z.string().describe("the tool or model that waits"),
     action: digest,
@@ -114,6 +116,11 @@ export const approvalDetail = approvalSummary
     context: approvalContext,
     messages: z.array(approvalMessage),
     call: json.nullable().describe("exactly what would be done, to hash and to edit; null: it cannot be edited"),
+    tool: z
+      .object({ parameters: jsonObject, render: z.record(z.string(), z.enum(renderHints)) })
+      .nullable()
+      .describe("the call's tool, as far as `rendered` goes by it"),
+    made: json.nullable().describe("the arguments that policies make of the call's; null: it is made with its own"),
     editedBy: principalId.nullable().describe("who ended this request by changing the call"),
     successor: approvalId.nullable().describe("the request that the changed call needed"),
     editOf: approvalId.nullable().describe("the request whose changed call this is about"),

@@ -147,8 +147,13 @@ export function covers(
     (one.revokedAt === null || at < one.revokedAt) &&
     (one.team === null || one.team === request.team) &&
     (one.tool === null || one.tool === request.name) &&
-    (one.maxAmount === null || (request.amount !== null && request.amount <= one.maxAmount))
+    (one.maxAmount === null || isWithin(request.amount, one.maxAmount))
   );
+}
+
+/** A limit says what may be spent at the most: an amount below nothing is none that it was meant for. */
+function isWithin(amount: number | null, limit: number): boolean {
+  return amount !== null && amount >= 0 && amount <= limit;
 }
 
 function invalid(message: string): ApprovalError {

@@ -21,7 +21,8 @@ export type GrantClaim = {
 export type GrantCheck =
   | { readonly status: "pending"; readonly expiresAt: Date }
   | { readonly status: "denied"; readonly reason: string }
-  | { readonly status: "expired" }
+  /** `approved`: people had said yes in time, and it was not used. */
+  | { readonly status: "expired"; readonly approved: boolean }
   | { readonly status: "cancelled"; readonly reason: string }
   | { readonly status: "invalid"; readonly reason: string }
   | {
@@ -51,13 +52,15 @@ export async function checkGrant(tx: Tx, claim: GrantClaim): Promise<GrantCheck>
     case "outcome_unknown":
       return { status: "invalid", reason: "the approval was used before" };
     case "expired":
-      return { status: "expired" };
+      return { status: "expired", approved: request.decidedAt !== null };
     case "pending":
       return claim.now >= request.expiresAt
-        ? { status: "expired" }
+        ? { status: "expired", approved: false }
         : { status: "pending", expiresAt: request.expiresAt };
     case "approved":
-      return claim.now >= request.expiresAt ? { status: "expired" } : verified(tx, request, decisions, claim);
+      return claim.now >= request.expiresAt
+        ? { status: "expired", approved: true }
+        : verified(tx, request, decisions, claim);
   }
 }
 

@@ -28,6 +28,7 @@ export type ApprovalRequest = NewRequest & {
   readonly barred: readonly Barred[];
   readonly amount: number | null;
   readonly state: ApprovalState;
+  readonly agent: string;
   readonly requestedBy: string;
   /** Who changed the call that it is about; empty: it is as the agent asked. */
   readonly editors: readonly string[];
@@ -41,7 +42,7 @@ const columns = `request.id, request.team, request.run, request.seq, request.act
   request.requirements, request.policy_set as "policySet", request.state, request.opened_at as "openedAt",
   request.expires_at as "expiresAt", request.decided_at as "decidedAt", request.consumed_at as "consumedAt",
   request.barred, request.amount,
-  run.requested_by as "requestedBy",
+  run.agent, run.requested_by as "requestedBy",
   coalesce((select edit.editors from approval_edit edit where edit.successor = request.id), '{}') as editors,
   coalesce((select said.kind = 'question' from approval_message said where said.request = request.id order by said.n desc limit 1),
     false) as unanswered`;

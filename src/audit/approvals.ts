@@ -159,7 +159,7 @@ function separationProblem(
     at < until &&
     (team === null || team === record.run.team) &&
     (tool === null || tool === name) &&
-    (maxAmount === null || (amount !== null && amount <= maxAmount));
+    (maxAmount === null || (amount !== null && amount >= 0 && amount <= maxAmount));
   return isCovered ? undefined : `delegation \`${delegation.id}\` does not cover it`;
 }
 

@@ -12,6 +12,7 @@ export class CliError extends CodedError<
   | "passkey_needed"
   | "key_not_found"
   | "not_editable"
+  | "shown_differently"
   | "run_failed"
   | "refuted"
   | "incomplete"
@@ -23,6 +24,7 @@ const refusals: ReadonlySet<string> = new Set([
   "passkey_needed",
   "key_not_found",
   "not_editable",
+  "shown_differently",
   "run_failed",
   "refuted",
   "incomplete",

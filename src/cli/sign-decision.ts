@@ -2,7 +2,17 @@ import { createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 import type { ApiClient, ApprovalDetail } from "../api/index.ts";
-import { keyIdOf, publicKeyOf, signStatement, signText, statementText, textOfSigned } from "../approvals/index.ts";
+import {
+  keyIdOf,
+  publicKeyOf,
+  renderAction,
+  renderChange,
+  signStatement,
+  signText,
+  statementText,
+  textOfSigned,
+} from "../approvals/index.ts";
+import type { Action } from "../core/action.ts";
 import { contentDigest } from "../store/canonical.ts";
 import { CliError } from "./cli-error.ts";
 
@@ -17,6 +27,7 @@ export async function signDecision(
   reason: string,
   privateKey: string,
 ) {
+  assertShown(detail, decision);
   const me = await reviewer.whoAmI({});
   const statement = statementText({
     ...detail.statement,
@@ -31,6 +42,33 @@ export async function signDecision(
     body: { statement, signature: signStatement(statement, privateKey), keyId: keyIdOf(publicKeyOf(privateKey)) },
   });
   return { ...answer, reviewer: me.id };
+}
+
+/**
+ * The server may show one call and have another signed. What is signed is the digest of an action: its contents must have that digest, and
+ * the text on the screen must be theirs.
+ */
+function assertShown(detail: ApprovalDetail, decision: "approve" | "deny"): void {
+  const { call, salt, statement, rendered, tool, made } = detail;
+  if (call === null) {
+    // Models' answers and what was erased have no call. What reads as one has: else nobody could tell what is signed.
+    if (decision === "approve" && rendered.startsWith("tool `")) throw shownDifferently("its contents are not there");
+    return;
+  }
+  if (contentDigest(salt ?? undefined, call) !== statement.action) throw shownDifferently("its contents are another's");
+  const action = call as unknown as Action;
+  const hints = tool ?? undefined;
+  const changes = made === null ? [] : renderChange(action.arguments, made, hints);
+  const text = renderAction(changes.length === 0 ? action : { ...action, arguments: made }, hints);
+  const changed =
+    changes.length === 0 ? "" : ["changed by policy:", ...changes.map((line) => `  ${line}`), ""].join("\n");
+  if (!rendered.startsWith(text) || !rendered.includes(changed)) throw shownDifferently("its text is another's");
+}
+
+function shownDifferently(what: string): CliError {
+  return new CliError("shown_differently", `what the server shows is not what would be signed: ${what}`, {
+    hint: "sign nothing, and tell your operator: what is recorded or sent was changed",
+  });
 }
 
 /** The same of a statement of another type: `statement` is the server's template, `said` what is the person's to say. */

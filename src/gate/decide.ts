@@ -16,10 +16,11 @@ import type { Edit } from "../approvals/index.ts";
 import { shortfallOf } from "../core/approved.ts";
 import type { Approved } from "../core/approved.ts";
 import { isBudgetPolicy, noAmounts } from "../core/budget.ts";
+import type { BudgetFacts } from "../core/budget.ts";
 import { cosigningOf } from "../core/decision.ts";
 import type { ApprovalRequirement, DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
-import type { ApprovalId } from "../core/ids.ts";
+import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { TokenPrice } from "../core/money.ts";
 import type { RunFailureCode } from "../core/run.ts";
@@ -31,7 +32,7 @@ import { verdictOf } from "../policy/index.ts";
 import type { DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
-import { isShadow } from "./asked.ts";
+import { exhaustedBy, isShadow } from "./asked.ts";
 import { extendBudgets, shownBeyond } from "./budgets.ts";
 import { editIn } from "./edit.ts";
 import { editedStep } from "./edited.ts";
@@ -244,7 +245,7 @@ async function decideRequested(tx: Tx, deciding: Deciding, waitedFor: ApprovalId
       return unlessBudget(
         tx,
         waitedFor,
-        await refuse(tx, deciding, "approval_expired", "nobody decided in time", waitedFor),
+        await refuse(tx, deciding, "approval_expired", expiryText(grant.approved), waitedFor),
       );
     case "cancelled":
       return decideEdited(tx, deciding, waitedFor, grant.reason);
@@ -284,6 +285,8 @@ async function useGrant(
     const text = "the policy has changed what would be done since it was shown to the reviewers";
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
+  if (!(await isShownAsMade(tx, deciding, approval, judged.effective)))
+    return refuse(tx, deciding, "invalid_grant", shownOtherwise, approval);
   if (!(await faultPoint("approval.consume", () => consumeGrant(tx, approval, at)))) {
     return refuse(tx, deciding, "invalid_grant", "the approval was used before", approval);
   }
@@ -318,6 +321,27 @@ async function askAgain(tx: Tx, deciding: Deciding, approval: ApprovalId): Promi
     : write(tx, deciding, judged, undefined);
 }
 
+/** What a grant was signed on was not the text of its action: rows can be written past the code that makes it. */
+export const shownOtherwise = "what its reviewers were shown is not this call";
+
+/** Whether reviewers were shown this very call: the text is made again, with what the budgets lacked when they were asked. */
+async function isShownAsMade(
+  tx: Tx,
+  { run, step }: Deciding,
+  approval: ApprovalId,
+  effective: JsonObject | undefined,
+): Promise<boolean> {
+  const { rows } = await tx.query<{ rendered: Digest; budget: BudgetFacts | null }>(
+    `select request.rendered, asked.facts -> 'budget' as budget
+     from approval_request request
+     join decision asked on asked.run = request.run and asked.approval = request.id and asked.outcome = 'require_approval'
+     where request.id = $1`,
+    [approval],
+  );
+  const exhausted = exhaustedBy(rows[0]?.budget ?? undefined);
+  return rows[0]?.rendered === contentDigest(run.salt, renderCall(run, step, { effective, exhausted }));
+}
+
 /** Why an approval does not do any more: a budget was spent meanwhile, or the policies ask for something else. */
 function moreAsked({ policyDecision, exhausted }: Judged, approved: readonly Approved[]): string {
   if (policyDecision.outcome === "require_approval" || exhausted.length === 0)
@@ -338,6 +362,10 @@ async function unlessBudget(tx: Tx, approval: ApprovalId, refused: Decided): Pro
   if (refused.status !== "denied" || request === undefined) return refused;
   if (!request.requirements.every(({ policy }) => isBudgetPolicy(policy))) return refused;
   return { status: "halted", code: "limit_cost", message: `a budget is used up: ${refused.text}` };
+}
+
+export function expiryText(approved: boolean): string {
+  return approved ? "it was approved, but not used before the approval expired" : "nobody decided in time";
 }
 
 function declineText(reason: string | undefined): string {
@@ -420,10 +448,10 @@ async function askPeople(tx: Tx, deciding: Deciding, judged: Judged): Promise<De
   return { status: "waiting", request: id, expiresAt: expiresAt.getTime() };
 }
 
-/** The largest of the amounts that requirements name; null where one of them is no whole number, or none is named. */
+/** The largest of the amounts that requirements name; null where one of them is no whole number from 0, or none is named. */
 function amountOf(requirements: readonly ApprovalRequirement[], args: JsonObject): number | null {
   const amounts = requirements.flatMap(({ amount }) => (amount === undefined ? [] : [args[amount]]));
-  const known = amounts.filter((value) => typeof value === "number" && Number.isSafeInteger(value));
+  const known = amounts.filter((value) => typeof value === "number" && Number.isSafeInteger(value) && value >= 0);
   return amounts.length === 0 || known.length < amounts.length ? null : Math.max(...(known as number[]));
 }
 

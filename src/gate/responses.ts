@@ -1,4 +1,12 @@
-import { barredFrom, checkGrant, consumeGrant, expireRequest, openRequest, subjectNames } from "../approvals/index.ts";
+import {
+  barredFrom,
+  checkGrant,
+  consumeGrant,
+  expireRequest,
+  openRequest,
+  requestById,
+  subjectNames,
+} from "../approvals/index.ts";
 import type { Approved } from "../core/approved.ts";
 import type { DenialCode, Decision, HistoryFact, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
@@ -19,7 +27,7 @@ import {
 import { contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
-import { denialText, moreAskedText } from "./decide.ts";
+import { denialText, expiryText, moreAskedText, shownOtherwise } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
 import { noneSettled } from "./attempts.ts";
 import { GateError } from "./errors.ts";
@@ -229,7 +237,7 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
             const facts = { approval: waitedFor, seq: step.seq };
             await appendToOutbox(tx, [runEvent(run, "approval.expired", `approval/${waitedFor}/expired`, now, facts)]);
           }
-          return refuse("approval_expired", "nobody decided in time");
+          return refuse("approval_expired", expiryText(found.approved));
         case "cancelled":
         case "invalid":
           return refuse("invalid_grant", found.reason);
@@ -238,6 +246,9 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
           if (judged.decision.outcome === "deny") return end(tx, answered, judged, waitedFor);
           if (judged.decision.outcome === "require_approval")
             return refuse("invalid_grant", moreAskedText(judged.decision, found.approvals));
+          const shown = (await requestById(tx, waitedFor))?.rendered;
+          if (shown !== contentDigest(run.salt, renderAnswer(step, answer, judged.facts.response.answer)))
+            return refuse("invalid_grant", shownOtherwise);
           if (!(await consumeGrant(tx, waitedFor, now))) return refuse("invalid_grant", "the approval was used before");
           const facts = { approval: waitedFor, seq: step.seq };
           await appendToOutbox(tx, [runEvent(run, "approval.consumed", `approval/${waitedFor}/consumed`, now, facts)]);

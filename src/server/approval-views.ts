@@ -20,11 +20,12 @@ export function viewOfApproval(
   decisions: readonly StoredDecision[],
   now: Date,
 ): ApprovalSummary {
-  const { id, run, team, seq, name, action, requestedBy } = request;
+  const { id, run, team, agent, seq, name, action, requestedBy } = request;
   return {
     id,
     run,
     team,
+    agent,
     seq,
     name,
     action,

@@ -5,7 +5,7 @@ import type { Json, JsonObject } from "../core/json.ts";
 import type { ToolDefinition } from "../core/release.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { releaseByDigest } from "../registry/index.ts";
-import { contentDigest, getContents, getPayloads, runById, stepsOf } from "../store/index.ts";
+import { contentDigest, decisionsOf, getContents, getPayloads, runById, stepsOf } from "../store/index.ts";
 import type { PayloadKeys, RunRow, StepRow, Tx } from "../store/index.ts";
 
 export type RecordedCall = {
@@ -45,6 +45,15 @@ export async function recordedCall(
   };
   if (contentDigest(content?.salt, action as unknown as Json) !== step.action) return undefined;
   return { action, salt: content?.salt, tool: release.document.tools.find(({ name }) => name === step.name) };
+}
+
+/** The arguments with which a request's call would be made, where policies change them. */
+export async function madeWith(tx: Tx, keys: PayloadKeys, request: ApprovalRequest): Promise<Json | undefined> {
+  const asked = (await decisionsOf(tx, request.run)).find(
+    ({ approval, outcome }) => approval === request.id && outcome === "require_approval",
+  );
+  if (asked === undefined || asked.effective === null) return undefined;
+  return (await getPayloads(tx, keys, [asked.effective])).get(asked.effective);
 }
 
 /** The call that a request is about, as it stands: as the agent asked for it, or as a reviewer has changed it before. */

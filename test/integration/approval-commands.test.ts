@@ -2,11 +2,12 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pino } from "pino";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { renderAction, requestById } from "../../src/approvals/index.ts";
 import { buildProgram } from "../../src/cli/program.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import { hashToken, putPrincipal } from "../../src/registry/index.ts";
 import { createServer } from "../../src/server/index.ts";
-import { stepsOf } from "../../src/store/index.ts";
+import { getPayload, putPayloads, sealingOf, stepsOf } from "../../src/store/index.ts";
 import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -90,6 +91,53 @@ test("many are decided at once, each on its own: what is not decided says so, an
   );
   expect(rows).toEqual([{ signatures: 3 }]);
 }, 60_000);
+
+test("a request that shows another call than it is about is not signed by the command, and what is signed on it lets nothing happen", async () => {
+  const world = await createWorld({ turns });
+  await world.work();
+  const run = await commands(world);
+  const id = await world.start();
+  const request = await world.request(id);
+  // Somebody with the database has reviewers read of a small payment, and the large one waits on.
+  const { pool, keys } = world;
+  const small = world.actionOf(request, { to: "ada", amount_cents: 1 });
+  const [rendered] = await putPayloads(pool, await sealingOf(pool, keys, id), [renderAction(small)]);
+  await pool.query("alter table approval_request disable trigger user");
+  await pool.query("update approval_request set rendered = $2 where id = $1", [request.id, rendered]);
+  await pool.query("alter table approval_request enable trigger user");
+  for (const decision of ["approve", "deny"])
+    await expect(run("rita", "approvals", decision, request.id, "--yes")).rejects.toMatchObject({
+      code: "shown_differently",
+    });
+  const rick = await world.reviewer("rick");
+  const tampered = (await requestById(pool, request.id))!;
+  expect(await rick.decide(tampered, "approve")).toMatchObject({ state: "approved" });
+  await world.wake(id, request);
+  expect(await world.closed(id)).toMatchObject({ status: "completed" });
+  const step = (await stepsOf(pool, id)).find(({ name }) => name === "pay");
+  expect(step?.state).toBe("denied");
+  expect(await getPayload(pool, keys, step!.result!)).toMatchObject({
+    code: "invalid_grant",
+    message: "what its reviewers were shown is not this call",
+  });
+});
+
+test("what policies make of a call is shown as it is, and signed", async () => {
+  const world = await createWorld({
+    turns,
+    policy: `@id("all") permit (principal, action, resource);
+@id("cap") @decision("cap") @argument("amount_cents") @max("250")
+forbid (principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 250 };
+@id("ask") @decision("require_approval") @group("treasury")
+forbid (principal, action == Action::"tool/pay", resource);`,
+  });
+  await world.work();
+  const run = await commands(world);
+  const id = await world.start();
+  await run("rita", "approvals", "approve", (await world.request(id)).id, "--yes");
+  expect(await world.closed(id)).toMatchObject({ status: "completed" });
+  expect(await payState(world, id)).toBe("done");
+});
 
 test("a reviewer asks back, is answered, sees both, and then changes the call", async () => {
   const world = await createWorld({ turns });

@@ -80,6 +80,10 @@ test("an approval that runs out while the call is frozen lets nothing happen whe
   expect((await world.closed(run)).status).toBe("completed");
   expect(await outcomes(world, run, 1)).toEqual(["require_approval", "deny approval_expired"]);
   expect(await payments(world)).toBe(0);
+  const [step] = await stepsOf(world.pool, run, 1);
+  expect(await getPayload(world.pool, world.keys, step?.result as Digest)).toMatchObject({
+    message: "it was approved, but not used before the approval expired",
+  });
 });
 
 test.each([

@@ -266,6 +266,10 @@ describe("a delegation", () => {
     expect(await outcomeOf(inbox.decide(request, to))).toBe(covers ? "approved" : "not_in_group");
     // Nor does a row that rests on it count where it does not.
     expect(await forge(given, to, 100)).toBe(covers ? "granted" : "invalid");
+    // Nor does a limit say anything of less than nothing.
+    const below = await inbox.open({ requirements: [need()], amount: -1 });
+    const unlimited = limit.maxAmount === undefined;
+    expect(await outcomeOf(inbox.decide(below, to))).toBe(covers && unlimited ? "approved" : "not_in_group");
     // What an unknown amount comes to, nobody knows.
     const unknown = await outcomeOf(inbox.decide(await ask(need()), to));
     expect(unknown).toBe(covers && limit.maxAmount === undefined ? "approved" : "not_in_group");

@@ -70,7 +70,7 @@ function lineOf(outcome: Outcome): string {
   return outcome.decided ? `${outcome.id}  ${outcome.state}` : `${outcome.id}  not decided: ${outcome.error.message}`;
 }
 
-/** What waits for the same people by the same policies, for the same tool of the same team; the request itself first. */
+/** What waits for the same people by the same policies, for the same tool of the same agent; the request itself first. */
 export async function requestsLike({ reviewer }: Cli, id: ApprovalId): Promise<readonly ApprovalId[]> {
   const like = await reviewer.showApproval({ params: { approval: id } });
   const found: ApprovalId[] = [];
@@ -89,5 +89,5 @@ function isLike(one: ApprovalSummary, other: ApprovalSummary): boolean {
   // All that they ask for: groups, quorums, how it is to be signed, and from when on others may decide.
   const asked = ({ requirements }: ApprovalSummary): string =>
     JSON.stringify(requirements.map((requirement) => JSON.stringify(requirement)).toSorted());
-  return one.name === other.name && asked(one) === asked(other);
+  return one.agent === other.agent && one.name === other.name && asked(one) === asked(other);
 }

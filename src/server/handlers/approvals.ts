@@ -29,7 +29,7 @@ import type { Handlers } from "../handler.ts";
 import { approvalDecided, approvalDue } from "../ledger-events.ts";
 import { noteAuditorsRead } from "../note-read.ts";
 import { viewOfNotice } from "../receiver-views.ts";
-import { callOf } from "../recorded-call.ts";
+import { callOf, madeWith } from "../recorded-call.ts";
 import { messageViews } from "./approval-messages.ts";
 import { existingRequest } from "./approval-request.ts";
 
@@ -56,7 +56,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
     await noteAuditorsRead(services, { id: request.run, team: request.team }, "approval", caller());
-    const [decisions, shown, eligible, events, notices, context, call, edit, behind, messages, salt] =
+    const [decisions, shown, eligible, events, notices, context, call, made, edit, behind, messages, salt] =
       await Promise.all([
         decisionsOf(pool, request.id),
         getPayloads(pool, keys, [request.rendered]),
@@ -65,6 +65,7 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
         noticesOf(pool, request.id),
         contextOf(pool, keys, request),
         callOf(pool, keys, request),
+        madeWith(pool, keys, request),
         editOf(pool, request.id),
         editBehind(pool, request.id),
         messageViews(pool, keys, request.id),
@@ -83,6 +84,8 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
       context,
       messages,
       call: call?.tool === undefined ? null : (call.action as unknown as Json),
+      tool: call?.tool === undefined ? null : { parameters: call.tool.parameters, render: call.tool.render ?? {} },
+      made: made ?? null,
       editedBy: edit?.reviewer ?? null,
       successor: edit?.successor ?? null,
       editOf: behind?.request ?? null,
