@@ -33,6 +33,7 @@ export const evaluationReasons = [
   "allowed",
   "approval_required",
   "grant_pending",
+  "frozen",
   "approval_expired",
   "approval_unverifiable",
   "policy_denied",

@@ -35,6 +35,8 @@ export const errorCodes = {
   approval_closed: { status: 409, retryable: false },
   /** This reviewer has decided on the request before. */
   already_decided: { status: 409, retryable: false },
+  /** This reviewer has approved the request before, with a key that was revoked since: the approval does not count, and is not given twice. */
+  approval_fallen: { status: 409, retryable: false },
   proposal_not_found: { status: 404, retryable: false },
   /** The proposed activation is in force, or something else was put in force since. */
   proposal_closed: { status: 409, retryable: false },

@@ -13,7 +13,8 @@ import { nextState } from "./state.ts";
 import type { ApprovalState } from "./state.ts";
 import { parseStatement } from "./statement.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
-import { approvalsThatHold, decisionsOf, mismatch } from "./stored-decisions.ts";
+import { approvalHolds, approvalsThatHold, decisionsOf, mismatch } from "./stored-decisions.ts";
+import type { StoredDecision } from "./stored-decisions.ts";
 
 export type DecidedRequest = {
   readonly request: ApprovalRequest;
@@ -26,7 +27,8 @@ export type DecidedRequest = {
 };
 
 /**
- * Takes a reviewer's signed decision. `reviewer` is who the caller authenticated. Everything is checked under the request's lock, so
+ * Takes a reviewer's signed decision. `reviewer` is who the caller authenticated, `subject` the names of whom the run acts for, where they are
+ * at hand: their accounts may be newer than the request. Everything is checked under the request's lock, so
  * that two reviewers at once meet a quorum exactly once. Throws ApprovalError.
  */
 export async function decideRequest(
@@ -34,6 +36,7 @@ export async function decideRequest(
   signed: SignedStatement,
   reviewer: string,
   now: Date,
+  subject: readonly string[] = [],
 ): Promise<DecidedRequest> {
   const statement = parseStatement(signed.statement);
   const request = await lockRequest(tx, statement.request);
@@ -43,13 +46,14 @@ export async function decideRequest(
   const before = await decisionsOf(tx, request.id);
   const earlier = before.find((decision) => decision.reviewer === reviewer);
   if (earlier !== undefined) {
+    assertHolds(request, earlier);
     if (earlier.decision === statement.decision) return { request, state: request.state, statement, recorded: false };
     throw new ApprovalError("decided_before", `\`${reviewer}\` decided \`${earlier.decision}\` before`, {
       hint: "a decision cannot be changed",
     });
   }
   assertOpen(request, now);
-  const table = await tableOf(tx, request, []);
+  const table = await tableOf(tx, request, subject);
   const capacity = await capacityOf(tx, request, reviewer, table, now);
   const afterMs = now.getTime() - request.openedAt.getTime();
   const own = markEditor(table.editors, {
@@ -95,6 +99,18 @@ export async function decideRequest(
     await tx.query("update approval_request set state = $2, decided_at = $3 where id = $1", [request.id, state, now]);
   }
   return { request, state, statement, capacity, recorded: true };
+}
+
+/** The same said again would be taken for said, and count for nothing: what was signed falls with its key, and nobody decides twice. */
+function assertHolds(request: ApprovalRequest, earlier: StoredDecision): void {
+  if (earlier.decision === "deny" || approvalHolds(request, earlier)) return;
+  throw new ApprovalError(
+    "approval_fallen",
+    `\`${earlier.reviewer}\` approved before, with a key that does not count any more`,
+    {
+      hint: "somebody else has to approve in their place, or deny it, so that the agent can ask again",
+    },
+  );
 }
 
 function assertSameThing(statement: ApprovalStatement, request: ApprovalRequest, reviewer: string): void {

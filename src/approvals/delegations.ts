@@ -91,6 +91,12 @@ export async function delegationById(tx: Tx, id: string): Promise<Delegation> {
   return found;
 }
 
+/** The same, for whoever ends it: its time is taken after this, so that its end is later than every decision by it that it did not stop. */
+export async function lockDelegation(tx: Tx, id: string): Promise<Delegation> {
+  await tx.query("select from approval_delegation where id = $1 for update", [id]);
+  return delegationById(tx, id);
+}
+
 export type DelegationFilter = {
   /** From or to them. */
   readonly principal?: string | undefined;
@@ -127,6 +133,11 @@ export async function mandatesOf(
   request: ApprovalRequest,
   at: Date,
 ): Promise<readonly Mandate[]> {
+  // Nobody ends one until the transaction ends: what is decided by it is decided before its end.
+  await tx.query(
+    "select from approval_delegation where delegate = $1 and until_at > $2 and revoked_at is null order by id for share",
+    [delegatee, at],
+  );
   const { rows } = await tx.query<Mandate>(
     `select ${columns}, coalesce(p.person, p.id) as person, ${decidingGroups("p")} as groups
      from approval_delegation d join principal p on p.id = d.delegator where d.delegate = $1 and d.until_at > $2 order by d.id`,

@@ -1,7 +1,8 @@
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
-import { capacityOf, tableOf, votePersons } from "./capacity.ts";
+import { capacityOf, tableOf, votePersons, wantedAt } from "./capacity.ts";
 import { assertOpen } from "./decisions.ts";
+import { mandatesOf } from "./delegations.ts";
 import { editKind } from "./edit.schema.ts";
 import type { EditStatement } from "./edit.schema.ts";
 import { ApprovalError } from "./errors.ts";
@@ -80,6 +81,7 @@ export async function editRequest(
   edited: EditedCall,
   reviewer: string,
   now: Date,
+  subject: readonly string[] = [],
 ): Promise<{
   readonly request: ApprovalRequest;
   readonly statement: EditStatement;
@@ -100,7 +102,7 @@ export async function editRequest(
     throw new ApprovalError("decided_before", `\`${reviewer}\` decided on it before`, {
       hint: "a decision cannot be changed",
     });
-  const capacity = await capacityOf(tx, request, reviewer, await tableOf(tx, request, []), now);
+  const capacity = await capacityOf(tx, request, reviewer, await tableOf(tx, request, subject), now);
   const before = await editBehind(tx, request.id);
   const persons = [...new Set([...(before?.persons ?? []), ...votePersons(capacity)])];
   await tx.query(
@@ -178,8 +180,26 @@ export async function heldEdit(
   const names = [...edit.editors, ...edit.persons, reviewer, ...rows.map(({ person }) => person)];
   const barred = [...request.barred, ...(await barredFrom(tx, request.run, subject))];
   if (barOf(barred, names) !== undefined || subject.some((name) => names.includes(name))) return undefined;
+  if (!(await mightEdit(tx, request, edit))) return undefined;
   const statement = readSigned(editKind, edit.statement);
   return statement !== undefined && mismatch(statement, request, reviewer, edit) === undefined ? statement : undefined;
+}
+
+/**
+ * Whether the editor still has a role and a group of those that were asked then, as themselves or for one of the persons whom the edit
+ * names, by a delegation that was in force.
+ */
+async function mightEdit(tx: Tx, request: ApprovalRequest, { reviewer, persons, at }: Edit): Promise<boolean> {
+  const wanted = wantedAt(request, at);
+  const { rows } = await tx.query<{ may: boolean; groups: readonly string[] }>(
+    `select roles && array['reviewer', 'admin'] as may, groups from principal where id = $1`,
+    [reviewer],
+  );
+  const isAsked = (groups: readonly string[]): boolean => groups.some((group) => wanted.includes(group));
+  if (rows[0]?.may !== true) return false;
+  if (isAsked(rows[0].groups)) return true;
+  const mandates = await mandatesOf(tx, reviewer, request, at);
+  return mandates.some(({ person, groups }) => persons.includes(person) && isAsked(groups));
 }
 
 /** Edits whose runs may not know it yet, oldest first. */

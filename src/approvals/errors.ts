@@ -22,6 +22,7 @@ export class ApprovalError extends CodedError<
   | "not_in_group"
   | "self_approval"
   | "decided_before"
+  | "approval_fallen"
   | "delegation_missing"
   | "delegation_invalid"
   | "nothing_changed"

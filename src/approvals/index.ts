@@ -2,7 +2,14 @@ export { decideRequest } from "./decisions.ts";
 export type { DecidedRequest } from "./decisions.ts";
 export { capacitiesOf } from "./capacity.ts";
 export type { Capacity, StoredCapacity } from "./capacity.ts";
-export { delegate, delegationById, delegationIdPattern, listDelegations, undelegate } from "./delegations.ts";
+export {
+  delegate,
+  delegationById,
+  delegationIdPattern,
+  listDelegations,
+  lockDelegation,
+  undelegate,
+} from "./delegations.ts";
 export type { Delegation } from "./delegations.ts";
 export { editKind } from "./edit.schema.ts";
 export type { EditStatement } from "./edit.schema.ts";

@@ -139,7 +139,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     return harmless ? fail(request, message, taken) : unknown(request, message);
   }
 
-  async function unknown(request: Begun, message: string): Promise<Performed> {
+  async function unknown(request: Ended, message: string): Promise<Performed> {
     const recorded = await record(request, "unknown", undefined, noCharge);
     if (recorded.status !== "recorded") return recorded;
     // A person is asked with the record of it, so that none is left without; the run waits for them.
@@ -163,6 +163,11 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
   /** It was allowed, and then not begun: the model is told. */
   async function refuse(request: Ended, code: "not_cosigned", message: string): Promise<Performed> {
     return record(request, "failed", { status: "denied", code, message }, noCharge, code);
+  }
+
+  /** It was begun, or about to be, as a reviewer had edited it, and the edit does not hold any more: whether it happened is for people. */
+  async function unheld(ended: Ended): Promise<Performed> {
+    return unknown(ended, "the call was interrupted, and the change that a reviewer made to it does not hold any more");
   }
 
   async function record(
@@ -205,7 +210,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
       : { status: "recorded", result: { digest: sealed.digest, value: sealed.value } };
   }
 
-  return { perform, refuse };
+  return { perform, refuse, unheld };
 }
 
 /** A call that a reviewer changed says so with its result. */

@@ -211,6 +211,7 @@ export function createSteps(
     if (decided === undefined) {
       if (standing.state !== "intended") return finished(run, resolved.seq, standing);
       const step = await asDecided(resolved, standing, subjectNames(run.input));
+      if (step === undefined) return performed(run, resolved, await effects.unheld({ run, step: resolved, standing }));
       const begun = standing.cosigning === null || standing.cosigning === "covered";
       return begun
         ? act(run, step, context, perform, true, standing)
@@ -234,10 +235,12 @@ export function createSteps(
     step: ResolvedStep,
     { lastEffective, lastShadow, lastEdit }: Standing,
     subject: readonly string[],
-  ): Promise<ResolvedStep> {
+  ): Promise<ResolvedStep | undefined> {
     const effective = lastEffective === null ? undefined : ((await cache.payload(lastEffective)) as JsonObject);
     const edit = lastEdit === null ? undefined : await editOf(options.pool, lastEdit);
     const edited = edit === undefined ? undefined : await editedStep(options.pool, options.keys, step, edit, subject);
+    // It was allowed as it was edited: what does not hold any more is not begun as anything else.
+    if (lastEdit !== null && edited === undefined) return undefined;
     return changedTo(edited ?? step, { shadow: lastShadow, ...(effective === undefined ? {} : { effective }) });
   }
 

@@ -19,6 +19,9 @@ export type AccessQuestion = {
 export type DecidedCall = {
   readonly run: RunId;
   readonly runStatus: RunStatus;
+  readonly team: string;
+  readonly agent: string;
+  readonly tool: string;
   readonly seq: number;
   /** The decision's number in its step. */
   readonly n: number;
@@ -34,7 +37,7 @@ export type DecidedCall = {
   readonly asked: Digest;
 };
 
-const columns = `step.run, run.status as "runStatus", step.seq, last.n, last.outcome, step.state, case when effect.cosigning in ('waiting', 'late') then effect.cosigning else effect.state end as effect, last.shadow,
+const columns = `step.run, run.status as "runStatus", run.team, run.agent, step.name as tool, step.seq, last.n, last.outcome, step.state, case when effect.cosigning in ('waiting', 'late') then effect.cosigning else effect.state end as effect, last.shadow,
   last.effective, step.arguments, last.approval`;
 const tables = `step join run on run.id = step.run
   join lateral (select * from decision where decision.run = step.run and decision.seq = step.seq order by n desc limit 1) last on true

@@ -36,6 +36,7 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   not_in_group: "not_eligible",
   self_approval: "not_eligible",
   decided_before: "already_decided",
+  approval_fallen: "approval_fallen",
   delegation_missing: "delegation_not_found",
   delegation_invalid: "delegation_invalid",
   nothing_changed: "not_editable",

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { expect, onTestFinished, test } from "vitest";
 
 import { notifyOptionsOf } from "../../src/notify/index.ts";
-import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
+import { freeze, hashToken, liftFreeze, newToken, putPrincipal } from "../../src/registry/index.ts";
 import { loopback, serverOn } from "../support/notice-world.ts";
 import { createWorld, until } from "../support/world.ts";
 
@@ -115,6 +115,11 @@ test("AuthZEN tells what the gate decided: a denial stays one until the gate its
     return found.decision ? found : undefined;
   });
   expect(allowed.context).toMatchObject({ reason: "allowed", approval: { id: request.id } });
+  // Let through, and frozen since: not while it lasts.
+  const target = { tool: request.name, reason: "incident", by: "operator", now: new Date() };
+  await freeze(world.pool, target);
+  expect(await evaluate(request.id)).toMatchObject({ decision: false, context: { reason: "frozen" } });
+  await liftFreeze(world.pool, target);
   expect(await evaluate(`apr_${"0".repeat(26)}`)).toMatchObject({
     decision: false,
     context: { reason: "approval_unverifiable", next_action: "none" },

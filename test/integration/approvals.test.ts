@@ -174,6 +174,19 @@ const check = (
   return inTransaction(database.pool, (tx) => checkGrant(tx, claim));
 };
 
+test("an approval whose key was revoked is not taken for given when it is given again: the answer says that it fell", async () => {
+  await enrol("rina", ["reviewers"]);
+  const request = await ask(need(2));
+  await decide(request, "rina");
+  expect(await decide(request, "rina")).toMatchObject({ recorded: false });
+  await inTransaction(database.pool, (tx) => revokeReviewerKey(tx, keyIds.get("rina")!, at(3)));
+  await enrol("rina", ["reviewers"]);
+  await expect(decide(request, "rina")).rejects.toMatchObject({ code: "approval_fallen" });
+  // A fallen vote does not bar the way for others.
+  await decide(request, "rick");
+  expect(await decide(request, "rosa")).toMatchObject({ state: "approved" });
+});
+
 const stateOf = async (request: ApprovalRequest): Promise<string | undefined> =>
   (await requestById(database.pool, request.id))?.state;
 

@@ -2,6 +2,7 @@ import { ApiError } from "../../api/index.ts";
 import type { EvaluationReason, ResponseOf } from "../../api/index.ts";
 import { requestById } from "../../approvals/index.ts";
 import type { ApprovalRequest } from "../../approvals/index.ts";
+import { freezesInForce } from "../../registry/index.ts";
 import { evaluationIdOf, decidedCall, isMadeWith, requestFor } from "../access-record.ts";
 import type { DecidedCall } from "../access-record.ts";
 import { linkTo } from "../deliver-notices.ts";
@@ -45,7 +46,10 @@ export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "req
       return answer(services, "approval_unverifiable", { ...named, next_action: "none" });
     }
     const request = call.approval === null ? undefined : await requestById(services.pool, call.approval);
-    return evaluate(services, call, request);
+    const evaluated = evaluate(services, call, request);
+    // Let through, and stopped since: it is asked again once that is lifted.
+    if (!evaluated.decision || !(await isStopped(services, call))) return evaluated;
+    return answer(services, "frozen", { ...named, next_action: "retry", retry_after: retryAfterSeconds });
   },
 
   async requestAccess({ body }, { services, reply }) {
@@ -77,6 +81,12 @@ export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "req
     return task;
   },
 };
+
+async function isStopped({ pool }: Services, { team, agent, tool }: DecidedCall): Promise<boolean> {
+  return (await freezesInForce(pool, team)).some(
+    (one) => (one.agent === null || one.agent === agent) && (one.tool === null || one.tool === tool),
+  );
+}
 
 function evaluate(services: Services, call: DecidedCall, request: ApprovalRequest | undefined): Answer {
   const named = { evaluation_id: evaluationIdOf(call) };

@@ -12,6 +12,7 @@ import { approvalDue, approvalEdited } from "../ledger-events.ts";
 import { callOf } from "../recorded-call.ts";
 import type { RecordedCall } from "../recorded-call.ts";
 import { existingRequest } from "./approval-request.ts";
+import { subjectOf } from "./unknown-outcomes.ts";
 
 export const editHandlers: Handlers<"editApproval"> = {
   async editApproval({ params: { approval }, body }, { services, caller }) {
@@ -40,7 +41,14 @@ export const editHandlers: Handlers<"editApproval"> = {
       );
       const edited = { arguments: contentDigest(call.salt, args), action };
       await putPayloads(tx, await sealingOf(tx, keys, request.run), [args]);
-      const { request: asked, persons } = await editRequest(tx, signed, edited, reviewer, now);
+      const { request: asked, persons } = await editRequest(
+        tx,
+        signed,
+        edited,
+        reviewer,
+        now,
+        await subjectOf(services, tx, request.run),
+      );
       if (asked.id !== approval) throw new ApiError("statement_invalid", "the statement is about another request");
       await appendToOutbox(tx, [
         approvalEdited(asked, { ...edited, persons }, signed, reviewer, now, await logSize(tx, peopleLog)),

@@ -32,6 +32,7 @@ import { viewOfNotice } from "../receiver-views.ts";
 import { callOf, madeWith } from "../recorded-call.ts";
 import { messageViews } from "./approval-messages.ts";
 import { existingRequest } from "./approval-request.ts";
+import { subjectOf } from "./unknown-outcomes.ts";
 
 const eventsShown = 200;
 /** Stands for what reviewers were shown and is erased. */
@@ -103,7 +104,8 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
         tx,
         due.map((event) => approvalDue(event, now)),
       );
-      const outcome = await decideRequest(tx, body, reviewer, now);
+      const asked = await existingRequest(tx, approval);
+      const outcome = await decideRequest(tx, body, reviewer, now, await subjectOf(services, tx, asked.run));
       if (outcome.request.id !== approval)
         throw new ApiError("statement_invalid", "the statement is about another request");
       if (!outcome.recorded) return outcome;

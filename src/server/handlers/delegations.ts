@@ -1,6 +1,6 @@
 import { ApiError } from "../../api/index.ts";
 import type { ResponseOf } from "../../api/index.ts";
-import { delegate, delegationById, delegationIdPattern, listDelegations, undelegate } from "../../approvals/index.ts";
+import { delegate, delegationIdPattern, listDelegations, lockDelegation, undelegate } from "../../approvals/index.ts";
 import type { Delegation } from "../../approvals/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { inTransaction } from "../../store/index.ts";
@@ -46,9 +46,9 @@ export const delegationHandlers: Handlers<"delegate" | "listDelegations" | "unde
 
   async undelegate({ params: { delegation: id } }, { services, caller }) {
     const { id: by, roles } = caller();
-    const now = services.now();
     return inTransaction(services.pool, async (tx) => {
-      const { delegator, delegate: to } = await delegationById(tx, id);
+      const { delegator, delegate: to } = await lockDelegation(tx, id);
+      const now = services.now();
       if (by !== delegator && by !== to && !roles.includes("admin"))
         throw new ApiError("forbidden", "the delegation is between other people", {
           hint: "ask one of them, or an admin",

@@ -73,7 +73,7 @@ export const outcomeHandlers: Handlers<"listOutcomes" | "showOutcome" | "resolve
 };
 
 /** The gate looks at it again: where the input has been erased, it is the one that refuses. */
-async function subjectOf({ keys }: Services, tx: Tx, run: RunId): Promise<readonly string[]> {
+export async function subjectOf({ keys }: Services, tx: Tx, run: RunId): Promise<readonly string[]> {
   const { input } = await existingRun(tx, run);
   const found = (await getPayloads(tx, keys, [input])).get(input);
   return found === undefined ? [] : subjectNames(found as unknown as RunInput);
