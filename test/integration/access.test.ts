@@ -7,7 +7,7 @@ import { freeze, hashToken, liftFreeze, newToken, putPrincipal } from "../../src
 import { loopback, serverOn } from "../support/notice-world.ts";
 import { createWorld, until } from "../support/world.ts";
 
-const args = { to: "ada", amount_cents: 6_000, slow_ms: 3_000 };
+const args = { to: "ada", amount_cents: 6_000, slow_ms: 5_000 };
 
 test("AuthZEN tells what the gate decided: a denial stays one until the gate itself lets the call through, and no submission opens a way", async () => {
   const world = await createWorld({
