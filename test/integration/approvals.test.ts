@@ -216,7 +216,7 @@ describe("a decision", () => {
       expect(outcomes.map(({ state }) => state).toSorted()).toEqual(["approved", "pending"]);
       expect(await check(request)).toEqual({
         status: "granted",
-        approvals: [{ policy: "reviewers-2", group: "reviewers", approvals: 2 }],
+        approvals: [{ ...need(2), approvals: 2, ageMs: 3 }],
       });
     }
   });
@@ -356,11 +356,11 @@ describe("a grant", () => {
     const request = await ask(need(1));
     await decide(request, "rita");
     expect(await check(request, { now: at(hour - 1) })).toMatchObject({ status: "granted" });
-    expect(await check(request, { now: expiry })).toEqual({ status: "expired" });
+    expect(await check(request, { now: expiry })).toEqual({ status: "expired", approved: true });
     expect(await consumeGrant(database.pool, request.id, expiry)).toBe(false);
     expect(await expireRequest(database.pool, request.id, at(hour - 1))).toBe(false);
     expect(await expireRequest(database.pool, request.id, expiry)).toBe(true);
-    expect(await check(request, { now: at(3) })).toEqual({ status: "expired" });
+    expect(await check(request, { now: at(3) })).toEqual({ status: "expired", approved: true });
   });
 
   test("falls with a key that is revoked, or a reviewer who leaves the group, before it is used", async () => {
