@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -18,7 +18,6 @@ import {
 import type { Hash } from "../../src/ledger/proof/index.ts";
 
 type InclusionVector = {
-  about: string;
   index: number;
   size: number;
   leafHash: number;
@@ -27,13 +26,19 @@ type InclusionVector = {
   holds: boolean;
 };
 type ConsistencyVector = {
-  about: string;
   from: number;
   to: number;
   fromRoot: number;
   toRoot: number;
   proof: number[];
   holds: boolean;
+};
+
+/** `file` is where the claim lies in the project that published it. */
+type PublicVectors = {
+  hashes: string[];
+  inclusion: (InclusionVector & { file: string })[];
+  consistency: (ConsistencyVector & { file: string })[];
 };
 
 function vectors<Claim>(name: string): { claims: Claim[]; at: (place: number) => Hash } {
@@ -88,38 +93,25 @@ describe("vectors", () => {
     expect(misjudged).toEqual([]);
   });
 
-  const testdata = process.env["MERKLE_TESTDATA"];
-  test.runIf(testdata !== undefined)("transparency-dev/merkle: 196 public vectors", () => {
-    const read = (folder: string): Record<string, unknown>[] =>
-      readdirSync(join(must(testdata), folder), { recursive: true, encoding: "utf8" })
-        .filter((name) => name.endsWith(".json"))
-        .map((name) => JSON.parse(readFileSync(join(must(testdata), folder, name), "utf8")) as Record<string, unknown>);
-    const hash = (text: unknown): Hash => Buffer.from((text as string | null) ?? "", "base64");
-    const hashes = (list: unknown): Hash[] => ((list as string[] | null) ?? []).map(hash);
-    const inclusion = read("inclusion");
-    const consistency = read("consistency");
+  test("transparency-dev/merkle: 196 public vectors", () => {
+    const text = readFileSync(new URL("../vectors/merkle/public.json", import.meta.url), "utf8");
+    // A spoiled claim that is spoiled once more is still false: the bytes are what the project published, or this is red.
+    expect(createHash("sha256").update(text).digest("hex")).toBe(
+      "cb7e3fa2f2a725fa25934d7be3818dd85d3f0982a52c27f6a2f8aa8cd44f6aeb",
+    );
+    const { hashes, inclusion, consistency } = JSON.parse(text) as PublicVectors;
+    const at = (place: number): Hash => Buffer.from(must(hashes[place]), "base64");
     expect(inclusion.length + consistency.length).toBe(196);
-    const misjudged: unknown[] = [];
-    for (const { leafIdx, treeSize, root, leafHash: leaf, proof, wantErr, desc } of inclusion) {
-      const claim = {
-        index: Number(leafIdx),
-        size: Number(treeSize),
-        leafHash: hash(leaf),
-        proof: hashes(proof),
-        root: hash(root),
-      };
-      if (holds(() => verifyInclusion(claim)) === wantErr) misjudged.push(desc);
-    }
-    for (const { size1, size2, root1, root2, proof, wantErr, desc } of consistency) {
-      const claim = {
-        from: Number(size1),
-        to: Number(size2),
-        fromRoot: hash(root1),
-        toRoot: hash(root2),
-        proof: hashes(proof),
-      };
-      if (holds(() => verifyConsistency(claim)) === wantErr) misjudged.push(desc);
-    }
+    const misjudged = [
+      ...inclusion.filter(({ index, size, proof, ...claim }) => {
+        const found = { index, size, leafHash: at(claim.leafHash), root: at(claim.root), proof: proof.map(at) };
+        return holds(() => verifyInclusion(found)) !== claim.holds;
+      }),
+      ...consistency.filter(({ from, to, proof, ...claim }) => {
+        const found = { from, to, fromRoot: at(claim.fromRoot), toRoot: at(claim.toRoot), proof: proof.map(at) };
+        return holds(() => verifyConsistency(found)) !== claim.holds;
+      }),
+    ];
     expect(misjudged).toEqual([]);
   });
 });
