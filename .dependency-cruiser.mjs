@@ -1,5 +1,7 @@
 import { fileURLToPath } from "node:url";
 
+import verifyPackages from "./scripts/verify-packages.json" with { type: "json" };
+
 /**
  * The room plan: each room, and the only other rooms it may import, through their front doors.
  * `npm run check` holds it, and proves on `test/planted` that every rule below still bites.
@@ -153,6 +155,17 @@ export default {
           "^src/store/(?!canonical\\.ts)",
           "^activities/",
         ],
+        reachable: true,
+      },
+    },
+    {
+      name: "the-verifier-brings-only-its-packages",
+      comment: "scripts/verify-packages.json is also what `npm run pack:verify` puts into the verifier's own package.",
+      severity: "error",
+      from: { path: "^src/audit/offline/" },
+      to: {
+        path: "(^|/)node_modules/",
+        pathNot: verifyPackages.map((name) => `(^|/)node_modules/${name}/`),
         reachable: true,
       },
     },

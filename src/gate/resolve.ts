@@ -10,7 +10,7 @@ import { callablesOf, kindOf } from "../core/retrieval.ts";
 import type { Callable, CallKind } from "../core/retrieval.ts";
 import type { ModelResult, ModelToolCall } from "../core/transcript.ts";
 import { contentDigest } from "../store/canonical.ts";
-import { parseArguments } from "../tools/index.ts";
+import { parseArguments } from "../tools/arguments.ts";
 import { flowFacts } from "./flow-facts.ts";
 import type { Flow } from "./flow.ts";
 import type { RunContext } from "./governed-call.ts";

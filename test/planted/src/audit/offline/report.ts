@@ -1,0 +1,4 @@
+// breaks the-verifier-brings-only-its-packages
+import pino from "pino";
+
+export const log = pino();
