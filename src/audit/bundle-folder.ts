@@ -2,13 +2,14 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createWriteStream, existsSync, lstatSync } from "node:fs";
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { hostname } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
 import { finished } from "node:stream/promises";
 
 import type { Json } from "../core/json.ts";
 import { faultPoint } from "../faults/index.ts";
 import { canonicalText } from "../store/canonical.ts";
-import { EvidenceError } from "./offline/index.ts";
+import { EvidenceError, unfinishedPattern } from "./offline/index.ts";
 
 export type WrittenFiles = Record<string, { readonly bytes: number; readonly sha256: string }>;
 
@@ -29,9 +30,10 @@ export class BundleFolder {
   static async begin(directory: string, force: boolean): Promise<BundleFolder> {
     const place = resolve(directory);
     await assertFree(place, force);
-    const path = `${place}.partial-${randomBytes(4).toString("hex")}`;
+    const path = `${place}${besides("partial")}`;
     try {
       await mkdir(dirname(place), { recursive: true });
+      await removeLeft(place);
       await mkdir(path, { mode: 0o700 });
     } catch (cause) {
       throw unwritable(place, cause);
@@ -91,7 +93,7 @@ export class BundleFolder {
         return this.#place;
       }
       // Replaced in two steps: a crash in between leaves both, under other names.
-      const old = `${this.#place}.old-${randomBytes(4).toString("hex")}`;
+      const old = `${this.#place}${besides("old")}`;
       await rename(this.#place, old);
       await faultPoint("export.rename", () => rename(this.path, this.#place));
       await rm(old, { recursive: true, force: true });
@@ -113,6 +115,36 @@ export class BundleFolder {
     } catch (cause) {
       throw unwritable(this.#place, cause);
     }
+  }
+}
+
+/** The end of a name for what is not, or no longer, a bundle: it tells whose it is, so that what a dead process left can be known. */
+function besides(what: "partial" | "old"): string {
+  return `.${what}-${thisMachine()}-${process.pid}-${randomBytes(4).toString("hex")}`;
+}
+
+function thisMachine(): string {
+  return createHash("sha256").update(hostname()).digest("hex").slice(0, 8);
+}
+
+/** Removes what exports to the same place left that were killed on this machine. Those at work, and those of other machines, stay. */
+async function removeLeft(place: string): Promise<void> {
+  for (const name of await readdir(dirname(place))) {
+    if (!name.startsWith(`${basename(place)}.`)) continue;
+    const [ending, , machine, pid] = unfinishedPattern.exec(name) ?? [];
+    if (ending === undefined || name.length !== basename(place).length + ending.length) continue;
+    if (machine !== thisMachine() || isRunning(Number(pid))) continue;
+    await rm(join(dirname(place), name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Somebody else's process is one all the same.
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 

@@ -114,7 +114,7 @@ async function writeReport(folder: BundleFolder, manifest: Manifest): Promise<vo
   const full = { ...manifest, report: "report.html" };
   await folder.manifest(full as unknown as Json);
   const findings = new Findings();
-  const files = BundleFiles.open(folder.path, findings);
+  const files = BundleFiles.open(folder.path, findings, true);
   if (files === undefined) throw new EvidenceError("bundle_unwritable", "the manifest that was written cannot be read");
   const nobody = parseTrust(JSON.stringify({ format: trustFormat, logs: {}, approvers: [] }));
   await folder.text("report.html", readBundle(files, nobody, findings));

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -9,7 +10,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -158,6 +159,17 @@ test("a bundle appears whole or not at all, and replaces nothing but a bundle", 
   expect(errorIn(await command("audit", "export", run, lost, "-o", at("half"))).code).toBe("run_not_found");
   expect(existsSync(at("half"))).toBe(false);
   expect(readdirSync(folder).filter((name) => name.includes(".partial-") || name.includes(".old-"))).toEqual([]);
+  // What exports left that were killed goes with the next one to the same place; what is at work stays.
+  const left = 2 ** 31 - 1;
+  const machine = createHash("sha256").update(hostname()).digest("hex").slice(0, 8);
+  const named = (what: string, by: string | number) => `${what}-${machine}-${by}-0123abcd`;
+  const dead = [`once.${named("partial", left)}`, `once.${named("old", left)}`];
+  const living = [`once.${named("partial", process.pid)}`, `once.other.${named("partial", left)}`];
+  for (const name of [...dead, ...living]) cpSync(bundle, at(name), { recursive: true });
+  writeFileSync(at("nobody.json"), JSON.stringify({ format: "countersign/trust/v1", logs: {}, approvers: [] }));
+  expect(errorIn(await command("verify", at(dead[0]!), "--trust", at("nobody.json"))).code).toBe("bundle_unreadable");
+  expect((await command("audit", "export", run, "-o", bundle, "--force")).code).toBe(0);
+  expect([...dead, ...living].filter((name) => existsSync(at(name)))).toEqual(living);
   expect(errorIn(await command("audit", "export", "-o", at("what"))).code).toBe("usage");
   expect(errorIn(await command("audit", "export", "--since", "2099-01-01", "-o", at("what"))).code).toBe("usage");
   expect(

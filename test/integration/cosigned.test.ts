@@ -51,7 +51,7 @@ const turns = [{ calls: [pay] }, { text: "done" }];
 /** A witness that an auditor would run: a process of its own, whose key is known before it comes up. */
 async function witnessIn(world: World, name: string) {
   const directory = join(world.folder, name);
-  await openWitnessState(directory);
+  (await openWitnessState(directory)).close();
   const seed = await loadOrCreateSeed(join(directory, "witness.pem"));
   const port = await freePort();
   const { verifierKey: key } = createCosigner(`${name}.example/witness`, seed, () => 0);

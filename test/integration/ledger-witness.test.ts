@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -88,12 +89,13 @@ async function witnessOf(log: string, name = "auditor.example/witness") {
   const directory = join(folder, `${log}-${name.replaceAll("/", "-")}`);
   const signer = createCosigner(name, Buffer.alloc(32, name.length), () => 1_767_323_045);
   const said: string[] = [];
+  const state = await openWitnessState(directory);
   const server = await startWitness({
     host: "127.0.0.1",
     port: 0,
     logs: [parseVerifierKey(signerOf(log).verifierKey)],
     signer,
-    state: await openWitnessState(directory),
+    state,
     onEvent: (line) => said.push(line),
   });
   const witness: Witness = {
@@ -102,12 +104,30 @@ async function witnessOf(log: string, name = "auditor.example/witness") {
     key: parseCosignerKey(signer.verifierKey),
   };
   const post = (body: string) => fetch(`${server.url}/add-checkpoint`, { method: "POST", body });
-  return { witness, directory, said, post, stop: server.stop };
+  const stop = async (): Promise<void> => {
+    await server.stop();
+    state.close();
+  };
+  return { witness, directory, said, post, stop };
 }
 
 const cosign = (log: string, witness: Witness) => cosignLatest({ pool: database.pool, now }, log, witness, never);
 
 describe("a witness", () => {
+  test("has its folder for itself", async () => {
+    const { directory, stop } = await witnessOf("alone");
+    await expect(openWitnessState(directory)).rejects.toMatchObject({ code: "witness_state_unusable" });
+    // Nor can another process have it, until the first lets go.
+    const flags = ["--log", signerOf("alone").verifierKey, "--state", directory, "--port", "0", "--json"];
+    const second = spawnSync(process.execPath, ["src/cli/main.ts", "ledger", "witness", ...flags], {
+      encoding: "utf8",
+    });
+    expect(second.status).toBe(2);
+    expect(JSON.parse(second.stdout)).toMatchObject({ error: { code: "witness_state_unusable" } });
+    await stop();
+    (await openWitnessState(directory)).close();
+  });
+
   test("cosigns a log as it grows, and the published checkpoint carries it", async () => {
     const { witness, stop } = await witnessOf("w1");
     const published = () => publishedCheckpoint(database.pool, "w1", [witness.verifierKey], 1);

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 
 import type { z } from "zod";
 
@@ -17,6 +17,9 @@ const maxManifest = 64 * 1024 * 1024;
 const maxLeaves = 1024 * 1024 * 1024 * 1024;
 const chunkBytes = 1024 * 1024;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** How the name of a folder ends that an export is writing, or is about to remove: machine and process, where it was. */
+export const unfinishedPattern = /\.(partial|old)-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}$/;
 
 /**
  * A bundle's files as its manifest names them. Whoever made the bundle may be an attacker: no link is followed, nothing outside of the
@@ -35,8 +38,16 @@ export class BundleFiles {
     this.#findings = findings;
   }
 
-  /** Undefined where the manifest cannot be used; why is in `findings`. Throws `bundle_unreadable` where there is no such folder. */
-  static open(root: string, findings: Findings): BundleFiles | undefined {
+  /**
+   * Undefined where the manifest cannot be used; why is in `findings`. Throws `bundle_unreadable` where there is no such folder, or it is by
+   * its name what an export has not finished; `unfinished`: who writes it may read it.
+   */
+  static open(root: string, findings: Findings, unfinished = false): BundleFiles | undefined {
+    if (!unfinished && unfinishedPattern.test(basename(resolve(root)))) {
+      throw new EvidenceError("bundle_unreadable", `\`${root}\` is what an export has not finished`, {
+        hint: "export again: the next export to that place removes what a killed one left",
+      });
+    }
     if (!isFolder(root)) {
       throw new EvidenceError("bundle_unreadable", `\`${root}\` is not a folder`, {
         hint: "give the folder that `countersign audit export` wrote",

@@ -1,6 +1,6 @@
 /** Offline verification: reaches neither Postgres nor Temporal, nor any server. Also the package's `countersign/verify`. */
 export { EvidenceError } from "./errors.ts";
-export { BundleFiles } from "./files.ts";
+export { BundleFiles, unfinishedPattern } from "./files.ts";
 export { checkNames, findingCodes, Findings } from "./findings.ts";
 export type { CheckName, Finding, FindingCode, OfflineCheck } from "./findings.ts";
 export { predicateType, runStatement, signRunStatement, statementType } from "./in-toto.ts";

@@ -76,6 +76,7 @@ async function witness({ terminal }: Cli, flags: WitnessFlags): Promise<void> {
     await interrupted;
   } finally {
     await stop();
+    state.close();
   }
 }
 

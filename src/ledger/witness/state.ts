@@ -1,5 +1,6 @@
 import { mkdir, open, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 
 import { sha256 } from "../../store/canonical.ts";
 import { LedgerError } from "../errors.ts";
@@ -16,10 +17,14 @@ export type WitnessState = {
   remember(origin: string, text: string): Promise<void>;
   /** Keeps a note that may contradict what was cosigned, with the log's own signatures alone, once. Returns where. */
   keepContradiction(note: string): Promise<string>;
+  /** Lets another process have the folder. */
+  close(): void;
 };
 
+/** For this process alone until it is closed or ends. Throws `witness_state_unusable` where another one has it. */
 export async function openWitnessState(directory: string): Promise<WitnessState> {
   await mkdir(join(directory, "contradictions"), { recursive: true, mode: 0o700 });
+  const lock = lockOf(directory);
   const fileOf = (origin: string) => join(directory, `${sha256(origin).slice(0, 32)}.checkpoint`);
   return {
     async latest(origin) {
@@ -38,7 +43,30 @@ export async function openWitnessState(directory: string): Promise<WitnessState>
       });
       return path;
     },
+    close: () => lock.close(),
   };
+}
+
+/**
+ * Two witnesses on one folder could each cosign another tree of one size. Node has no file locks; SQLite's are the system's own, so that they
+ * end with their process, however it ends.
+ */
+function lockOf(directory: string): DatabaseSync {
+  const lock = new DatabaseSync(join(directory, "lock"), { timeout: 0 });
+  try {
+    lock.exec("pragma journal_mode = off; begin exclusive");
+    return lock;
+  } catch (cause) {
+    lock.close();
+    throw new LedgerError(
+      "witness_state_unusable",
+      `another witness works on \`${directory}\`, or it cannot be locked`,
+      {
+        cause,
+        hint: "one witness to a folder: give this one a --state of its own, or end the other",
+      },
+    );
+  }
 }
 
 function checkpointIn(text: string, origin: string, path: string): Checkpoint {

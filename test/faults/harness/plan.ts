@@ -64,10 +64,7 @@ const parsed = (texts: readonly string[]): readonly Plan[] =>
 export const shortPlans = (): readonly Plan[] => parsed(short);
 export const aroundPlans = (): readonly Plan[] => parsed(shortAround);
 
-/** Hits of each point that are tried, at the most. */
-const hitsTried = 6;
-
-/** Every point, hit (or, of many, some from the first to the last) and kind, each in a world of its own, and each disturbance. */
+/** Every point, each hit that a world without faults comes to, and kind, each in a world of its own, and each disturbance. */
 export function everyPlan(
   hits: ReadonlyMap<FaultPoint, number>,
   only: { readonly point?: string | undefined; readonly kind?: string | undefined },
@@ -75,7 +72,8 @@ export function everyPlan(
   const points = faultPoints.filter((point) => only.point === undefined || point === only.point);
   const kinds = faultKinds.filter((kind) => only.kind === undefined || kind === only.kind);
   const inside = points.flatMap((point) =>
-    spread(hits.get(point) ?? 1, isIn(point, "rotate") ? 1 : hitsTried).flatMap((hit) =>
+    // Each log's key is rotated by a process of its own, which comes to its point once.
+    upTo(isIn(point, "rotate") ? 1 : (hits.get(point) ?? 1)).flatMap((hit) =>
       kinds.map((kind) => planOf({ point, hit, kind })),
     ),
   );
@@ -86,11 +84,8 @@ export function everyPlan(
   return [...inside, ...around];
 }
 
-/** Up to `most` numbers from 1 to `count`, the first and the last among them. */
-export function spread(count: number, most: number): readonly number[] {
-  if (count <= most) return Array.from({ length: Math.max(1, count) }, (_, place) => place + 1);
-  const step = (count - 1) / Math.max(1, most - 1);
-  return Array.from({ length: most }, (_, place) => 1 + Math.round(place * step));
+function upTo(count: number): readonly number[] {
+  return Array.from({ length: Math.max(1, count) }, (_, place) => place + 1);
 }
 
 export type Random = () => number;
