@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -13,16 +12,23 @@ import { EvidenceDraft } from "../support/evidence-draft.ts";
 import { oddities } from "../support/evidence-oddities.ts";
 import { genuineEvidence } from "../support/genuine-evidence.ts";
 import type { GenuineEvidence } from "../support/genuine-evidence.ts";
+import { hasPython, startSecondReader } from "../support/second-reader.ts";
+import type { SecondReader } from "../support/second-reader.ts";
 import { startRunningStack } from "./running-stack.ts";
 import type { RunningStack } from "./running-stack.ts";
 
 let stack: RunningStack;
 let world: GenuineEvidence;
+let second: SecondReader | undefined;
+/** Of the tampered bundles, what the reader in Python said of each, and why. */
+const opinions = new Map<string, string>();
 beforeAll(async () => {
   stack = await startRunningStack();
   world = await genuineEvidence(stack);
+  if (hasPython) second = startSecondReader();
 });
 afterAll(async () => {
+  second?.stop();
   world?.remove();
   await stack.stop();
 });
@@ -51,28 +57,38 @@ test("what was exported is verified, however it was exported", () => {
 describe.each(attacks)("%s", (_, table) => {
   test.each(table.map((attack) => [attack.attack, attack.code, attack] as const))(
     "%s: %s",
-    (_attack, code, attack: Attack) => {
+    async (_attack, code, attack: Attack) => {
       const draft = draftOf(attack.base);
       attack.tamper(draft, world);
       const latest = readFileSync(join(world.bundles.whole, "logs/shop/checkpoint"), "utf8");
       const pinned = attack.pinned === undefined ? [] : [attack.pinned === "latest" ? latest : world.pinned];
-      const report = verify(saved(draft), attack.trust?.(world.trust, world) ?? world.trust, pinned);
+      const trust = attack.trust?.(world.trust, world) ?? world.trust;
+      const directory = saved(draft);
+      const report = verify(directory, trust, pinned);
       expect(codesOf(report).map((line) => line.split(" ")[0])).toContain(code);
       expect(report.verdict).toBe(attack.verdict ?? "refuted");
+      const opinion = await second?.ask(directory, trust, pinned);
+      if (opinion !== undefined)
+        opinions.set(`${attack.attack} (${attack.base})`, `${opinion.verdict} ${opinion.why ?? ""}`);
     },
   );
 });
 
 describe("unusual, and in order", () => {
-  test.each(oddities.map((oddity) => [oddity.base, oddity.oddity, oddity] as const))("%s, %s", (base, _, oddity) => {
-    const draft = draftOf(base);
-    oddity.change?.(draft, world);
-    const root = saved(draft);
-    const trust = oddity.trust?.(world.trust) ?? world.trust;
-    const report = verify(oddity.folder?.(root) ?? root, trust, oddity.pinned?.(world, draft) ?? []);
-    expect(codesOf(report)).toEqual([]);
-    expect(report.verdict).toBe("verified");
-  });
+  test.each(oddities.map((oddity) => [oddity.base, oddity.oddity, oddity] as const))(
+    "%s, %s",
+    async (base, _, oddity) => {
+      const draft = draftOf(base);
+      oddity.change?.(draft, world);
+      const root = saved(draft);
+      const trust = oddity.trust?.(world.trust) ?? world.trust;
+      const [directory, pinned] = [oddity.folder?.(root) ?? root, oddity.pinned?.(world, draft) ?? []];
+      const report = verify(directory, trust, pinned);
+      expect(codesOf(report)).toEqual([]);
+      expect(report.verdict).toBe("verified");
+      expect((await second?.ask(directory, trust, pinned)) ?? report).toMatchObject({ verdict: "verified" });
+    },
+  );
 });
 
 test("a pin that is of no log of the bundle is told, and nothing is verified against it", () => {
@@ -110,32 +126,27 @@ test("who holds the log's key and has no witness and no pin against them is not 
   expect(report.notProven.join()).toContain("no checkpoint was pinned");
 });
 
-/** Another reader, in another language, written from the format's document. */
-function independent(directory: string, log: string): { readonly status: number | null; readonly stdout: string } {
-  const [key = ""] = world.trust.logs[log]?.verifierKeys ?? [];
-  return spawnSync("python3", ["test/independent/verify_log.py", directory, log, key], { encoding: "utf8" });
-}
-
-test.skipIf(spawnSync("python3", ["--version"]).status !== 0)(
-  "a second reader in Python agrees on log, proofs and signature",
-  () => {
-    for (const base of ["withheld", "whole", "everything"] as const) {
-      const { status, stdout } = independent(world.bundles[base], "shop");
-      expect({ base, status, stdout }).toMatchObject({ base, status: 0 });
+/**
+ * Another verifier, in another language, written from the format's documents: where these are not enough, or say something else than ours
+ * does, it refutes what is genuine or lets pass what is not.
+ */
+test.runIf(hasPython)(
+  "a second verifier in Python agrees on what is genuine, and refutes most of what is not",
+  async () => {
+    for (const [name, directory] of Object.entries(world.bundles)) {
+      expect({ name, ...(await second?.ask(directory, world.trust, [])) }).toMatchObject({ name, verdict: "verified" });
     }
-    expect(independent(world.bundles.whole, "people").status).toBe(0);
-    const draft = draftOf("withheld");
-    draft.editLeaf(
-      "shop",
-      ({ kind }) => kind === "run.closed",
-      (entry) => (entry.facts.steps = 1),
+    const passed = [...opinions].filter(([, said]) => said.startsWith("verified")).map(([attack]) => attack);
+    const refuted = [...opinions].filter(([, said]) => said.startsWith("refuted")).length;
+    console.log(
+      `second verifier: ${refuted} of ${opinions.size} tampered bundles refuted, ${opinions.size - refuted - passed.length} left open, ${passed.length} passed: ${passed.join("; ")}`,
     );
-    expect(independent(saved(draft), "shop")).toMatchObject({
-      status: 1,
-      stdout: expect.stringContaining("inclusion"),
-    });
-    const resigned = draftOf("whole");
-    resigned.sign("shop", createSigner("localhost/ledger/shop", Buffer.alloc(32, 66)));
-    expect(independent(saved(resigned), "shop").status).toBe(1);
+    if (process.env["SECOND_READER_LOG"] !== undefined)
+      writeFileSync(process.env["SECOND_READER_LOG"], [...opinions].map((one) => one.join(": ")).join("\n"));
+    expect(refuted).toBeGreaterThan(0.85 * opinions.size);
+    // What it says that it does not do: decisions made again, which takes Cedar, and the page.
+    expect(passed.filter((attack) => !beyondIt.test(attack))).toEqual([]);
   },
 );
+const beyondIt =
+  /page|^a denied call told to have been allowed|digest everywhere|^a decision's facts|^a looser policy set|^a call that is not what was agreed to/;

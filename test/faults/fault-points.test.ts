@@ -57,10 +57,8 @@ const named = (plans: readonly Plan[]) =>
   shuffled(plans, randomOf(seed)).map((plan) => ({ name: planText(plan), plan }));
 
 describe.concurrent("every point once, with the kind that hurts most", () => {
-  test.for(named(shortPlans()))(
-    "$name",
-    async ({ plan }, context) => context.expect(await bear(plan, context)).toEqual([]),
-    timeout,
+  test.for(named(shortPlans()))("$name", { timeout }, async ({ plan }, context) =>
+    context.expect(await bear(plan, context)).toEqual([]),
   );
 });
 
@@ -71,10 +69,8 @@ test("every point has failed, but those of cases that were left out", () => {
 });
 
 describe.concurrent("Postgres, Temporal, workers and servers that go away under load", () => {
-  test.for(named(aroundPlans()))(
-    "$name",
-    async ({ plan }, context) => context.expect(await bear(plan, context)).toEqual([]),
-    timeout,
+  test.for(named(aroundPlans()))("$name", { timeout }, async ({ plan }, context) =>
+    context.expect(await bear(plan, context)).toEqual([]),
   );
 });
 

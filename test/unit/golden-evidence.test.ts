@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -34,4 +35,31 @@ test.each(names)("a bundle of before, %s, is verified by today's verifier, and a
   expect(verdict).toBe("verified");
   const passed = checks.flatMap(({ name: check, status }) => (status === "passed" ? [check] : []));
   expect(passed).toEqual(expect.arrayContaining([...always, ...(made[name] ?? ["none is expected of it"])]));
+});
+
+/** In Python, from the format's document alone: see `test/independent`. */
+const python = (...args: string[]) => spawnSync("python3", args, { encoding: "utf8" });
+const hasPython = python("--version").status === 0;
+
+test.runIf(hasPython).each(names)("a second verifier finds the same of %s", (name) => {
+  const at = (file: string): string => join(vectors, name, file);
+  const pins = existsSync(at("pinned.checkpoint")) ? [at("pinned.checkpoint")] : [];
+  const bundle = ["test/independent/verify_bundle.py", at("bundle"), at("trust.json")];
+  const { status, stdout } = python(...bundle, ...pins);
+  expect({ status, said: JSON.parse(stdout) }).toMatchObject({ status: 0, said: { verdict: "verified", open: [] } });
+});
+
+test.runIf(hasPython)("it finds the passkeys' signatures that hold, and no others", () => {
+  const { status, stdout, stderr } = python("test/independent/passkeys.py", "test/vectors/webauthn/recorded.json");
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  expect(JSON.parse(stdout)).toEqual({
+    genuine: ["alice"],
+    byDora: ["dora"],
+    byRob: [],
+    byBob: ["bob"],
+    unverified: [],
+    otherOrigin: [],
+    framed: [],
+    bySite: ["carol"],
+  });
 });
