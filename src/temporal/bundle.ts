@@ -6,6 +6,7 @@ import { CodedError } from "../core/errors.ts";
 import type { Digest } from "../core/ids.ts";
 import { sha256 } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
+import { failureConverterPath } from "./codec.ts";
 
 export class TemporalError extends CodedError<
   "temporal_unavailable" | "bundle_incomplete" | "gate_missing" | "run_already_started" | "run_not_found"
@@ -27,6 +28,7 @@ export async function bundleWorkflows(): Promise<WorkflowBundle> {
   const { code } = await bundleWorkflowCode({
     workflowsPath,
     workflowInterceptorModules: [interceptorsPath],
+    failureConverterPath,
     logger: quiet,
   });
   return checkedBundle(code);

@@ -6,6 +6,7 @@ import { agentWorkflow, approvalDecidedSignal, runStateQuery } from "../core/con
 import type { AgentWorkflowInput, CarriedState, RunState } from "../core/contract.ts";
 import type { ApprovalId, RunId } from "../core/ids.ts";
 import { TemporalError } from "./bundle.ts";
+import { converterWith } from "./codec.ts";
 
 /** Long enough for a loaded server, short enough for a person to wait. */
 const callTimeoutMs = 10_000;
@@ -21,7 +22,7 @@ export async function connectTemporal(options: {
   try {
     const connection = await Connection.connect({ address: options.address, connectTimeout: callTimeoutMs });
     const { namespace, codec } = options;
-    const dataConverter = codec === undefined ? {} : { dataConverter: { payloadCodecs: [codec] } };
+    const dataConverter = codec === undefined ? {} : { dataConverter: converterWith(codec) };
     return { client: new Client({ connection, namespace, ...dataConverter }), close: () => connection.close() };
   } catch (cause) {
     throw new TemporalError("temporal_unavailable", `no Temporal server answers at \`${options.address}\``, {

@@ -1,5 +1,7 @@
+import { fileURLToPath } from "node:url";
+
 import type { Client } from "@temporalio/client";
-import type { Payload, PayloadCodec, SerializationContext } from "@temporalio/common";
+import type { DataConverter, Payload, PayloadCodec, SerializationContext } from "@temporalio/common";
 import proto from "@temporalio/proto";
 import { LRUCache } from "lru-cache";
 
@@ -49,6 +51,14 @@ export function createPayloadCodec(tx: Tx, keys: PayloadKeys): PayloadCodec {
         }),
       ),
   };
+}
+
+/** Temporal loads it by its path, and the workflow bundle has it. */
+export const failureConverterPath = fileURLToPath(new URL("./failure-converter.ts", import.meta.url));
+
+/** All that goes to Temporal through the codec: inputs, results, and what failures say. */
+export function converterWith(codec: PayloadCodec): DataConverter {
+  return { failureConverterPath, payloadCodecs: [codec] };
 }
 
 /** Whose contents a payload holds; undefined where it is not encrypted, or under no run's key. */

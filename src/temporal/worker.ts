@@ -25,7 +25,7 @@ import { createPool, publishDelta } from "../store/index.ts";
 import type { PayloadKeys, Pool } from "../store/index.ts";
 import { bundleWorkflows, keepBundle, TemporalError } from "./bundle.ts";
 import type { WorkflowBundle } from "./bundle.ts";
-import { createPayloadCodec } from "./codec.ts";
+import { converterWith, createPayloadCodec } from "./codec.ts";
 
 export type AgentWorkerOptions = {
   readonly temporal: { readonly address: string; readonly namespace: string };
@@ -104,7 +104,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     // Every event of a started activity repeats it: short, and enough to find the process.
     identity: `${process.pid}@${hostname().slice(0, 16)}`,
     workflowBundle: { code: bundle.code },
-    dataConverter: { payloadCodecs: [createPayloadCodec(pool, options.keys)] },
+    dataConverter: converterWith(createPayloadCodec(pool, options.keys)),
     activities: {
       model: modelActivity(options.provider, (call, text) => publisher.publish(call, text)),
       ...callActivities(options),

@@ -17,6 +17,7 @@ import { createErasureWorld } from "../support/erasure-world.ts";
 import type { ErasureWorld } from "../support/erasure-world.ts";
 import { testTemporal } from "../support/temporal.ts";
 import { playVault, vaultToken } from "../support/vault.ts";
+import { createWorld } from "../support/world.ts";
 
 type JsonPayload = { readonly metadata: Record<string, string>; readonly data?: string };
 const plain = (text: string | undefined) => Buffer.from(text ?? "", "base64").toString("utf8");
@@ -29,13 +30,14 @@ function payloadsIn(value: Json | undefined, at = ""): readonly (JsonPayload & {
 }
 
 /** As whoever holds Temporal sees it. */
-async function rawPayloads({ pool }: ErasureWorld, run: RunId) {
+async function rawPayloads({ pool }: Pick<ErasureWorld, "pool">, run: RunId) {
   const connection = await connectTemporal(testTemporal());
   onTestFinished(() => connection.close());
   const { client } = connection;
   const { rows } = await pool.query<{ id: string }>("select temporal_run_id as id from run where id = $1", [run]);
   const history = await client.workflow.getHandle(run, rows[0]?.id).fetchHistory();
-  return { payloads: payloadsIn(JSON.parse(historyToJSON(history)) as Json), execution: rows[0]?.id ?? "" };
+  const json = JSON.parse(historyToJSON(history)) as Json;
+  return { raw: JSON.stringify(json), payloads: payloadsIn(json), execution: rows[0]?.id ?? "" };
 }
 
 const subject = { subject: { id: "cus_ada" } };
@@ -79,6 +81,26 @@ test("Temporal holds ciphertext under the run's key; its histories read as befor
   ).rejects.toMatchObject({
     code: "contents_erased",
   });
+});
+
+test("what a failure says is not readable in Temporal, and is opened with the codec", async () => {
+  const turns = [
+    { calls: [{ tool: "pay", arguments: { to: "wobbly secret-of-ada", amount_cents: 100 } }] },
+    { text: "done" },
+  ];
+  const world = await createWorld({ turns });
+  await world.work();
+  const run = await world.start(subject);
+  await world.closed(run);
+  const { raw, payloads, execution } = await rawPayloads(world, run);
+  // The first attempt failed in the tool's own words, and Temporal keeps that with the second.
+  expect(raw).toContain('"type":"tool_broken"');
+  expect(raw).not.toMatch(/secret-of-ada|the tool threw/);
+  const said = payloads.filter(({ at }) => at.endsWith("/encodedAttributes"));
+  expect(said.map(({ metadata }) => plain(metadata["encryption-key-id"]))).toEqual([run]);
+  const opened = payloadsIn(await fetchHistory(world.client, run, execution));
+  const words = opened.filter(({ at }) => at.endsWith("/encodedAttributes")).map(({ data }) => plain(data));
+  expect(words.join()).toContain("the tool threw wobbly secret-of-ada");
 });
 
 test("the codec endpoint decodes for who may read, from the UI's origin alone, and each reading is an entry", async () => {
