@@ -74,13 +74,17 @@ export const retentionBody = z
     days: days.nullable().describe("how long contents of closed runs are kept; null: for ever"),
     effects: effects.optional().describe("instead, for runs that had such effects; the longest counts"),
     reason,
+    dryRun: z.boolean().optional().describe("only tell what would be erased under it now"),
   })
   .refine((body) => body.days !== null || Object.keys(body.effects ?? {}).length === 0, {
     path: ["effects"],
     message: "what is kept for ever has no other times",
   })
   .meta({ id: "SetRetention" });
-export const retentionSet = z.object({ set: z.literal(true) });
+export const retentionSet = z.object({
+  set: z.boolean().describe("false: nothing was set, as asked for"),
+  due: z.array(runId).describe("runs whose contents are past it now, the oldest first, at most 1000"),
+});
 export const retentionPage = z.object({
   retentions: z.array(
     z.object({

@@ -258,6 +258,13 @@ test("what fails in the middle of an erasure leaves neither a key without its en
     code: "internal",
   });
   await world.pool.query("drop trigger cut on ledger_outbox");
+  // Nor the other way round: what keeps the key from going keeps the entry from coming.
+  await world.pool.query(`
+    create constraint trigger cut after update on data_key deferrable initially deferred for each row execute function fail()`);
+  await expect(world.as("admin").erase({ body: { subject: "cus_ada", reason: "r" } })).rejects.toMatchObject({
+    code: "internal",
+  });
+  await world.pool.query("drop trigger cut on data_key");
   expect(await saidOf(world, run)).toContain("secret-of-ada");
   expect(await world.entries("payload.erased")).toEqual([]);
   expect(await world.as("admin").erase({ body: { subject: "cus_ada", reason: "r" } })).toMatchObject({ erased: true });
@@ -360,6 +367,16 @@ test("contents past their retention are erased by the server, those with longer 
   await world.as("auditor").placeHold({ body: { subject: "cus_bob", reason: "case 9" } });
   await world.as("admin").setRetention({
     body: { team: "testers", days: 30, effects: { write: 2, destructive: 90 }, reason: "less" },
+  });
+  // What it would be under another setting is told, and nothing is done: who is held or keeps longer is not in it.
+  const asked = { team: "testers", days: 0, effects: { write: 0 }, reason: "look" };
+  const entries = (await world.entries("retention.set")).length;
+  const looked = await world.as("admin").setRetention({ body: { ...asked, dryRun: true } });
+  expect(looked).toEqual({ set: false, due: [hers] });
+  expect(await world.as("auditor").listRetentions({})).toMatchObject({ retentions: [{ days: 30, reason: "less" }] });
+  expect(await world.entries("retention.set")).toHaveLength(entries);
+  await expect(world.as("auditor").setRetention({ body: { ...asked, dryRun: true } })).rejects.toMatchObject({
+    code: "forbidden",
   });
   await erasePast({ ...services, now: () => new Date(at.getTime() + 86_400_000) } as never);
   expect(await states()).toEqual([null, null]);

@@ -14,6 +14,7 @@ type SetFlags = {
   readonly forever?: true;
   readonly effect: Effects;
   readonly reason: string;
+  readonly dryRun?: true;
 };
 
 export function addRetentionCommands(program: Command): void {
@@ -32,12 +33,17 @@ export function addRetentionCommands(program: Command): void {
       {},
     )
     .requiredOption("--reason <text>", "why")
+    .option("--dry-run", "only tell which runs' contents would be erased under it now")
     .action((team: string, flags: SetFlags, command: Command) => set(cliOf(command), team, flags));
   retention
     .command("list")
     .description("what is set, and how many runs are past it now")
     .action((_flags, command: Command) => list(cliOf(command)));
 }
+
+/** The most that the server tells of, and a screen takes. */
+const dueShown = 1_000;
+const runsShown = 20;
 
 function days(text: string): number {
   if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError("Expected a whole number of days.");
@@ -56,8 +62,26 @@ async function set({ client, terminal }: Cli, team: string, flags: SetFlags): Pr
   if ((flags.days === undefined) === (flags.forever === undefined))
     throw new CliError("usage", "how long? Give --days N or --forever");
   const answer = await client.setRetention({
-    body: { team, days: flags.days ?? null, effects: { ...flags.effect }, reason: flags.reason },
+    body: {
+      team,
+      days: flags.days ?? null,
+      effects: { ...flags.effect },
+      reason: flags.reason,
+      ...(flags.dryRun === true ? { dryRun: true } : {}),
+    },
   });
+  if (!answer.set) {
+    const { due } = answer;
+    terminal.say(
+      `contents of ${team} would be kept ${lengthOf(flags.days ?? null, flags.effect)}; nothing was set, nothing is erased`,
+    );
+    terminal.say(
+      `${due.length === dueShown ? `${dueShown} or more` : due.length} runs are past that now, and not held`,
+    );
+    for (const run of due.slice(0, runsShown)) terminal.say(`  ${run}`);
+    if (due.length > runsShown) terminal.say(`  … and ${due.length - runsShown} more (--json has them)`);
+    return terminal.result(answer);
+  }
   terminal.say(`contents of ${team} are kept ${lengthOf(flags.days ?? null, flags.effect)}`);
   if (flags.days !== undefined)
     terminal.say("the server erases what is past it within minutes: countersign retention list");
@@ -68,7 +92,7 @@ async function list({ client, terminal }: Cli): Promise<void> {
   const page = await client.listRetentions({});
   if (page.retentions.length === 0) terminal.say("no team has set any: contents are kept until somebody erases them");
   for (const { team, days: count, effects, due, by, reason } of page.retentions) {
-    const past = due === 0 ? "" : `; ${due === 1_000 ? "1000 or more" : due} runs are past it`;
+    const past = due === 0 ? "" : `; ${due === dueShown ? `${dueShown} or more` : due} runs are past it`;
     terminal.say(`${team}: kept ${lengthOf(count, effects)}${past} (${by}: ${safe(reason)})`);
   }
   terminal.result(page);

@@ -74,14 +74,16 @@ export const erasureHandlers: Handlers<
   },
 
   async setRetention({ body }, { services, caller }) {
-    const { team, days, effects = {}, reason } = body;
+    const { team, days, effects = {}, reason, dryRun = false } = body;
     const by = caller().id;
     const now = services.now();
+    const due = await runsPastRetention(services.pool, { team, days, effects: effects as never }, now, dueShown);
+    if (dryRun) return { set: false, due: [...due] };
     await inTransaction(services.pool, async (tx) => {
       const event = await setRetention(tx, { team, days, effects: effects as never }, { reason, by, now });
       await appendToOutbox(tx, [retentionChanged(team, { days, effects, reason }, event, by, now)]);
     });
-    return { set: true };
+    return { set: true, due: [...due] };
   },
 
   async listRetentions(_request, { services }) {
