@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import type { HistoryFact } from "../../src/core/decision.ts";
 import { planFork } from "../../src/audit/index.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
+import { defineScript, priceOf, scriptSource, startScriptedModel } from "../../src/providers/index.ts";
 import { putPrincipal } from "../../src/registry/index.ts";
 import { grantAhead } from "../support/standing.ts";
 import { forkIn, policiesOf, recordIn, told } from "../support/forks.ts";
@@ -129,6 +130,54 @@ test("with another prompt the agent does otherwise: what is new, gone and change
     notes: ["1 reads had no answer in the record, and were not made"],
   });
   expect(await done(world)).toBe(effects);
+});
+
+test("with another model the agent asks that one: it is the release's, priced as itself, and what it does differently is said", async () => {
+  const world = await createWorld({ turns: [{ calls: [look("box")] }, { calls: [pay(100)] }, { text: "done" }] });
+  await world.work();
+  const record = await ran(world);
+  const effects = await done(world);
+  const other = defineScript({
+    v: 1,
+    model: "scripted/other",
+    branches: [{ name: "all", when: "^go$", turns: [{ text: "" }, { calls: [pay(7)] }, { text: "paid less" }] }],
+  });
+  const server = await startScriptedModel({ scripts: [scriptSource([other])] });
+  onTestFinished(() => server.close());
+  const model = { model: "scripted/other", modelUrl: server.url };
+  const fork = await forkIn(world, record, 2, { ...model, priceOf: () => priceOf("scripted/test") });
+  expect(fork).toMatchObject({
+    with: { model: "scripted/other", changed: ["model"] },
+    wouldAct: [{ name: "pay", arguments: { amount_cents: 7 } }],
+    original: { output: { text: "done" } },
+    fork: { status: "completed", output: { text: "paid less" } },
+  });
+  expect(fork.with.release).not.toBe(record.run.release);
+  expect(fork.steps.map(({ kind, status }) => [kind, status])).toEqual([
+    ["model", "changed"],
+    ["tool", "changed"],
+    ["model", "changed"],
+  ]);
+  expect(await done(world)).toBe(effects);
+  // A model without a price is asked nothing.
+  const unpriced = await forkIn(world, record, 2, { ...model, priceOf: () => undefined });
+  expect(unpriced).toMatchObject({
+    fork: { status: "failed", failure: { message: expect.stringContaining("price") } },
+  });
+  await expect(forkIn(world, record, 2, { model: "" })).rejects.toThrow();
+});
+
+test("a call that had to be cosigned first is not made, and the comparison says that a fork has no witnesses", async () => {
+  const world = await createWorld({ turns: [{ calls: [pay(100)] }, { text: "done" }] });
+  await world.work();
+  const record = await ran(world);
+  const policies = policiesOf(`@id("all") permit(principal, action, resource);
+    @id("cosigned") @decision("cosigned") @witnesses("1") @within("15m") @reason("r")
+    forbid(principal, action == Action::"tool/pay", resource);`);
+  const fork = await forkIn(world, record, 1, { policies });
+  expect(fork.wouldAct).toEqual([]);
+  expect(fork.steps[0]?.fork).toMatchObject({ state: "failed", result: { status: "denied", code: "not_cosigned" } });
+  expect(fork.notes).toEqual([expect.stringMatching(/^1 calls had to be cosigned .* no witnesses/)]);
 });
 
 test("other policies decide on what comes after, and the agent reads their denial", async () => {

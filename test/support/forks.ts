@@ -46,14 +46,18 @@ export function policiesOf(text: string, history: Parameters<typeof policySetOf>
 }
 
 type Asked = Parameters<typeof planFork>[1];
-type Asking = Partial<Omit<Asked, "at">> & Partial<Pick<ForkOptions, "approvals" | "effects" | "signal" | "priceOf">>;
+type Asking = Partial<Omit<Asked, "at">> &
+  Partial<Pick<ForkOptions, "approvals" | "effects" | "signal" | "priceOf">> & {
+    /** Where models answer; default: where they did for the world. */
+    readonly modelUrl?: string;
+  };
 
 /** Forks a run as the command does, in a database of its own. `lines`: what it told on the way. */
 export async function forkIn(
   world: World,
   record: RunRecord,
   at: number,
-  { model, prompt, policies, maxCostMicroUsd = 1_000_000, ...options }: Asking = {},
+  { model, prompt, policies, maxCostMicroUsd = 1_000_000, modelUrl = world.modelUrl, ...options }: Asking = {},
 ): Promise<ForkReport & { readonly lines: readonly string[] }> {
   const plan = planFork(record, { at, model, prompt, policies, maxCostMicroUsd });
   const digest = record.run.workflowBundle;
@@ -67,7 +71,7 @@ export async function forkIn(
       effects: "stub",
       databaseUrl: database.url,
       temporal: testTemporal(),
-      provider: createModelProvider({ baseUrl: world.modelUrl, apiKey: "scripted", timeoutMs: 10_000 }),
+      provider: createModelProvider({ baseUrl: modelUrl, apiKey: "scripted", timeoutMs: 10_000 }),
       priceOf: (name) => priceOf(name),
       bundle: digest === null || code === undefined ? undefined : { code, digest },
       logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),

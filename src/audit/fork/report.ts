@@ -93,7 +93,7 @@ export function reportFork(ending: ForkEnding): ForkReport {
     reads: answered.filter(({ effect }) => effect === "read"),
     wouldWait: waits,
     outcome: { same, diff: same ? [] : lineDiff(before, after) },
-    notes: notesOn(plan, answered),
+    notes: notesOn(plan, forked, answered),
   };
 }
 
@@ -128,17 +128,29 @@ function linesOf({ run, payloads }: ComparedRun): readonly string[] {
   return [run.status, ...failure, ...answer];
 }
 
-function notesOn({ record, at, policySet, beyond }: ForkPlan, answered: readonly AnsweredCall[]): readonly string[] {
+function notesOn(
+  { record, at, policySet, beyond }: ForkPlan,
+  { decisions }: ComparedRun,
+  answered: readonly AnsweredCall[],
+): readonly string[] {
   const unanswered = answered.filter(({ effect, recorded }) => effect === "read" && recorded === null).length;
   const first = record.decisions.find(({ seq }) => seq === at)?.policySet;
   const others = policySet === first && record.decisions.some((one) => one.seq > at && one.policySet !== first);
   const known = Object.keys(beyond.known);
+  const cosigned = decisions.filter(
+    (one) => one.seq >= at && one.outcome === "allow" && (one.witnesses ?? 0) > 0,
+  ).length;
   const standing = record.decisions.some((one) => one.seq >= at && (one.standingGrant ?? null) !== null);
   return [
     ...(unanswered === 0 ? [] : [`${unanswered} reads had no answer in the record, and were not made`]),
     ...(others
       ? ["the recorded run was decided under other policies later on; the fork, under those of its first step"]
       : []),
+    ...(cosigned === 0
+      ? []
+      : [
+          `${cosigned} calls had to be cosigned by witnesses first; a fork has no log and no witnesses, so the agent was told that they were not made`,
+        ]),
     ...(standing
       ? ["standing grants let calls of the recorded run through; a fork has none, and would wait there"]
       : []),

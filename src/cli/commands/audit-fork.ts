@@ -67,6 +67,7 @@ export function addForkCommand(audit: Command): void {
       `
 The run is read from the server (which records that). What follows runs in this process, with the model that OPENAI_API_KEY and
 OPENAI_BASE_URL name, or the scripted one, in a Postgres and a Temporal that end with it. No tool is loaded or called.
+A fork has no log and no witnesses: a call that must be cosigned first is not made, its agent is told so, and the comparison says it.
 
   countersign audit fork RUN --at 4 --with prompt=stricter.txt
   countersign audit fork RUN --at 2 --with policy=policies/next --approvals deny -o fork.json`,
