@@ -164,7 +164,7 @@ test("with another model the agent asks that one: it is the release's, priced as
   expect(unpriced).toMatchObject({
     fork: { status: "failed", failure: { message: expect.stringContaining("price") } },
   });
-  await expect(forkIn(world, record, 2, { model: "" })).rejects.toThrow();
+  await expect(forkIn(world, record, 2, { model: "" })).rejects.toThrow("a model's name has 1 to");
 });
 
 test("a call that had to be cosigned first is not made, and the comparison says that a fork has no witnesses", async () => {

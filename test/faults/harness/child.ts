@@ -14,7 +14,7 @@ import { startApi } from "../../../src/cli/services.ts";
 import type { RunId } from "../../../src/core/ids.ts";
 import { createShutdownStack } from "../../../src/dev/index.ts";
 import { armFaults } from "../../../src/faults/index.ts";
-import { rotateKey } from "../../../src/ledger/index.ts";
+import { loadOrCreateSigners, loadWitnesses, parseVerifierKey, rotateKey } from "../../../src/ledger/index.ts";
 import { createModelProvider, priceOf } from "../../../src/providers/index.ts";
 import { createPool, loadOrCreatePayloadKeys, sha256 } from "../../../src/store/index.ts";
 import { startWorker } from "../../../src/temporal/index.ts";
@@ -62,7 +62,13 @@ async function serve(options: ChildOptions): Promise<void> {
 
 async function work(options: ChildOptions): Promise<void> {
   const code = await readFile(options.bundle, "utf8");
+  const [{ witnesses }, signers] = await Promise.all([
+    loadWitnesses(options.witnesses),
+    loadOrCreateSigners(join(options.home, "secrets", "ledger.pem")),
+  ]);
+  const logKeys = (log: string) => signers(`localhost/ledger/${log}`).map((one) => parseVerifierKey(one.verifierKey));
   const worker = await startWorker({
+    cosigners: { witnesses, logKeys },
     temporal: options.temporal,
     taskQueue: options.taskQueue,
     databaseUrl: options.databaseUrl,

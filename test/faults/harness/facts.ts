@@ -85,6 +85,7 @@ export type Facts = {
   readonly audits: readonly { readonly run: RunId; readonly replay: AuditReport; readonly evidence: AuditReport }[];
   readonly bundle: OfflineReport | undefined;
   readonly verifierKeys: Readonly<Record<string, string>>;
+  readonly witness: string;
   /** What the audits were made of. */
   readonly records: readonly RunRecord[];
   readonly code: string;
@@ -166,11 +167,16 @@ export async function auditsOf(
   records: readonly RunRecord[],
   code: string,
   verifierKeys: Facts["verifierKeys"],
+  witness: string,
 ): Promise<Facts["audits"]> {
   const audits: Facts["audits"][number][] = [];
   for (const record of records) {
     const replay = await replayRun(record, code, replayers);
-    audits.push({ run: record.run.id, replay, evidence: verifyRun(record, verifierKeys[record.run.team] ?? "") });
+    audits.push({
+      run: record.run.id,
+      replay,
+      evidence: verifyRun(record, verifierKeys[record.run.team] ?? "", [witness]),
+    });
   }
   return audits;
 }
@@ -192,6 +198,7 @@ export async function gather(lab: Lab, world: World, { watched, ...kept }: Kept)
     ...kept,
     calls: [...world.calls],
     verifierKeys,
+    witness: world.witness.verifierKey,
     runs: runs.map((run, place) => ({ ...run, workflow: workflows[place] })),
     steps: await read("select run, seq, kind, name, state, action, arguments from step order by run, seq"),
     effects: await read(
@@ -213,7 +220,7 @@ export async function gather(lab: Lab, world: World, { watched, ...kept }: Kept)
     seals: await read(
       "select run, position, archived_at is not null as archived from run_execution order by run, position",
     ),
-    audits: await auditsOf(kept.records, kept.code, verifierKeys),
+    audits: await auditsOf(kept.records, kept.code, verifierKeys, world.witness.verifierKey),
   };
 }
 

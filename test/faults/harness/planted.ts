@@ -42,7 +42,7 @@ async function audited(
   if (first === undefined) throw new Error("the facts have no record");
   return {
     ...facts,
-    audits: await auditsOf([tamper(structuredClone(first)), ...others], facts.code, facts.verifierKeys),
+    audits: await auditsOf([tamper(structuredClone(first)), ...others], facts.code, facts.verifierKeys, facts.witness),
   };
 }
 

@@ -4,11 +4,14 @@ import type { ScriptInput } from "../../../src/providers/index.ts";
 export const modelName = "scripted/faults";
 
 /** What a run is asked to do. Its reference is in every call that it makes, so that the tools can tell what was done twice. */
-export const errands = ["pay", "big", "declined", "shout", "broken", "many"] as const;
+export const errands = ["pay", "big", "declined", "shout", "broken", "many", "witnessed"] as const;
 export type Errand = (typeof errands)[number];
 
 /** Payments from this on need two people. */
 export const highAmount = 5_000;
+
+/** A payment of just this is made once a witness has cosigned its intent. */
+const witnessedAmount = 300;
 
 const pay = (ref: string, cents: number) => ({ tool: "pay", arguments: { ref, to: "ada", amount_cents: cents } });
 const look = { tool: "look", arguments: { ref: "{{ref}}" } };
@@ -21,6 +24,7 @@ const turns: { readonly [Name in Errand]: ScriptInput["branches"][number]["turns
   // The tool's connection breaks: whether it was said, somebody has to find out.
   broken: [{ calls: [{ tool: "shout", arguments: { ref: "{{ref}}" } }] }, { text: "said, perhaps" }],
   many: [{ calls: [look, pay("{{ref}}-1", 100), pay("{{ref}}-2", 200)] }, { text: "all paid" }],
+  witnessed: [{ calls: [pay("{{ref}}", witnessedAmount)] }, { text: "paid" }],
 };
 
 export const branches: ScriptInput["branches"] = errands.map((errand) => ({
@@ -42,12 +46,15 @@ export const effectsOf: { readonly [Name in Errand]: number } = {
   shout: 1,
   broken: 1,
   many: 2,
+  witnessed: 1,
 };
 
 export const policy = `
 @id("all") permit(principal, action, resource);
 @id("high-payments-need-two") @decision("require_approval") @group("treasury") @quorum("2") @expires("1h") @reason("high payments need two people")
 forbid(principal, action == Action::"tool/pay", resource) when { context.input.amount_cents >= ${highAmount} };
+@id("some-payments-are-witnessed") @decision("cosigned") @witnesses("1") @within("15m") @reason("a witness first")
+forbid(principal, action == Action::"tool/pay", resource) when { context.input.amount_cents == ${witnessedAmount} };
 `;
 
 export function toolsAt(url: string) {
