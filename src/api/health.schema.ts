@@ -3,7 +3,14 @@ import { z } from "zod";
 const part = z.enum(["ok", "unreachable"]);
 /** `degraded` is answered with 503. */
 export const health = z
-  .object({ status: z.enum(["ok", "degraded"]), postgres: part, temporal: part })
+  .object({
+    status: z.enum(["ok", "degraded"]),
+    postgres: part,
+    temporal: part,
+    ledger: z
+      .enum(["ok", "stopped"])
+      .describe("`stopped`: a log is not signed any more, since it contradicts what was"),
+  })
   .meta({ id: "Health" });
 export type Health = z.output<typeof health>;
 

@@ -16,6 +16,17 @@ export const checkpointQuery = z.strictObject({
     .describe("the newest that a quorum of the configured witnesses cosigned, if any; else the newest"),
 });
 
+export const logPage = z.object({
+  logs: z.array(
+    z.object({
+      log: z.string(),
+      size: count.describe("entries, signed or not yet"),
+      signed: count.describe("entries that the latest checkpoint covers; 0: none was signed"),
+      stopped: z.string().nullable().describe("why this server signs it no more, or null"),
+    }),
+  ),
+});
+
 export const verifierKeyView = z.object({
   log: z.string(),
   origin: z.string().describe("what the log's checkpoints begin with"),

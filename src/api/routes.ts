@@ -49,6 +49,7 @@ import {
   entryPage,
   inclusionQuery,
   proofView,
+  logPage,
   verifierKeyView,
 } from "./ledger.schema.ts";
 import {
@@ -766,6 +767,14 @@ export const routes = {
     response: retentionPage,
   },
 
+  listLogs: {
+    method: "GET",
+    path: "/v1/ledger",
+    summary: "The logs that this server has, and whether they are signed",
+    access: readers,
+    status: 200,
+    response: logPage,
+  },
   checkpoint: {
     method: "GET",
     path: "/v1/ledger/:log/checkpoint",
@@ -800,7 +809,7 @@ export const routes = {
     method: "GET",
     path: "/v1/ledger/:log/proof/consistency",
     summary: "That the tree of size `to` begins with the tree of size `from` (RFC 6962 §2.1.2)",
-    access: ["auditor"],
+    access: readers,
     params: logParams,
     query: consistencyQuery,
     status: 200,

@@ -119,7 +119,7 @@ export async function checkServer({ connection }: Cli): Promise<readonly Finding
             detail: `${url}: postgres ${health.postgres}, temporal ${health.temporal}`,
             todo: "see the server's log",
           };
-    return [server, await checkToken(client)];
+    return [server, checkLedger(health.ledger), await checkToken(client)];
   } catch (error) {
     const { message } = reportOf(error);
     return [
@@ -131,6 +131,17 @@ export async function checkServer({ connection }: Cli): Promise<readonly Finding
       },
     ];
   }
+}
+
+function checkLedger(ledger: "ok" | "stopped"): Finding {
+  const name = "ledger";
+  if (ledger === "ok") return { name, status: "ok", detail: "logs are signed" };
+  return {
+    name,
+    status: "failed",
+    detail: "a log contradicts what was signed of it before, and is signed no more",
+    todo: 'countersign ledger list tells which and why; docs/ledger.md, "A restored database", what to do',
+  };
 }
 
 async function checkToken(client: ReturnType<typeof createClient>): Promise<Finding> {

@@ -13,6 +13,8 @@ import {
   loadOrCreateSigners,
   loadWitnesses,
   parseVerifierKey,
+  signedNotesIn,
+  StoppedLogs,
 } from "../ledger/index.ts";
 import type { Cosigners } from "../ledger/index.ts";
 import { notifyOptionsOf } from "../notify/index.ts";
@@ -70,24 +72,30 @@ export async function startApi(
   const notify = notifyOptionsOf(env);
   const signers = await loadOrCreateSigners(join(secrets, "ledger.pem"));
   const origin = (log: string): string => originOf(settings.ledgerHost, log);
-  const sequencer = createSequencer({
-    pool,
-    signers: (log) => signers(origin(log)),
-    originOf: origin,
-    onError: (error, log) => logger.error({ err: error, log }, "ledger"),
-  });
-  sequencer.start();
-  stack.add("ledger", () => sequencer.stop(), 10_000);
+  const stopped = new StoppedLogs();
   const { witnesses, quorum } =
     settings.witnesses === undefined ? { witnesses: [], quorum: 0 } : await loadWitnesses(settings.witnesses);
   const witnessing = createWitnessing({
     pool,
     witnesses,
     now: () => new Date(),
+    stopped,
     onError: (error, log, witness) => logger.error({ err: error, log, witness }, "witness"),
   });
   witnessing.start();
   stack.add("witnesses", () => witnessing.stop(), 15_000);
+  // A database that was restored does not know what they have cosigned: they are asked before anything is signed.
+  await witnessing.asked();
+  const sequencer = createSequencer({
+    pool,
+    signers: (log) => signers(origin(log)),
+    originOf: origin,
+    kept: signedNotesIn(join(secrets, "ledger-signed")),
+    stopped,
+    onError: (error, log) => logger.error({ err: error, log }, "ledger"),
+  });
+  sequencer.start();
+  stack.add("ledger", () => sequencer.stop(), 10_000);
   const keys = await payloadKeysIn(secrets, env);
   const connection = await connectTemporal({ ...settings.temporal, codec: createPayloadCodec(pool, keys) });
   stack.add("Temporal connection", () => connection.close(), 5_000);
@@ -102,6 +110,7 @@ export async function startApi(
       signerOf: (log) => signers(origin(log))[0],
       signersOf: (log) => signers(origin(log)),
       flush: (log) => sequencer.flush(log),
+      stopped: () => stopped.list(),
       witnesses: witnesses.map(({ verifierKey }) => verifierKey),
       quorum,
       open: settings.openLedger,

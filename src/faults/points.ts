@@ -29,6 +29,7 @@ export const faultPoints = [
   "ledger.entries",
   "ledger.state",
   "ledger.sign",
+  "ledger.remember",
   "ledger.checkpoint",
   "ledger.key",
   "key.file",

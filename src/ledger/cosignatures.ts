@@ -1,14 +1,40 @@
 import type { Tx } from "../store/index.ts";
+import { parseNote, ProofError, verifyNote } from "./proof/index.ts";
+import type { VerifierKey } from "./proof/index.ts";
 import { checkpointOfSize, latestCheckpoint } from "./reads.ts";
 import type { SignedCheckpoint } from "./reads.ts";
 
-/** The largest checkpoint that a witness cosigned; 0 for none. */
-export async function cosignedSize(tx: Tx, log: string, witness: string): Promise<number> {
-  const { rows } = await tx.query<{ size: number }>(
-    "select size from ledger_cosignature where log = $1 and witness = $2 order by size desc limit 1",
-    [log, witness],
+/** Rows that are looked at for one that holds. */
+const mostRows = 20;
+
+/**
+ * The size of the largest checkpoint that a witness cosigned, by a line that holds on a checkpoint that is here; 0 for none. `bogus`: the sizes of
+ * larger rows that do not: nobody who is not the database's administrator can have made those.
+ */
+export async function cosignedSize(
+  tx: Tx,
+  log: string,
+  witness: { readonly verifierKey: string; readonly key: VerifierKey },
+): Promise<{ readonly size: number; readonly bogus: readonly number[] }> {
+  const { rows } = await tx.query<{ size: number; line: string; note: string | null }>(
+    `select said.size, said.line, checkpoint.note from ledger_cosignature said
+     left join ledger_checkpoint checkpoint on checkpoint.log = said.log and checkpoint.size = said.size
+     where said.log = $1 and said.witness = $2 order by said.size desc limit ${mostRows}`,
+    [log, witness.verifierKey],
   );
-  return rows[0]?.size ?? 0;
+  const found = rows.findIndex(({ note, line }) => note !== null && lineHolds(note, line, witness.key));
+  const bogus = rows.slice(0, found === -1 ? rows.length : found).map(({ size }) => size);
+  return { size: rows[found]?.size ?? 0, bogus };
+}
+
+/** Whether the signature line is by the key, over the note's text. */
+export function lineHolds(note: string, line: string, key: VerifierKey): boolean {
+  try {
+    return verifyNote(`${parseNote(note).text}\n${line}`, [key]).signedBy.length === 1;
+  } catch (error) {
+    if (error instanceof ProofError) return false;
+    throw error;
+  }
 }
 
 /** Keeps a verified cosignature line. The same one again changes nothing. */

@@ -8,6 +8,7 @@ export {
   checkpointOfSize,
   entryBodies,
   latestCheckpoint,
+  logHeads,
   logSize,
   readContextEntries,
   readEntries,
@@ -18,6 +19,9 @@ export {
 } from "./reads.ts";
 export type { SequencedEntry, SignedCheckpoint } from "./reads.ts";
 export { createSequencer } from "./sequencer.ts";
+export { signedNotesIn } from "./signed-notes.ts";
+export type { SignedNotes } from "./signed-notes.ts";
+export { StoppedLogs } from "./stopped.ts";
 export type { Sequencer, SequencerOptions } from "./sequencer.ts";
 export { cosignedCheckpoint, cosignedLatest, publishedCheckpoint } from "./cosignatures.ts";
 export { publishedTile } from "./publish.ts";

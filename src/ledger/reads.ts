@@ -105,6 +105,18 @@ export async function logSize(tx: Tx, log: string): Promise<number> {
   return rows[0]?.size ?? 0;
 }
 
+/** Every log that has begun, by name, with its entries and those that a checkpoint covers. */
+export async function logHeads(
+  tx: Tx,
+): Promise<readonly { readonly log: string; readonly size: number; readonly signed: number }[]> {
+  const { rows } = await tx.query<{ log: string; size: number; signed: number }>(
+    `select log, greatest(coalesce(state.size, 0), coalesce(signed.size, 0)) as size, coalesce(signed.size, 0) as signed
+     from ledger_state state
+     full join (select log, max(size) as size from ledger_checkpoint group by log) signed using (log) order by log`,
+  );
+  return rows;
+}
+
 /** How many events of the run wait to be sequenced. */
 export async function unsequenced(tx: Tx, run: RunId): Promise<number> {
   const { rows } = await tx.query<{ waiting: number }>("select count(*) as waiting from ledger_outbox where run = $1", [

@@ -4,12 +4,14 @@ import { faultPoint } from "../faults/index.ts";
 import { inTransaction } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
 import { LedgerError } from "./errors.ts";
-import { hasWork, logsWithWork, newestWaiting } from "./pending.ts";
+import { hasWork, logsSigned, logsWithWork, newestWaiting } from "./pending.ts";
 import type { Signer } from "./proof/index.ts";
 import { Retries } from "./retries.ts";
 import { batchSize, sequenceBatch } from "./sequence-batch.ts";
 import type { BatchResult } from "./sequence-batch.ts";
-import { signCheckpoint } from "./sign-checkpoint.ts";
+import { lookAtSigned, signCheckpoint } from "./sign-checkpoint.ts";
+import type { SignedNotes } from "./signed-notes.ts";
+import type { StoppedLogs } from "./stopped.ts";
 
 export type SequencerOptions = {
   readonly pool: Pool;
@@ -19,6 +21,10 @@ export type SequencerOptions = {
   readonly originOf: (log: string) => string;
   /** Between looks at the outbox while there is work, in milliseconds; without work it grows to a second. Default 100. */
   readonly intervalMs?: number | undefined;
+  /** What was signed, kept outside the database. Without it only the database is believed, whatever it was restored from. */
+  readonly kept?: SignedNotes | undefined;
+  /** Logs that others found must not be signed; what is found here is added. */
+  readonly stopped?: StoppedLogs | undefined;
   /** What went wrong, and with which log. It is tried again, later and later. */
   readonly onError: (error: unknown, log?: string) => void;
 };
@@ -35,6 +41,10 @@ export type Sequencer = {
 const batchesPerTurn = 4;
 const longestIdleMs = 1_000;
 const lockRetryMs = 10;
+/** Between looks whether each log still is what was signed of it, also where there is nothing to sign. */
+const lookMs = 5_000;
+/** As whom the sequencer stops a log. */
+const self = "sequencer";
 
 /**
  * Moves events from the outbox to the logs and signs checkpoints. Any number may run, in any number of processes: an advisory
@@ -65,11 +75,44 @@ export function createSequencer(options: SequencerOptions): Sequencer {
 async function poll(options: SequencerOptions, intervalMs: number, stop: AbortSignal): Promise<void> {
   const retries = new Retries(intervalMs);
   let idleMs = intervalMs;
+  let lookedAt = Number.NEGATIVE_INFINITY;
   while (!stop.aborted) {
+    if (performance.now() - lookedAt >= lookMs) {
+      await look(options, stop);
+      lookedAt = performance.now();
+    }
     const outcome = await round(options, retries, stop);
     idleMs = outcome === "idle" ? Math.min(idleMs * 2, Math.max(intervalMs, longestIdleMs)) : intervalMs;
     if (outcome !== "more") await sleep(idleMs, undefined, { signal: stop }).catch(() => undefined);
   }
+}
+
+/** A database that was restored tells nothing of it: its logs are compared with what is kept of them. */
+async function look(options: SequencerOptions, stop: AbortSignal): Promise<void> {
+  const { pool, kept, stopped } = options;
+  if (kept === undefined) return;
+  try {
+    for (const log of new Set([...(await kept.logs()), ...(await logsSigned(pool))])) {
+      if (stop.aborted) return;
+      const before = stopped?.reason(log)?.message;
+      try {
+        await inTransaction(pool, (tx) => lookAtSigned(tx, log, options.originOf(log), options.signers(log), kept));
+        stopped?.clear(log, self);
+      } catch (error) {
+        note(options, log, error);
+        // The same again is no news.
+        if (!(error instanceof LedgerError) || error.message !== before) options.onError(error, log);
+      }
+    }
+  } catch (error) {
+    options.onError(error);
+  }
+}
+
+const stopping: ReadonlySet<string> = new Set(["checkpoint_conflict", "chain_broken", "signed_notes_unusable"]);
+
+function note({ stopped }: SequencerOptions, log: string, error: unknown): void {
+  if (error instanceof LedgerError && stopping.has(error.code)) stopped?.stop(log, self, error);
 }
 
 /** One turn for each log that has work. `more`: one of them has not finished. */
@@ -126,8 +169,19 @@ async function sequence({ pool }: SequencerOptions, log: string): Promise<BatchR
 }
 
 async function sign(options: SequencerOptions, log: string): Promise<"signed" | "current" | "busy"> {
+  const { pool, kept, stopped } = options;
+  const reason = stopped?.reason(log, self);
+  if (reason !== undefined) throw reason;
   const [origin, signers] = [options.originOf(log), options.signers(log)];
-  return faultPoint("ledger.sign", () => inTransaction(options.pool, (tx) => signCheckpoint(tx, log, origin, signers)));
+  const work = () => inTransaction(pool, (tx) => signCheckpoint(tx, log, origin, signers, kept));
+  try {
+    const outcome = await faultPoint("ledger.sign", work);
+    if (outcome !== "busy") stopped?.clear(log, self);
+    return outcome;
+  } catch (error) {
+    note(options, log, error);
+    throw error;
+  }
 }
 
 function isLostRace(error: unknown): boolean {

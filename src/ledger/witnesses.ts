@@ -2,15 +2,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { faultPoint } from "../faults/index.ts";
 import type { Pool } from "../store/index.ts";
-import { cosignedSize, keepCosignature } from "./cosignatures.ts";
+import { cosignedSize, keepCosignature, lineHolds } from "./cosignatures.ts";
 import { LedgerError } from "./errors.ts";
 import { logsSigned } from "./pending.ts";
 import { proveConsistency } from "./prove.ts";
 import { latestCheckpoint } from "./reads.ts";
 import type { SignedCheckpoint } from "./reads.ts";
 import { Retries } from "./retries.ts";
-import { parseNote, ProofError, verifyNote } from "./proof/index.ts";
 import type { VerifierKey } from "./proof/index.ts";
+import type { StoppedLogs } from "./stopped.ts";
 import { formatRequest } from "./witness/add-checkpoint.ts";
 
 /** A witness that this operator asks. `key` is its cosigner key, `url` the submission prefix (C2SP tlog-witness). */
@@ -21,21 +21,36 @@ export type WitnessingOptions = {
   readonly witnesses: readonly Witness[];
   readonly intervalMs?: number | undefined;
   readonly now: () => Date;
+  /** A log that a witness contradicts is added, until the witness takes that back. */
+  readonly stopped?: StoppedLogs | undefined;
   readonly onError: (error: unknown, log: string, witness: string) => void;
 };
 
 const requestTimeoutMs = 10_000;
 const maxAnswerBytes = 16 * 1024;
 
-/** Asks each witness for its cosignature of the newest checkpoint of each log, and again, later and later, where one does not answer. */
-export function createWitnessing(options: WitnessingOptions): { start(): void; stop(): Promise<void> } {
+/**
+ * Asks each witness for its cosignature of the newest checkpoint of each log, and again, later and later, where one does not answer. Each is
+ * asked once at the start in any case: a database that was restored does not know what it has cosigned. `asked` resolves when all were,
+ * or have been given ten seconds.
+ */
+export function createWitnessing(options: WitnessingOptions): {
+  start(): void;
+  asked(): Promise<void>;
+  stop(): Promise<void>;
+} {
   const intervalMs = options.intervalMs ?? 1_000;
   let running: { readonly stop: AbortController; readonly done: Promise<void> } | undefined;
+  const first = Promise.withResolvers<void>();
+  if (options.witnesses.length === 0) first.resolve();
   return {
     start() {
       if (running !== undefined || options.witnesses.length === 0) return;
       const stop = new AbortController();
-      running = { stop, done: poll(options, intervalMs, stop.signal) };
+      running = { stop, done: poll(options, intervalMs, stop.signal, first.resolve) };
+    },
+    async asked() {
+      await Promise.race([first.promise, sleep(requestTimeoutMs, undefined, { ref: false })]);
     },
     async stop() {
       running?.stop.abort();
@@ -45,8 +60,14 @@ export function createWitnessing(options: WitnessingOptions): { start(): void; s
   };
 }
 
-async function poll(options: WitnessingOptions, intervalMs: number, stop: AbortSignal): Promise<void> {
+async function poll(
+  options: WitnessingOptions,
+  intervalMs: number,
+  stop: AbortSignal,
+  asked: () => void,
+): Promise<void> {
   const retries = new Retries(intervalMs);
+  const known = new Set<string>();
   while (!stop.aborted) {
     const logs = await logsSigned(options.pool).catch((error: unknown) => {
       options.onError(error, "", "");
@@ -59,48 +80,86 @@ async function poll(options: WitnessingOptions, intervalMs: number, stop: AbortS
           const name = `${log} ${witness.verifierKey}`;
           if (stop.aborted || !retries.due(name)) continue;
           try {
-            await cosignLatest(options, log, witness, stop);
+            const anyway = !known.has(name) || options.stopped?.reason(log) !== undefined;
+            await cosignLatest(options, log, witness, stop, anyway);
+            known.add(name);
+            options.stopped?.clear(log, witness.verifierKey);
             retries.succeeded(name);
           } catch (error) {
             if (stop.aborted) return;
             retries.failed(name);
+            if (error instanceof LedgerError && error.code === "witness_contradicts")
+              options.stopped?.stop(log, witness.verifierKey, error);
             options.onError(error, log, witness.key.name);
           }
         }
       }),
     );
+    asked();
     await sleep(intervalMs, undefined, { signal: stop }).catch(() => undefined);
   }
 }
 
-/** Throws `witness_unusable` where no cosignature that holds came back. */
+/** How often a witness is asked again from where it says that it is, and another server may be asking too. */
+const asks = 4;
+
+/**
+ * Throws `witness_contradicts` where the witness has seen another log than this one, and `witness_unusable` where no cosignature that holds
+ * came back, or one that does not hold is in the database. `anyway`: also where nothing is to be cosigned.
+ */
 export async function cosignLatest(
   { pool, now }: Pick<WitnessingOptions, "pool" | "now">,
   log: string,
   witness: Witness,
   signal: AbortSignal,
+  anyway = false,
 ): Promise<void> {
-  const [checkpoint, from] = await Promise.all([
-    latestCheckpoint(pool, log),
-    cosignedSize(pool, log, witness.verifierKey),
-  ]);
-  if (checkpoint === undefined || checkpoint.size <= from) return;
-  let answer = await faultPoint("witness.ask", () => ask(pool, log, witness, checkpoint, from, signal));
-  // The witness may know more than was recorded here (its last answer was lost), or less (it was set up anew): it says where it is.
-  if (answer.status === "at" && answer.size !== from && answer.size <= checkpoint.size) {
-    answer = await ask(pool, log, witness, checkpoint, answer.size, signal);
+  const [latest, cosigned] = await Promise.all([latestCheckpoint(pool, log), cosignedSize(pool, log, witness)]);
+  if (latest === undefined || (latest.size <= cosigned.size && !anyway)) return;
+  let [checkpoint, from] = [latest, cosigned.size];
+  for (let asked = 1; asked <= asks; asked += 1) {
+    const [asking, old] = [checkpoint, from];
+    const answer = await faultPoint("witness.ask", () => ask(pool, log, witness, asking, old, signal));
+    if (answer.status === "cosigned") {
+      const { size, note } = checkpoint;
+      const line = cosignatureIn(note, answer.lines, witness.key);
+      const cosignature = { log, size, witness: witness.verifierKey, line, now: now() };
+      await faultPoint("witness.keep", () => keepCosignature(pool, cosignature));
+      return tellBogus(log, witness, cosigned.bogus);
+    }
+    // The witness may know more than was recorded here (its last answer was lost), or less (it was set up anew): it says where it is.
+    if (answer.size > checkpoint.size) {
+      // Another server may have signed more meanwhile, and shown it to the witness.
+      const fresh = await latestCheckpoint(pool, log);
+      if (fresh === undefined || fresh.size < answer.size)
+        throw contradicts(
+          log,
+          witness,
+          `is at size ${answer.size}, and ${fresh?.size ?? 0} is the largest that was signed here`,
+        );
+      checkpoint = fresh;
+    } else if (answer.size === from) {
+      throw contradicts(log, witness, `is at size ${answer.size}, and refuses the signed tree of ${checkpoint.size}`);
+    }
+    from = answer.size;
   }
-  if (answer.status === "at") {
-    throw new LedgerError(
-      "witness_unusable",
-      `witness \`${witness.key.name}\` is at size ${answer.size} of log \`${log}\` and refuses the signed tree of ${checkpoint.size}`,
-      { hint: "the log was rolled back or forked, or another copy of it is at work: find out before anything else" },
-    );
-  }
-  const { size, note } = checkpoint;
-  const line = cosignatureIn(note, answer.lines, witness.key);
-  const cosignature = { log, size, witness: witness.verifierKey, line, now: now() };
-  await faultPoint("witness.keep", () => keepCosignature(pool, cosignature));
+  throw new LedgerError("witness_unusable", `witness \`${witness.key.name}\` does not say twice where it is`);
+}
+
+function contradicts(log: string, witness: Witness, what: string): LedgerError {
+  return new LedgerError("witness_contradicts", `witness \`${witness.key.name}\` of log \`${log}\` ${what}`, {
+    hint: 'the database was restored from an older state, the log was forked, or another copy of it is at work: nothing is signed until the witness agrees; see docs/ledger.md, "A restored database"',
+  });
+}
+
+/** They are in nobody's way, and in a table that no program of ours writes such rows to. */
+function tellBogus(log: string, witness: Witness, sizes: readonly number[]): void {
+  if (sizes.length === 0) return;
+  throw new LedgerError(
+    "witness_unusable",
+    `${sizes.length} cosignatures of log \`${log}\` in the database are not by \`${witness.key.name}\`: of size ${sizes.slice(0, 3).join(", ")}`,
+    { hint: "somebody wrote to ledger_cosignature: they count for nothing, and that somebody is to be found" },
+  );
 }
 
 type Answer =
@@ -135,6 +194,7 @@ async function ask(
   if (status === 200) return { status: "cosigned", lines: text };
   const at = status === 409 ? /^(0|[1-9][0-9]{0,15})\n$/.exec(text)?.[1] : undefined;
   if (at !== undefined) return { status: "at", size: Number(at) };
+  if (status === 422) throw contradicts(log, witness, `says that size ${size} did not grow out of what it cosigned`);
   throw refused(`answered ${status}: ${JSON.stringify(text.slice(0, 200))}`);
 }
 
@@ -151,17 +211,7 @@ async function boundedText(response: Response): Promise<string> {
 
 /** The line by the witness's own key that holds; others are none of our business. */
 function cosignatureIn(note: string, lines: string, key: VerifierKey): string {
-  const { text } = parseNote(note);
-  const line = lines.split(/(?<=\n)/).find((one) => holds(`${text}\n${one}`, key));
+  const line = lines.split(/(?<=\n)/).find((one) => lineHolds(note, one, key));
   if (line !== undefined) return line;
   throw new LedgerError("witness_unusable", `witness \`${key.name}\` sent no cosignature that holds`);
-}
-
-function holds(note: string, key: VerifierKey): boolean {
-  try {
-    return verifyNote(note, [key]).signedBy.length === 1;
-  } catch (error) {
-    if (error instanceof ProofError) return false;
-    throw error;
-  }
 }

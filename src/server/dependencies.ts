@@ -17,6 +17,8 @@ export type LedgerAccess = {
   signersOf?(log: string): readonly Pick<Signer, "verifierKey" | "sign">[];
   /** Where a sequencer runs in this process: brings all that is committed into the log, and signs. */
   flush?(log: string): Promise<void>;
+  /** The logs that are signed no more, and why. */
+  stopped?(): readonly { readonly log: string; readonly why: string }[];
   /** Verifier keys of the witnesses that cosign checkpoints, and how many have to before one is published. */
   readonly witnesses?: readonly string[];
   readonly quorum?: number;

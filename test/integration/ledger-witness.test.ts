@@ -197,7 +197,7 @@ describe("a witness", () => {
     // Another copy of the log was shown to a witness first: it refuses this one, and the operator is told.
     const second = await witnessOf("w3", "second.example/witness");
     expect((await second.post(formatRequest({ oldSize: 0, proof: [], note: forked(3) }))).status).toBe(200);
-    await expect(cosign("w3", second.witness)).rejects.toMatchObject({ code: "witness_unusable" });
+    await expect(cosign("w3", second.witness)).rejects.toMatchObject({ code: "witness_contradicts" });
     await second.stop();
     // And one that has seen more than there is now.
     const third = await witnessOf("w3", "third.example/witness");

@@ -102,10 +102,11 @@ const rules: Readonly<Record<RouteName, Rule>> = {
   listHolds: auditors,
   setRetention: { roles: [] },
   listRetentions: { roles: ["operator", "auditor"] },
+  listLogs: { roles: ["operator", "auditor"] },
   checkpoint: { roles: ["operator", "auditor"] },
   entries: auditors,
   inclusionProof: auditors,
-  consistencyProof: auditors,
+  consistencyProof: { roles: ["operator", "auditor"] },
   verifierKey: { roles: ["operator", "auditor"] },
 };
 

@@ -31,6 +31,29 @@ export async function freshDatabase(options: { readonly max?: number } = {}): Pr
   return { pool, url: url.href, close };
 }
 
+/**
+ * The database as it is now, to be restored later: a copy, as a physical backup is. Who is connected to it is cut off.
+ */
+export async function backUp(url: string): Promise<{ restore(): Promise<TestDatabase> }> {
+  const { adminUrl, role } = inject("postgres");
+  const name = new URL(url).pathname.slice(1);
+  const backup = `test_${randomBytes(6).toString("hex")}`;
+  await asAdmin(adminUrl, `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+  await asAdmin(adminUrl, `create database ${backup} template ${name} owner ${role}`);
+  return {
+    async restore() {
+      const restored = new URL(url);
+      restored.pathname = `/${backup}`;
+      const pool = createPool({ url: restored.href });
+      const close = async (): Promise<void> => {
+        await pool.end();
+        await asAdmin(adminUrl, `drop database ${backup} with (force)`);
+      };
+      return { pool, url: restored.href, close };
+    },
+  };
+}
+
 async function asAdmin(adminUrl: string, sql: string): Promise<void> {
   const client = new pg.Client({ connectionString: adminUrl });
   await client.connect();

@@ -1,9 +1,10 @@
-import { mkdir, open, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
 import { sha256 } from "../../store/canonical.ts";
 import { LedgerError } from "../errors.ts";
+import { writeDurably } from "../write-durably.ts";
 import { parseCheckpoint } from "../proof/index.ts";
 import type { Checkpoint } from "../proof/index.ts";
 
@@ -35,7 +36,7 @@ export async function openWitnessState(directory: string): Promise<WitnessState>
       });
       return text === undefined ? undefined : checkpointIn(text, origin, path);
     },
-    remember: (origin, text) => writeDurably(directory, fileOf(origin), text),
+    remember: (origin, text) => writeDurably(fileOf(origin), text),
     async keepContradiction(note) {
       const path = join(directory, "contradictions", `${sha256(note).slice(0, 32)}.note`);
       await writeFile(path, note, { flag: "wx" }).catch((error: NodeJS.ErrnoException) => {
@@ -79,22 +80,4 @@ function checkpointIn(text: string, origin: string, path: string): Checkpoint {
   throw new LedgerError("witness_state_unusable", `\`${path}\` is not the last checkpoint of log \`${origin}\``, {
     hint: "restore the witness's directory; without it, it cannot tell a rollback",
   });
-}
-
-async function writeDurably(directory: string, path: string, text: string): Promise<void> {
-  const fresh = `${path}.fresh`;
-  const file = await open(fresh, "w", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(fresh, path);
-  const folder = await open(directory, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

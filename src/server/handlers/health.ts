@@ -14,6 +14,7 @@ export const healthHandlers: Handlers<"health" | "whoAmI"> = {
       status: postgres && temporal ? "ok" : "degraded",
       postgres: postgres ? "ok" : "unreachable",
       temporal: temporal ? "ok" : "unreachable",
+      ledger: (services.ledger.stopped?.().length ?? 0) === 0 ? "ok" : "stopped",
     };
   },
 

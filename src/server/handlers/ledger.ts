@@ -4,14 +4,20 @@ import {
   publishedCheckpoint,
   proveConsistency,
   proveInclusion,
+  logHeads,
   readEntries,
 } from "../../ledger/index.ts";
 import type { Handlers } from "../handler.ts";
 import { hexOf } from "../ledger-excerpt.ts";
 
 export const ledgerHandlers: Handlers<
-  "checkpoint" | "entries" | "inclusionProof" | "consistencyProof" | "verifierKey"
+  "listLogs" | "checkpoint" | "entries" | "inclusionProof" | "consistencyProof" | "verifierKey"
 > = {
+  async listLogs(_request, { services: { pool, ledger } }) {
+    const stopped = new Map(ledger.stopped?.().map(({ log, why }) => [log, why]));
+    return { logs: (await logHeads(pool)).map((head) => ({ ...head, stopped: stopped.get(head.log) ?? null })) };
+  },
+
   async checkpoint({ params: { log }, query }, { services: { pool, ledger } }) {
     const latest = query.cosigned
       ? await publishedCheckpoint(pool, log, ledger.witnesses ?? [], ledger.quorum ?? 0)

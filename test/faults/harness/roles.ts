@@ -25,6 +25,7 @@ const roles: { readonly [Point in FaultPoint]: ChildRole | readonly ChildRole[] 
   "ledger.entries": "server",
   "ledger.state": "server",
   "ledger.sign": "server",
+  "ledger.remember": "server",
   "ledger.checkpoint": "server",
   "ledger.key": "server",
   "key.file": "rotate",
