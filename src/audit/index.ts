@@ -1,4 +1,5 @@
 export { replayRun, verifyRun } from "./audit.ts";
+export { peopleKeyOf } from "./keys.ts";
 export { createReplayPool } from "./replay-pool.ts";
 export type { ReplayPool } from "./replay-pool.ts";
 export { continuedAs, eventsOf, executionHasEnded, hasEnded } from "./history-events.ts";

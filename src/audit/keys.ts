@@ -91,7 +91,8 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
   return check("keys", detail, [...problems, ...found, ...beside, ...gone, ...delegated, ...unheld]);
 }
 
-function peopleKeyOf(verifierKey: string): string {
+/** The verifier key of the log of people, from that of another log of the same ledger. */
+export function peopleKeyOf(verifierKey: string): string {
   const { name, publicKey } = parseVerifierKey(verifierKey);
   return formatVerifierKey(verifierKeyOf(name.replace(/[^/]*$/, peopleLog), publicKey));
 }

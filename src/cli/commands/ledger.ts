@@ -4,7 +4,8 @@ import type { Command } from "commander";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
-import { trustIn } from "../known-logs.ts";
+import { followOrRefute, growthProblem, trustIn } from "../known-logs.ts";
+import { safe } from "../terminal.ts";
 import { addLedgerKeyCommands } from "./ledger-keys.ts";
 import { addWitnessCommand } from "./ledger-witness.ts";
 
@@ -14,6 +15,10 @@ type ProofFlags = LogFlags & { readonly size?: number; readonly from?: number };
 
 export function addLedgerCommands(program: Command): void {
   const ledger = program.command("ledger").description("the signed, append-only log of a team");
+  ledger
+    .command("list")
+    .description("the server's logs, how far they are signed, and which are not signed any more")
+    .action((_flags, command: Command) => list(cliOf(command)));
   ledger
     .command("checkpoint")
     .description("the latest checkpoint, its signature verified")
@@ -118,13 +123,27 @@ async function consistency(cli: Cli, log: string, flags: ProofFlags): Promise<vo
   cli.terminal.result({ log, from, to, proof: answer.proof });
 }
 
+/**
+ * The latest checkpoint, signed and grown out of the last one that was verified here; with `cosigned`, the one that the server publishes as
+ * cosigned, which may be older than that, and has to be of the same log.
+ */
 async function openLatest(cli: Cli, log: string, key: string | undefined, cosigned = false) {
+  const trust = await trustIn(cli, log, key);
+  const latest = await opened(cli, log, trust.verifierKey, false);
+  await followOrRefute(trust, log, latest.note);
+  if (!cosigned) return latest;
+  const published = await opened(cli, log, trust.verifierKey, true);
+  const [older, newer] =
+    published.head.size <= latest.head.size ? [published.head, latest.head] : [latest.head, published.head];
+  const problem = await growthProblem(cli, log, older, newer);
+  if (problem === undefined) return published;
+  throw new CliError("refuted", `the cosigned checkpoint of log \`${log}\` is not of the latest one's log: ${problem}`);
+}
+
+async function opened(cli: Cli, log: string, verifierKey: string, cosigned: boolean) {
   const { openCheckpoint, parseVerifierKey } = await import("../../ledger/proof/index.ts");
-  const { checkpoint: note } = await cli.client.checkpoint({
-    params: { log },
-    query: cosigned ? { cosigned: "true" } : {},
-  });
-  const { verifierKey } = await trustIn(cli, log, key);
+  const query = cosigned ? { cosigned: "true" } : {};
+  const { checkpoint: note } = await cli.client.checkpoint({ params: { log }, query });
   try {
     return { note, head: openCheckpoint(note, parseVerifierKey(verifierKey)) };
   } catch (cause) {
@@ -133,6 +152,16 @@ async function openLatest(cli: Cli, log: string, key: string | undefined, cosign
       hint: "either the key you pinned is not this log's, or somebody else signs for it",
     });
   }
+}
+
+async function list({ client, terminal }: Cli): Promise<void> {
+  const { logs } = await client.listLogs({});
+  if (logs.length === 0) terminal.say("no log has begun; register an agent, and its team's log begins");
+  for (const { log, size: entries, signed, stopped } of logs) {
+    terminal.say(`${safe(log)}  ${entries} entries, ${signed} of them signed`);
+    if (stopped !== null) terminal.say(`  ${terminal.colors.red("not signed any more")}: ${safe(stopped)}`);
+  }
+  terminal.result({ logs });
 }
 
 async function logOf({ client }: Cli, log: string | undefined): Promise<string> {

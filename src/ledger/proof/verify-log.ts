@@ -10,7 +10,7 @@ import { parseVerifierKey } from "./verifier-key.ts";
 
 /**
  * - `signature`: the checkpoint is signed by the key, for the log of the key's name.
- * - `pinned`: the older checkpoint is signed too, and is of the same tree when it was smaller.
+ * - `pinned`: the older checkpoint is signed too (where it is a note), and is of the same tree when it was smaller.
  * - `size`: there are as many entries as the checkpoint says.
  * - `entries`: each is canonical JSON of an entry, all of one log.
  * - `runs`: each run is dense and chained.
@@ -40,8 +40,8 @@ export type LogEvidence = {
   readonly checkpoint: string;
   /** `name+hash+base64`, from the auditor and never from the evidence. */
   readonly verifierKey: string;
-  /** An older checkpoint (signed note) of the same log that the auditor kept. */
-  readonly pinned?: string | undefined;
+  /** An older checkpoint of the same log that the auditor kept: a signed note, or one that was verified when it was new. */
+  readonly pinned?: string | Checkpoint | undefined;
 };
 
 /**
@@ -52,7 +52,7 @@ export async function verifyLog(evidence: LogEvidence): Promise<LogReport> {
   const key = parseVerifierKey(evidence.verifierKey);
   const checkpoint = attempt(() => openCheckpoint(evidence.checkpoint, key));
   const { pinned: kept } = evidence;
-  const pinned = kept === undefined ? undefined : attempt(() => openCheckpoint(kept, key));
+  const pinned = typeof kept === "string" ? attempt(() => openCheckpoint(kept, key)) : kept;
   if (typeof checkpoint === "string") return unsigned(checkpoint);
   const walk = await walkEntries(
     evidence.entries,
@@ -152,6 +152,8 @@ class Faults {
 function checkPinned(pinned: Checkpoint | string | undefined, checkpoint: Checkpoint, walk: Walk): LogCheck {
   if (pinned === undefined) return { name: "pinned", status: "not_checked", detail: "no older checkpoint was given" };
   if (typeof pinned === "string") return failed("pinned", pinned);
+  if (pinned.origin !== checkpoint.origin)
+    return failed("pinned", `log is \`${checkpoint.origin}\`, the pinned one is \`${pinned.origin}\``);
   if (pinned.size > checkpoint.size) {
     return failed(
       "pinned",
