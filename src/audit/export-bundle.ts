@@ -16,6 +16,7 @@ import {
   saltedContents,
   trustFormat,
 } from "./offline/index.ts";
+import { lostExecutions } from "./losses.ts";
 import type { LogSection, Manifest, RunSection } from "./offline/index.ts";
 
 /** Where a bundle's parts come from: a server's API, or a test's own. */
@@ -47,6 +48,8 @@ export type ExportOptions = {
   readonly pinned: readonly string[];
   readonly generator: Manifest["generator"];
   readonly now: Date;
+  /** Of runs that were selected, and not named one by one: whether this one, which could not be read, is left out. Else the export fails. */
+  readonly leaveOut?: (run: RunId, error: unknown) => boolean;
   readonly onProgress: (line: string) => void;
 };
 
@@ -121,29 +124,39 @@ async function writeReport(folder: BundleFolder, manifest: Manifest): Promise<vo
   await folder.manifest(full as unknown as Json);
 }
 
-/** All runs of a log with proofs to one checkpoint, which covers every entry of theirs. */
+/** All runs of a log with proofs to one checkpoint, which covers every entry of theirs. Throws the last error where none can be read. */
 async function fetchRuns(source: BundleSource, options: ExportOptions): Promise<readonly Fetched[]> {
-  const contents = new Map<RunId, Fetched["contents"]>();
-  if (options.contents) {
-    for (const [place, run] of options.runs.entries()) {
-      options.onProgress(`contents ${place + 1} of ${options.runs.length}`);
-      contents.set(run, await source.contents(run));
-    }
-  }
   const sizes = new Map<string, number>();
   const runs: Fetched[] = [];
+  let failed: { readonly error: unknown } | undefined;
+  const fetched = async (run: RunId, work: () => Promise<Fetched>): Promise<readonly Fetched[]> => {
+    try {
+      return [await work()];
+    } catch (error) {
+      if (options.leaveOut?.(run, error) !== true) throw error;
+      failed = { error };
+      return [];
+    }
+  };
   for (const [place, run] of options.runs.entries()) {
-    options.onProgress(`runs ${place + 1} of ${options.runs.length}`);
-    const evidence = await covered(source, run, sizes);
-    runs.push({ ...evidence, contents: contents.get(run) });
+    options.onProgress(`run ${place + 1} of ${options.runs.length}`);
+    const work = async (): Promise<Fetched> => {
+      // First, so that the checkpoint covers the entry that tells of this reading.
+      const contents = options.contents ? await source.contents(run) : undefined;
+      return { ...(await covered(source, run, sizes)), contents };
+    };
+    runs.push(...(await fetched(run, work)));
   }
-  // A later run may have needed a later checkpoint than the ones before it.
-  for (const [place, { run, ledger }] of runs.entries()) {
+  const whole: Fetched[] = [];
+  for (const found of runs) {
+    const { run, ledger, contents } = found;
+    // A later run may have needed a later checkpoint than the ones before it.
     const size = sizes.get(run.team) ?? 0;
-    if (sizeOf(ledger.checkpoint) === size) continue;
-    runs[place] = { ...(await source.evidence(run.id, size)), contents: contents.get(run.id) };
+    const again = async (): Promise<Fetched> => ({ ...(await source.evidence(run.id, size)), contents });
+    whole.push(...(sizeOf(ledger.checkpoint) === size ? [found] : await fetched(run.id, again)));
   }
-  return runs;
+  if (whole.length === 0 && failed !== undefined) throw failed.error;
+  return whole;
 }
 
 async function covered(source: BundleSource, run: RunId, sizes: Map<string, number>): Promise<RunEvidence> {
@@ -180,6 +193,7 @@ async function covered(source: BundleSource, run: RunId, sizes: Map<string, numb
 
 /** A run is closed in the record moments before its workflow ends in Temporal. */
 function hasEndedIn({ histories }: RunEvidence): boolean {
+  if (lostExecutions({ histories }).length > 0) return true;
   const last = histories.at(-1)?.history as
     | { readonly events?: readonly { readonly eventType?: string }[] }
     | undefined;
@@ -194,8 +208,8 @@ function sizeOf(note: string | null): number {
 }
 
 /** A run's entries that are not in its own chain. */
-function besideRuns({ seals = [], grants = [], erasures = [] }: LedgerExcerpt): LedgerExcerpt["entries"] {
-  return [...seals, ...grants, ...erasures];
+function besideRuns({ seals = [], losses = [], grants = [], erasures = [] }: LedgerExcerpt): LedgerExcerpt["entries"] {
+  return [...seals, ...losses, ...grants, ...erasures];
 }
 
 async function selectedLog(

@@ -37,6 +37,8 @@ function decode(payload: Json): Json {
 /** The histories are those of this run: each begins under its id, and names the one after it. */
 export function linkProblems(record: RunRecord): readonly string[] {
   return record.histories.flatMap(({ temporalRunId, history }, index) => {
+    // A lost one says nothing; that it is lost is told elsewhere.
+    if (history === null) return [];
     const events = eventsOf(history);
     const started = at(events[0] ?? null, "workflowExecutionStartedEventAttributes");
     const next = at(at(events.at(-1) ?? null, "workflowExecutionContinuedAsNewEventAttributes"), "newExecutionRunId");
@@ -71,8 +73,9 @@ export function continuedAs(history: Json): string | null {
   return typeof next === "string" && next !== "" ? next : null;
 }
 
-/** Whether the histories reach to the end of the workflow. */
+/** Whether the histories are all there, and reach to the end of the workflow. */
 export function hasEnded(record: Pick<RunRecord, "histories">): boolean {
+  if (record.histories.some(({ history }) => history === null)) return false;
   const last = eventsOf(record.histories.at(-1)?.history ?? null).at(-1);
   return endings.some((ending) => ending === at(last ?? null, "eventType"));
 }

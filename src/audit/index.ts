@@ -3,6 +3,7 @@ export { peopleKeyOf } from "./keys.ts";
 export { createReplayPool } from "./replay-pool.ts";
 export type { ReplayPool } from "./replay-pool.ts";
 export { continuedAs, eventsOf, executionHasEnded, hasEnded } from "./history-events.ts";
+export { lostExecutions } from "./losses.ts";
 export { createReplayers } from "./replayers.ts";
 export type { Replayers } from "./replayers.ts";
 export { exportBundle } from "./export-bundle.ts";

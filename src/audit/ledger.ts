@@ -8,6 +8,7 @@ import { checkErasures, erasureOf } from "./erasure.ts";
 import { checkCosigned } from "./cosigned.ts";
 import { differences, timeDifference } from "./differences.ts";
 import type { ExpectedFacts } from "./differences.ts";
+import { checkLosses } from "./losses.ts";
 import { check, notChecked } from "./report.ts";
 import { reconciledProblems } from "./resolutions.ts";
 import { checkSeals } from "./seals.ts";
@@ -32,6 +33,7 @@ export function checkLedger(
     signatureCheck(record, checkpoint),
     inclusionCheck(record, checkpoint),
     checkSeals(record, checkpoint),
+    ...[checkLosses(record, checkpoint) ?? []].flat(),
     ...(record.ledger.erasures === undefined ? [] : [checkErasures(record, checkpoint)]),
     check("chain", `${placed.length} entries, dense and chained`, [...problems, ...chainProblems(record, placed)]),
     joinCheck(

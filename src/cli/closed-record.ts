@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { ApiClient } from "../api/index.ts";
-import { hasEnded } from "../audit/index.ts";
+import { hasEnded, lostExecutions } from "../audit/index.ts";
 import type { RunId } from "../core/ids.ts";
 import type { RunRecord } from "../core/run-record.ts";
 
@@ -16,8 +16,9 @@ export async function closedRecord(client: ApiClient, run: RunId): Promise<RunRe
   const end = Date.now() + withinMs;
   for (;;) {
     const record = await client.runRecord({ params: { run } });
-    if (record.run.closedAt === null || record.histories.length === 0 || hasEnded(record) || Date.now() > end)
-      return record;
+    const { run: head, histories } = record;
+    const settled = histories.length === 0 || lostExecutions(record).length > 0 || hasEnded(record);
+    if (head.closedAt === null || settled || Date.now() > end) return record;
     await sleep(pauseMs);
   }
 }

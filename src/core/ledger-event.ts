@@ -43,6 +43,7 @@ export const ledgerKinds = [
   "freeze.lifted",
   "log.key.rotated",
   "history.sealed",
+  "history.lost",
   "receiver.added",
   "receiver.removed",
   "audit.read",

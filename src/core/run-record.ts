@@ -47,7 +47,7 @@ export type RunRecord = {
   readonly payloads: Readonly<Record<Digest, Json>>;
   /** 32 bytes in hexadecimal, which digests of contents are made with (`commitmentOf`). It goes where contents go, and nowhere else. */
   readonly salt?: string | undefined;
-  /** Temporal's histories in protobuf JSON, one for each execution in the continue-as-new chain, oldest first. */
+  /** Temporal's histories in protobuf JSON, one for each execution in the continue-as-new chain, oldest first; null for one that is lost. */
   readonly histories: readonly { readonly temporalRunId: string; readonly history: Json }[];
   readonly ledger: LedgerExcerpt;
   /** How the keys that signed were enrolled and revoked, and delegations granted that were used, from the log of people. Records from before passkeys do not have it. */
@@ -213,6 +213,8 @@ export type LedgerExcerpt = {
   readonly cosigned?: readonly { readonly size: number; readonly note: string; readonly proof?: readonly Digest[] }[];
   /** The entries that seal the run's histories, which are in no run's chain. Absent in records from before there were any. */
   readonly seals?: LedgerExcerpt["entries"];
+  /** The entries that tell of histories that Temporal had deleted before they were archived. Absent: there are none. */
+  readonly losses?: LedgerExcerpt["entries"];
   /** How the standing grants that the run used came to be, and ended. Absent in records from before there were any. */
   readonly grants?: LedgerExcerpt["entries"];
   /** The entries that say that contents of the run were erased. Absent in records from before that could be. */

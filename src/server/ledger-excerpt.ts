@@ -16,7 +16,7 @@ import type { SequencedEntry } from "../ledger/index.ts";
 import { executionsOf } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
 import { erasureKey } from "./ledger-events.ts";
-import { sealKey } from "./seal-histories.ts";
+import { lossKey, sealKey } from "./seal-histories.ts";
 
 /**
  * The run's entries with proofs to the checkpoint of `size`, or the latest. Those that it does not cover yet have none. `grants`: keys of the
@@ -39,15 +39,21 @@ export async function ledgerExcerpt(
   const covered = checkpoint?.size ?? 0;
   const erasures = run.dataKey === null ? [] : [erasureKey(run.dataKey), erasureKey(run.id)];
   const keys = executions.map(({ position }) => sealKey(run.id, position));
+  const lost = executions.filter((execution) => execution.lost).map(({ position }) => lossKey(run.id, position));
   const cosigned = await cosignedExcerpt(tx, run, covered);
   const proven = (found: readonly SequencedEntry[]) => withProofs(tx, run.team, found, covered);
   return {
     checkpoint: checkpoint?.note ?? null,
     verifierKey,
-    waiting: waiting + ofGrants + (erasures.length === 0 ? 0 : await unsequencedKeyed(tx, run.team, erasures)),
+    waiting:
+      waiting +
+      ofGrants +
+      (lost.length === 0 ? 0 : await unsequencedKeyed(tx, run.team, lost)) +
+      (erasures.length === 0 ? 0 : await unsequencedKeyed(tx, run.team, erasures)),
     entries: await proven(entries),
     ...(cosigned.length === 0 ? {} : { cosigned }),
     seals: await proven(await readKeyedEntries(tx, run.team, keys)),
+    ...(lost.length === 0 ? {} : { losses: await proven(await readKeyedEntries(tx, run.team, lost)) }),
     grants: await proven(await readKeyedEntries(tx, run.team, grants)),
     ...(erasures.length === 0 ? {} : { erasures: await proven(await readKeyedEntries(tx, run.team, erasures)) }),
   };

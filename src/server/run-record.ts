@@ -5,7 +5,7 @@ import { peopleLog } from "../core/ids.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
-import { executionHasEnded, hasEnded } from "../audit/index.ts";
+import { executionHasEnded } from "../audit/index.ts";
 import { editsOf, outcomesOf } from "../approvals/index.ts";
 import type { Edit, UnknownOutcome } from "../approvals/index.ts";
 import type {
@@ -17,10 +17,11 @@ import type {
   StepRecord,
 } from "../core/run-record.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
-import { decisionsOf, executionsOf, getContents, getPayloads, inSnapshot, runById, stepsOf } from "../store/index.ts";
+import { decisionsOf, executionsOf, getContents, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
 import { approvalRecords } from "./approval-views.ts";
 import type { Services } from "./dependencies.ts";
+import { historiesOf } from "./histories.ts";
 import { ledgerExcerpt, peopleExcerpt } from "./ledger-excerpt.ts";
 import { sealRun } from "./seal-histories.ts";
 import { standingKeys } from "./standing-events.ts";
@@ -33,7 +34,7 @@ const looks = 5;
 
 /**
  * Everything that is recorded of a run, from Postgres, the ledger and Temporal, as it was at one moment: rows and ledger entries agree also
- * while the run is at work. Throws `temporal_unavailable`.
+ * while the run is at work. A history that Temporal has no more is null in it. Throws `temporal_unavailable` where it cannot be asked.
  */
 export async function buildRunRecord(services: Services, run: RunRow): Promise<RunRecord> {
   return inOneMoment(services, run, (tx) => readStored(services, tx, run));
@@ -261,31 +262,4 @@ async function policySetsOf(tx: Tx, decisions: readonly DecisionRow[]): Promise<
   const digests = [...new Set(decisions.map((decision) => decision.policySet))];
   const sets = await Promise.all(digests.map((digest) => policySetByDigest(tx, digest)));
   return Object.fromEntries(sets.map((set) => [set.digest, set.document]));
-}
-
-async function historiesOf(services: Services, run: RunRow): Promise<RunRecord["histories"]> {
-  if (run.temporalRunId === null) return [];
-  const archived = await archivedHistories(services, run.id);
-  if (archived !== undefined) return archived;
-  try {
-    return await services.runs.histories(run.id, run.temporalRunId);
-  } catch (cause) {
-    throw new ApiError("temporal_unavailable", "the run's history could not be read from Temporal", {
-      cause,
-      hint: "try again; histories are kept for the namespace's retention time only",
-    });
-  }
-}
-
-/** The run's histories from the archive, where all of them are there, to the run's end. */
-async function archivedHistories({ pool, keys }: Services, run: RunId): Promise<RunRecord["histories"] | undefined> {
-  const executions = await executionsOf(pool, run);
-  const digests = executions.flatMap(({ history }) => history ?? []);
-  if (digests.length === 0 || digests.length < executions.length) return undefined;
-  const found = await getPayloads(pool, keys, digests);
-  const histories = executions.flatMap(({ temporalRunId, history }) => {
-    const value = history === null ? undefined : found.get(history);
-    return value === undefined ? [] : [{ temporalRunId, history: value }];
-  });
-  return histories.length === executions.length && hasEnded({ histories }) ? histories : undefined;
 }

@@ -24,6 +24,11 @@ export function sealKey(run: RunId, position: number): string {
   return `history/${run}/${position}`;
 }
 
+/** And that for one that was lost. */
+export function lossKey(run: RunId, position: number): string {
+  return `${sealKey(run, position)}/lost`;
+}
+
 /**
  * Until the server stops: keeps the history of every execution that has ended, and its root in the ledger, before Temporal deletes it. A
  * workflow cannot record its own last event, so this is beside it. Any number of servers may do this.
@@ -77,7 +82,12 @@ async function sealExecution(services: Services, { run, team, position, temporal
   const now = services.now();
   if (history === undefined) {
     services.logger.error({ run, temporalRunId }, "Temporal deleted a history before it was archived");
-    return loseExecution(services.pool, run, position, now);
+    return inTransaction(services.pool, async (tx) => {
+      if (!(await loseExecution(tx, run, position, now))) return;
+      const facts = { run, position, temporalRunId };
+      const at = now.toISOString();
+      await appendToOutbox(tx, [{ log: team, kind: "history.lost", dedupKey: lossKey(run, position), at, facts }]);
+    });
   }
   // A run is closed in Postgres moments before its workflow ends.
   if (!executionHasEnded(history)) return;

@@ -65,12 +65,13 @@ export async function archiveExecution(
   return rowCount === 1;
 }
 
-/** Its history is in Temporal no more. */
-export async function loseExecution(tx: Tx, run: RunId, position: number, now: Date): Promise<void> {
-  await tx.query(
+/** Its history is in Temporal no more. False where it was archived, or lost, before. */
+export async function loseExecution(tx: Tx, run: RunId, position: number, now: Date): Promise<boolean> {
+  const { rowCount } = await tx.query(
     "update run_execution set lost_at = $3 where run = $1 and position = $2 and archived_at is null and lost_at is null",
     [run, position, now],
   );
+  return rowCount === 1;
 }
 
 /** The execution that followed one which continued as new. Nothing where it is known. */

@@ -164,10 +164,57 @@ test("what replay cannot see, the seal does: a time in the history, an event lef
   expect(sealOf({ ...record, ledger: { ...record.ledger, seals: [forged] } }).status).toBe("failed");
 });
 
-test("a history that Temporal deleted first is told, and its run is incomplete, not verified", async () => {
+test("a history that Temporal deleted first is told by the ledger, and its run is incomplete, not refuted, verified or unreadable", async () => {
   const { world, run } = await ranAndClosed();
-  await expect(recordOf(world, run, "forgot")).rejects.toMatchObject({ code: "temporal_unavailable" });
+  // What cannot be asked is not lost.
+  await expect(recordOf(world, run, "away")).rejects.toMatchObject({ code: "temporal_unavailable" });
+  expect(await executionsOf(world.pool, run)).toMatchObject([{ lost: false }]);
+  const record = await recordOf(world, run, "forgot");
   expect(await executionsOf(world.pool, run)).toMatchObject([{ lost: true, history: null }]);
+  expect(record.histories).toMatchObject([{ history: null }]);
+  // For good: Temporal is not asked again.
+  expect(await recordOf(world, run, "away")).toEqual(record);
+  expect(record.ledger.losses?.map(({ leaf }) => JSON.parse(leaf) as object)).toMatchObject([
+    { kind: "history.lost", facts: { run, position: 0 } },
+  ]);
+  const code = await readBundle(world.pool, record.run.workflowBundle ?? ("" as never));
+  const [verified, replayed] = [verifyRun(record, verifierKey), await replayRun(record, code)];
+  expect(verified).toMatchObject({ verdict: "incomplete" });
+  expect(replayed).toMatchObject({ verdict: "incomplete" });
+  for (const { checks } of [verified, replayed])
+    expect(checks.filter(({ status }) => status !== "passed")).toMatchObject([
+      { detail: expect.stringContaining("lost") },
+    ]);
+  // Nobody can say so of one that is there, or that was sealed.
+  const whole = await ranAndClosed();
+  const sound = await recordOf(whole.world, whole.run);
+  const hidden = sound.histories.map(({ temporalRunId }) => ({ temporalRunId, history: null }));
+  expect(verifyRun({ ...sound, histories: hidden }, verifierKey)).toMatchObject({ verdict: "refuted" });
+  const ledger = { ...sound.ledger, losses: record.ledger.losses ?? [] };
+  expect(verifyRun({ ...sound, ledger }, verifierKey)).toMatchObject({ verdict: "refuted" });
+});
+
+test("of a run that lost one execution, the others are in the record and are looked at", async () => {
+  const { world, run } = await ranAndClosed();
+  const [first] = await executionsOf(world.pool, run);
+  await world.pool.query(
+    "insert into run_execution (run, position, temporal_run_id, opened_at) values ($1, 1, 'second', now())",
+    [run],
+  );
+  const { services, stop } = servicesOf(world);
+  const events = [
+    { eventId: "1", eventTime: "2026-01-01T00:00:00Z", eventType: "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED" },
+  ];
+  const history = async (_: RunId, id: string) => (id === "second" ? { events } : undefined);
+  const row = await runById(world.pool, run);
+  if (row === undefined) throw new Error("no such run");
+  const record = await buildRunRecord({ ...(services as object), runs: { history, histories: history } } as never, row);
+  stop();
+  expect(record.histories).toMatchObject([
+    { temporalRunId: first?.temporalRunId, history: null },
+    { temporalRunId: "second", history: { events } },
+  ]);
+  expect(sealOf(record)).toMatchObject({ status: "passed" });
 });
 
 test("each execution of a run that continued as new is archived in its place, one that has not ended is waited for", async () => {

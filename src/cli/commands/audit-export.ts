@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { z } from "zod";
 
+import { codeOf } from "../../core/errors.ts";
 import { runIdPattern } from "../../core/ids.ts";
 import type { RunId } from "../../core/ids.ts";
 import { readYamlDocument } from "../case-file.ts";
@@ -11,6 +12,7 @@ import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { evidenceSource } from "../evidence-source.ts";
 import { sinceOf } from "../policy-sets.ts";
+import { isOfOneRun } from "../run-records.ts";
 import { runsBegun } from "../run-selection.ts";
 import { safe } from "../terminal.ts";
 import pkg from "../../../package.json" with { type: "json" };
@@ -63,6 +65,14 @@ async function exportRuns(cli: Cli, given: readonly string[], flags: ExportFlags
   const runs = await runsOf(cli, given, about?.runs ?? [], flags);
   const { exportBundle } = await import("../../audit/index.ts");
   const progress = progressOn(cli);
+  const leftOut: { readonly run: RunId; readonly why: string }[] = [];
+  const leaveOut = (run: RunId, error: unknown): boolean => {
+    if (!isOfOneRun(error) && codeOf(error) !== "bundle_unreadable") return false;
+    const why = error instanceof Error ? error.message : String(error);
+    leftOut.push({ run, why });
+    cli.terminal.note(`${run} is left out: ${safe(why)}`);
+    return true;
+  };
   const done = await exportBundle(evidenceSource(cli.client), {
     runs,
     directory: flags.output,
@@ -74,6 +84,8 @@ async function exportRuns(cli: Cli, given: readonly string[], flags: ExportFlags
     pinned: await Promise.all(flags.pinned.map((file) => readText(file))),
     generator: { name: "countersign", version: pkg.version },
     now: new Date(),
+    // Whoever names a run wants that one.
+    ...(given.length > 0 ? {} : { leaveOut }),
     onProgress: progress,
   });
   cli.terminal.say(`${done.runs} runs, ${done.entries} ledger entries, ${done.files} files: ${done.directory}`);
@@ -81,7 +93,9 @@ async function exportRuns(cli: Cli, given: readonly string[], flags: ExportFlags
   cli.terminal.say("  verify it: countersign verify DIR --trust trust.json");
   if (flags.payloads !== true)
     cli.terminal.say("  contents are withheld, so decisions cannot be made again: --payloads includes them");
-  cli.terminal.result({ ...done, contents: flags.payloads === true ? "included" : "withheld" });
+  cli.terminal.result({ ...done, contents: flags.payloads === true ? "included" : "withheld", leftOut });
+  // The bundle holds what it says, and less than was asked for.
+  if (leftOut.length > 0) process.exitCode = 1;
 }
 
 async function runsOf(

@@ -6,6 +6,7 @@ import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { concludeReports, isSome, printReport } from "../report-text.ts";
 import type { Report } from "../report-text.ts";
+import type { Unreadable } from "../run-records.ts";
 import { addSelectionFlags, selectRuns } from "../run-selection.ts";
 import type { SelectionFlags } from "../run-selection.ts";
 import { addExportCommand } from "./audit-export.ts";
@@ -63,10 +64,12 @@ async function replay(cli: Cli, named: readonly RunId[], flags: SelectionFlags):
   const reports: (Report & { run: RunId })[] = [];
   const begun = Date.now();
   try {
-    const replayed = recordsOf(cli, selectRuns(cli, named, flags), async ({ record, code }) => ({
-      run: record.run.id,
-      ...(await pool.replay(record, code)),
-    }));
+    const replayed = recordsOf<Report & { run: RunId }>(
+      cli,
+      selectRuns(cli, named, flags),
+      async ({ record, code }) => ({ run: record.run.id, ...(await pool.replay(record, code)) }),
+      unreadRun,
+    );
     for await (const report of replayed) {
       reports.push(report);
       // The first are told as they come; after that, what is wrong.
@@ -90,6 +93,11 @@ async function replay(cli: Cli, named: readonly RunId[], flags: SelectionFlags):
     );
   }
   concludeReports(terminal, reports, { runs: reports });
+}
+
+/** One record that cannot be had leaves its run open, and says nothing of the others. */
+function unreadRun({ run, why }: Unreadable): Report & { run: RunId } {
+  return { run, verdict: "incomplete", checks: [{ name: "record", status: "incomplete", detail: why }] };
 }
 
 async function timeline({ client, terminal }: Cli, run: RunId): Promise<void> {
