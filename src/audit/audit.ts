@@ -1,15 +1,17 @@
 import type { RunRecord } from "../core/run-record.ts";
 import { checkApprovals } from "./approvals.ts";
 import { checkContents } from "./contents.ts";
+import { checkCosts } from "./costs.ts";
 import { checkHistory } from "./history.ts";
 import { checkKeys } from "./keys.ts";
 import { checkLedger } from "./ledger.ts";
 import { erasureOf } from "./erasure.ts";
+import { checkPoliciesInForce } from "./policies-in-force.ts";
 import { checkDecisions } from "./redecide.ts";
 import { createReplayers } from "./replayers.ts";
 import type { Replayers } from "./replayers.ts";
-import { check, reportOf } from "./report.ts";
-import type { AuditCheck, AuditReport } from "./report.ts";
+import { reportOf } from "./report.ts";
+import type { AuditReport } from "./report.ts";
 
 /**
  * Replays a run: its code on its history, its decisions on their policy set, its approvals' signatures, its costs. `replayers`: those of
@@ -26,6 +28,7 @@ export async function replayRun(
       checkContents(record),
       await checkHistory(record, bundleCode, own),
       checkDecisions(record),
+      checkPoliciesInForce(record),
       checkApprovals(record, erasureOf(record) === undefined),
       checkCosts(record),
     ]);
@@ -42,14 +45,4 @@ export function verifyRun(record: RunRecord, verifierKey: string, witnesses: rea
     checkApprovals(record, erasureOf(record) === undefined),
     checkKeys(record, verifierKey),
   ]);
-}
-
-function checkCosts(record: RunRecord): AuditCheck {
-  const sum = record.steps.reduce((total, step) => total + step.costMicroUsd, 0);
-  const { spentMicroUsd } = record.run;
-  return check(
-    "costs",
-    `${sum} micro-USD over ${record.steps.length} steps`,
-    sum === spentMicroUsd ? [] : [`steps cost ${sum} micro-USD, the run says ${spentMicroUsd}`],
-  );
 }

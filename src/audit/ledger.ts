@@ -9,6 +9,7 @@ import { checkCosigned } from "./cosigned.ts";
 import { differences, timeDifference } from "./differences.ts";
 import type { ExpectedFacts } from "./differences.ts";
 import { checkLosses } from "./losses.ts";
+import { checkPoliciesInForce } from "./policies-in-force.ts";
 import { check, notChecked } from "./report.ts";
 import { reconciledProblems } from "./resolutions.ts";
 import { checkSeals } from "./seals.ts";
@@ -32,6 +33,7 @@ export function checkLedger(
   return [
     signatureCheck(record, checkpoint),
     inclusionCheck(record, checkpoint),
+    checkPoliciesInForce(record, checkpoint),
     checkSeals(record, checkpoint),
     ...[checkLosses(record, checkpoint) ?? []].flat(),
     ...(record.ledger.erasures === undefined ? [] : [checkErasures(record, checkpoint)]),

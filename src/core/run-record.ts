@@ -50,6 +50,8 @@ export type RunRecord = {
   /** Temporal's histories in protobuf JSON, one for each execution in the continue-as-new chain, oldest first; null for one that is lost. */
   readonly histories: readonly { readonly temporalRunId: string; readonly history: Json }[];
   readonly ledger: LedgerExcerpt;
+  /** Entries of the same log that are not the run's own: its release, and each policy set that was put in force. Absent in older records. */
+  readonly context?: LedgerExcerpt["entries"];
   /** How the keys that signed were enrolled and revoked, and delegations granted that were used, from the log of people. Records from before passkeys do not have it. */
   readonly keys?: LedgerExcerpt;
 };

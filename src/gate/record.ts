@@ -1,6 +1,7 @@
 import type { StepKind } from "../core/action.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
+import type { TokenPrice } from "../core/money.ts";
 import type { RunStatus } from "../core/run.ts";
 import type { Pool, StepState, Tx } from "../store/index.ts";
 import { budgetsSql, openPeriods } from "./budgets.ts";
@@ -217,6 +218,12 @@ export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
     action: step.actionDigest,
     idempotencyKey: idempotencyKeyOf(run.id, step.seq),
     heldMicroUsd: step.hold,
+    // With the usage that its end tells, an auditor works its cost out again.
+    ...(step.kind === "model" && step.price !== undefined ? pricesOf(step.price) : {}),
   });
   return [decided, intent];
+}
+
+function pricesOf({ inputPerMillion, cachedInputPerMillion, outputPerMillion }: TokenPrice) {
+  return { inputPerMillion, cachedInputPerMillion, outputPerMillion };
 }

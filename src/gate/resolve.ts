@@ -36,7 +36,12 @@ type Resolved = {
   readonly refusal?: { readonly code: DenialCode; readonly text: string };
 };
 
-export type ResolvedModelStep = Resolved & { readonly kind: "model"; readonly conversation: Conversation };
+export type ResolvedModelStep = Resolved & {
+  readonly kind: "model";
+  readonly conversation: Conversation;
+  /** What `hold` was worked out with. */
+  readonly price?: TokenPrice;
+};
 
 /** A tool call or a retrieval. */
 export type ResolvedToolStep = Resolved & {
@@ -79,7 +84,7 @@ export function resolveModelStep(
             text: `no price is known for model \`${model.name}\`, so its cost cannot be bounded`,
           },
         }
-      : {}),
+      : { price }),
   };
 }
 

@@ -35,10 +35,7 @@ export async function checkpointOfSize(tx: Tx, log: string, size: number): Promi
   return rows[0];
 }
 
-/**
- * What a run of `release` is judged against: the entries of the log's policy activations and of the release's registration, below
- * index `size`. By their dedup keys, so the whole log is looked through: for exports.
- */
+/** What a run of `release` is judged against: the entries of the log's policy activations and of the release's registration, below index `size`. */
 export async function readContextEntries(
   tx: Tx,
   log: string,
@@ -47,7 +44,11 @@ export async function readContextEntries(
 ): Promise<readonly SequencedEntry[]> {
   const { rows } = await tx.query<EntryRow>(
     `select log, idx, leaf_hash, body from ledger_entry
-     where log = $1 and idx < $3 and run is null and (dedup_key ~ '^policy/[0-9]+$' or dedup_key = 'release/' || $2) order by idx`,
+     where log = $1 and idx < $3 and run is null and dedup_key ~ '^policy/[0-9]+$'
+     union all
+     select log, idx, leaf_hash, body from ledger_entry
+     where log = $1 and idx < $3 and run is null and dedup_key = 'release/' || $2
+     order by idx`,
     [log, release, size],
   );
   return rows.map(sequencedEntry);

@@ -22,7 +22,8 @@ import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
 import { approvalRecords } from "./approval-views.ts";
 import type { Services } from "./dependencies.ts";
 import { historiesOf } from "./histories.ts";
-import { ledgerExcerpt, peopleExcerpt } from "./ledger-excerpt.ts";
+import { latestCheckpoint, logSize, readContextEntries } from "../ledger/index.ts";
+import { ledgerExcerpt, peopleExcerpt, withProofs } from "./ledger-excerpt.ts";
 import { sealRun } from "./seal-histories.ts";
 import { standingKeys } from "./standing-events.ts";
 import { standingRecords } from "./standing-records.ts";
@@ -96,12 +97,15 @@ async function readStored(services: Services, tx: Tx, { id }: RunRow): Promise<S
   const digests = named.filter((digest): digest is Digest => digest !== null);
   const contents = await getContents(tx, services.keys, digests);
   const input = contents.get(row.input);
+  const context = await readContextEntries(tx, row.team, row.release, await logSize(tx, row.team));
+  const signed = await latestCheckpoint(tx, row.team);
   // Without contents, and without an entry that says that they were erased, they are missing: the audit says so.
   const salt = input?.salt;
   return {
     row,
     stored: {
       ...stored,
+      context: await withProofs(tx, row.team, context, signed?.size ?? 0),
       input: (input?.value ?? noInput) as unknown as RunInput,
       payloads: Object.fromEntries([...contents].map(([digest, { value }]) => [digest, value])),
       ...(salt === undefined ? {} : { salt }),

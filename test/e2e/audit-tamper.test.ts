@@ -99,6 +99,10 @@ function editLeaf(record: DraftRecord, kind: string, change: (facts: Record<stri
   entry.leaf = canonicalText(value as unknown as Json);
 }
 
+/** The context's entries that put sets in force, or the others. */
+const activated = (record: DraftRecord, are: boolean) =>
+  (record.context ?? []).filter(({ leaf }) => leaf.includes('"kind":"policy.activated"') === are);
+
 const reviewerOf = (record: DraftRecord) => signed(record).reviewer;
 
 /** What is done to the record, and the check that must notice. */
@@ -223,6 +227,60 @@ const tamperings: readonly (readonly [string, string, Tamper])[] = [
     ({ record }) => {
       found(record.steps[0]).costMicroUsd -= 1;
       found(record.steps[2]).costMicroUsd += 1;
+    },
+  ],
+  [
+    "a call's usage and its cost raised alike, so that the sums fit",
+    "costs",
+    ({ record }) => {
+      editLeaf(record, "step.result", (facts) => (facts["inputTokens"] = Number(facts["inputTokens"]) * 2));
+    },
+  ],
+  [
+    "the price that a call was begun at changed",
+    "costs",
+    ({ record }) => {
+      editLeaf(record, "step.intent", (facts) => (facts["outputPerMillion"] = Number(facts["outputPerMillion"]) * 3));
+    },
+  ],
+  [
+    "more told to have been spent when a decision was made",
+    "costs",
+    ({ record }) => (found(record.decisions.at(-1)).facts.spentMicroUsd += 500),
+  ],
+  ["a limit that the run's calls had no room in", "costs", ({ record }) => (record.release.limits.maxCostMicroUsd = 1)],
+  [
+    "the set that was in force never put in force",
+    "policies",
+    ({ record }) => (record.context = activated(record, false)),
+  ],
+  [
+    "the set replaced before a decision was made under it",
+    "policies",
+    ({ record }) => {
+      const [last] = activated(record, true).toReversed();
+      const decided = found(record.ledger.entries.find(({ leaf }) => leaf.includes('"kind":"step.decided"')));
+      const entry = JSON.parse(found(last).leaf) as { at: string; facts: Record<string, Json> };
+      entry.at = new Date(Date.parse((JSON.parse(decided.leaf) as { at: string }).at) - 60_000).toISOString();
+      entry.facts["policySet"] = sha256("another set");
+      const leaf = canonicalText(entry as unknown as Json);
+      record.context = [...(record.context ?? []), { index: decided.index - 1, leaf }];
+    },
+  ],
+  [
+    "an activation moved to before the decision that it came after",
+    "policies",
+    ({ record }) => {
+      for (const entry of activated(record, true)) entry.index = 1_000_000;
+    },
+  ],
+  [
+    "decisions moved to another set, everywhere but in the ledger",
+    "policies",
+    ({ record }) => {
+      const other = sha256("another set");
+      record.policySets[other] = found(Object.values(record.policySets)[0]);
+      for (const decision of record.decisions) decision.policySet = other;
     },
   ],
   ["the run's cost changed", "join", ({ record }) => (record.run.spentMicroUsd -= 1)],

@@ -81,23 +81,6 @@ function startLedger({ pool }: World, witnesses: readonly Witness[]): void {
   });
 }
 
-/** What the server tells the ledger where a set is activated; worlds do it in the database only. */
-async function tellPolicies({ pool }: World): Promise<void> {
-  const { rows } = await pool.query<{ id: number; at: Date; policySet: string }>(
-    'select id, at, policy_set as "policySet" from policy_activation',
-  );
-  await appendToOutbox(
-    pool,
-    rows.map(({ id, at, policySet }) => ({
-      log: "testers",
-      kind: "policy.activated" as const,
-      dedupKey: `policy/${id}`,
-      at: at.toISOString(),
-      facts: { policySet },
-    })),
-  );
-}
-
 const effects = (world: World): Promise<string> => readFile(world.effects, "utf8").catch(() => "");
 const waiting = (world: World, run: RunId) =>
   until(async () => {
@@ -180,7 +163,6 @@ describe("a call that has to be cosigned", () => {
     async () => {
       const world = await createWorld({ turns, policy: policy(2, "10m") });
       const [one, two] = [await witnessIn(world, "one"), await witnessIn(world, "two")];
-      await tellPolicies(world);
       startLedger(world, [one.witness, two.witness]);
       await world.work({ cosigners: { witnesses: [one.witness, two.witness], logKeys } });
       one.start();

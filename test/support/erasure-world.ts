@@ -4,14 +4,13 @@ import { onTestFinished } from "vitest";
 import { createClient } from "../../src/api/index.ts";
 import type { Role } from "../../src/api/index.ts";
 import { signDecision } from "../../src/cli/sign-decision.ts";
-import type { Digest, RunId } from "../../src/core/ids.ts";
+import type { RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { RunInput } from "../../src/core/run.ts";
-import { appendToOutbox, createSequencer, createSigner } from "../../src/ledger/index.ts";
+import { createSequencer, createSigner } from "../../src/ledger/index.ts";
 import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
 import { createServer } from "../../src/server/index.ts";
 import type { ServerOptions } from "../../src/server/index.ts";
-import { policyActivated } from "../../src/server/ledger-events.ts";
 import { executionsOf } from "../../src/store/index.ts";
 import { createWorld, until } from "./world.ts";
 
@@ -53,14 +52,6 @@ export async function createErasureWorld(changed: Partial<ServerOptions> = {}) {
   const { url } = await server.start(0);
   onTestFinished(() => server.stop());
   const as = (role: Role) => createClient({ baseUrl: url, token: tokens[role], timeoutMs: 20_000 });
-  // As the server does it with an activation.
-  const { rows } = await pool.query<{ id: number; digest: Digest }>(
-    "select id, policy_set as digest from policy_activation",
-  );
-  await appendToOutbox(
-    pool,
-    rows.map(({ id, digest }) => policyActivated("testers", digest, id, "operator", new Date())),
-  );
   const { privateKey } = await world.reviewer("grace");
   const graces = newToken();
   await putPrincipal(

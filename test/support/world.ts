@@ -64,7 +64,7 @@ import {
   stepsOf,
 } from "../../src/store/index.ts";
 import type { RunRow } from "../../src/store/index.ts";
-import { approvalEdited } from "../../src/server/ledger-events.ts";
+import { approvalEdited, policyActivated } from "../../src/server/ledger-events.ts";
 import {
   bundleWorkflows,
   connectTemporal,
@@ -147,7 +147,13 @@ export async function createWorld(options: {
   const activate = async (text: string, history: readonly HistoryFact[] = []): Promise<void> => {
     const { document, problems } = policySetOf([{ name: "test.cedar", text }], history);
     if (problems.length > 0) throw new Error(JSON.stringify(problems));
-    await activatePolicySet(pool, "testers", document as unknown as Json, "operator", new Date());
+    const at = new Date();
+    await inTransaction(pool, async (tx) => {
+      const set = await activatePolicySet(tx, "testers", document as unknown as Json, "operator", at);
+      const { digest, activation } = set;
+      if (activation !== undefined)
+        await appendToOutbox(tx, [policyActivated("testers", digest, activation, "operator", at)]);
+    });
   };
   await activate(options.policy ?? openPolicy);
 

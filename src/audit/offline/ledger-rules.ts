@@ -2,11 +2,10 @@ import type { LedgerEntry } from "../../core/ledger-event.ts";
 import { hexOf, noPrevious } from "../../ledger/proof/index.ts";
 import type { Hash } from "../../ledger/proof/index.ts";
 import { cosigningFault, wasMade } from "../cosigned.ts";
+import { notInForce } from "../in-force.ts";
+import type { Activation } from "../in-force.ts";
 import type { CheckName, Findings } from "./findings.ts";
 import { StandingRules } from "./standing-rules.ts";
-
-/** How far the clocks of an operator's machines may be apart, in milliseconds. */
-const clockToleranceMs = 1_000;
 
 type Run = {
   seq: number;
@@ -25,7 +24,6 @@ type OpenRun = {
   readonly ahead: Map<number, string>;
   cost: number;
 };
-type Activation = { readonly index: number; readonly at: string; readonly policySet: string };
 
 /**
  * What must hold between entries whatever they tell of: the chain of each run, nothing begun that was not allowed, nothing ended that was not
@@ -223,24 +221,10 @@ export class LedgerRules {
       );
   }
 
-  /**
-   * The set is the one put in force last, or an earlier one where each later one came only after the decision was begun: a decision
-   * reads what is in force, and is entered a moment later.
-   */
   #policyInForce(index: number, { at, facts }: LedgerEntry): void {
-    const policySet = String(facts["policySet"]);
-    const begun = Date.parse(at);
-    for (let place = this.#activations.length - 1; place >= 0; place -= 1) {
-      const activation = this.#activations[place];
-      if (activation?.policySet === policySet) return;
-      if (activation !== undefined && Date.parse(activation.at) < begun - clockToleranceMs) break;
-    }
-    this.#say(
-      "policies",
-      "policy_not_in_force",
-      index,
-      `step ${String(facts["seq"])} was decided under \`${policySet.slice(0, 12)}\`, in force was \`${this.#activations.at(-1)?.policySet.slice(0, 12) ?? "none"}\``,
-    );
+    const decided = { seq: String(facts["seq"]), at, policySet: String(facts["policySet"]) };
+    const problem = notInForce(this.#activations, decided);
+    if (problem !== undefined) this.#say("policies", "policy_not_in_force", index, problem);
   }
 
   #say(check: CheckName, code: Parameters<Findings["add"]>[1], index: number, message: string): void {

@@ -1,0 +1,75 @@
+import type { LedgerEntry } from "../core/ledger-event.ts";
+import type { LedgerExcerpt, RunRecord } from "../core/run-record.ts";
+import { parseEntry } from "../ledger/proof/index.ts";
+import type { Checkpoint } from "../ledger/proof/index.ts";
+import { isCovered } from "./entry-proof.ts";
+import { notInForce } from "./in-force.ts";
+import type { Activation } from "./in-force.ts";
+import { check, notChecked } from "./report.ts";
+import type { AuditCheck } from "./report.ts";
+
+type Placed = { readonly index: number; readonly entry: LedgerEntry };
+
+/**
+ * Every decision was made under the policy set that was in force at its index in the ledger. Without a `checkpoint`, the entries' places in
+ * the log are proved elsewhere.
+ */
+export function checkPoliciesInForce(record: RunRecord, checkpoint?: Checkpoint | string): AuditCheck {
+  const { context } = record;
+  if (context === undefined)
+    return notChecked("policies", "the record does not tell which policy sets were put in force");
+  const problems: string[] = [];
+  let uncovered = 0;
+  const activations = context.flatMap((excerpted): readonly Activation[] => {
+    try {
+      const { entry, index } = placed(excerpted);
+      if (entry.kind !== "policy.activated" || entry.log !== record.run.team || entry.run !== undefined) return [];
+      if (checkpoint !== undefined && !isCovered(excerpted, checkpoint)) uncovered += 1;
+      return [{ index, at: entry.at, policySet: String(entry.facts["policySet"]) }];
+    } catch (error) {
+      problems.push(`entry ${excerpted.index}: ${error instanceof Error ? error.message : "malformed"}`);
+      return [];
+    }
+  });
+  const sorted = activations.toSorted((a, b) => a.index - b.index);
+  const decided = decidedEntries(record);
+  for (const { index, entry } of decided) {
+    const { seq, policySet } = { seq: String(entry.facts["seq"]), policySet: String(entry.facts["policySet"]) };
+    const before = sorted.filter((activation) => activation.index < index);
+    const problem = notInForce(before, { seq, policySet, at: entry.at });
+    if (problem !== undefined) problems.push(problem);
+  }
+  problems.push(...unentered(record, decided));
+  if (problems.length > 0) return check("policies", "", problems);
+  if (uncovered > 0) return notChecked("policies", `${uncovered} policy sets were put in force after the checkpoint`);
+  return check("policies", `${decided.length} decisions under the set that was in force`, []);
+}
+
+function placed({ index, leaf }: LedgerExcerpt["entries"][number]): Placed {
+  return { index, entry: parseEntry(Buffer.from(leaf, "utf8")) };
+}
+
+/** What cannot be read is the `chain` check's to say. */
+function decidedEntries({ ledger }: RunRecord): readonly Placed[] {
+  return ledger.entries.flatMap((excerpted) => {
+    try {
+      const found = placed(excerpted);
+      return found.entry.kind === "step.decided" ? [found] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** A decision that has no entry has no index at which a set could have been in force. Some may still wait to be entered. */
+function unentered({ decisions, ledger }: RunRecord, decided: readonly Placed[]): readonly string[] {
+  if (ledger.waiting > 0) return [];
+  return decisions
+    .filter(
+      ({ seq, policySet, at }) =>
+        !decided.some(
+          ({ entry }) => entry.facts["seq"] === seq && entry.facts["policySet"] === policySet && entry.at === at,
+        ),
+    )
+    .map(({ seq, n }) => `decision ${n} of step ${seq} is not in the ledger under its policy set`);
+}
