@@ -29,7 +29,7 @@ import {
 } from "../providers/index.ts";
 import type { ModelProvider } from "../providers/index.ts";
 import { createServer } from "../server/index.ts";
-import { createPool, migrate } from "../store/index.ts";
+import { canRewriteLedger, createPool, grantAppRole, migrate } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
 import { connectTemporal, createPayloadCodec, startWorker } from "../temporal/index.ts";
 import type { AgentWorker } from "../temporal/index.ts";
@@ -59,7 +59,26 @@ export async function openDatabase(
   stack.add("database connections", () => pool.end(), 5_000);
   const { applied } = await migrate(pool);
   if (applied.length > 0) onProgress(`migrated the database: ${applied.join(", ")}`);
+  if (await canRewriteLedger(pool))
+    onProgress('connected as a role that could rewrite the ledger: see docs/ledger.md, "Who may write"');
   return pool;
+}
+
+/** Migrates the database as its owner, and gives the role of servers and workers what it needs. */
+export async function prepareDatabase(
+  ownerUrl: string,
+  role: string,
+  onProgress: (line: string) => void,
+): Promise<void> {
+  await checkPostgres(ownerUrl, oldestPostgres);
+  const pool = createPool({ url: ownerUrl, max: 1 });
+  try {
+    const { applied } = await migrate(pool);
+    if (applied.length > 0) onProgress(`migrated the database: ${applied.join(", ")}`);
+    await grantAppRole(pool, role);
+  } finally {
+    await pool.end();
+  }
 }
 
 /** The HTTP API, and the sequencer that brings what happened into the ledger. Returns the API's URL. */

@@ -10,6 +10,7 @@ import {
   createShutdownStack,
   lockHome,
   provisionDatabase,
+  provisionRole,
   secretOf,
   startPostgres,
   startTemporal,
@@ -19,7 +20,7 @@ import { sha256 } from "../store/index.ts";
 import { ledgerSettingsOf } from "./server-settings.ts";
 import { setUpPeople } from "./people.ts";
 import type { People } from "./people.ts";
-import { openDatabase, startAgentWorker, startApi } from "./services.ts";
+import { openDatabase, prepareDatabase, startAgentWorker, startApi } from "./services.ts";
 import type { ServiceOptions } from "./services.ts";
 import { siteSettingsOf } from "./server-settings.ts";
 
@@ -80,7 +81,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       stack,
       secrets: home.secrets,
       settings: {
-        databaseUrl: servers.databaseUrl,
+        databaseUrl: await appDatabase(home, servers, onProgress),
         temporal: { address: servers.temporalAddress, namespace: temporalNamespace },
         taskQueue: taskQueueOf(env, home),
       },
@@ -160,6 +161,23 @@ async function startServers(
     temporalAddress: temporal.address,
     temporalUiUrl: temporal.uiUrl,
   };
+}
+
+/**
+ * The URL of the role that server and worker connect as: it cannot rewrite the ledger, as the owner, which migrates, could. On a Postgres that
+ * is not ours to make roles in, the role that was given.
+ */
+async function appDatabase(
+  home: Home,
+  { adminUrl, databaseUrl }: { readonly adminUrl: string | undefined; readonly databaseUrl: string },
+  onProgress: (line: string) => void,
+): Promise<string> {
+  if (adminUrl === undefined) return databaseUrl;
+  const role = "countersign_app";
+  const password = secretOf(home, "postgres-app");
+  const url = await provisionRole(adminUrl, { database: new URL(databaseUrl).pathname.slice(1), role, password });
+  await prepareDatabase(databaseUrl, role, onProgress);
+  return url;
 }
 
 /**

@@ -6,7 +6,7 @@ export type { Home } from "./home.ts";
 export { assertPortFree, freePort } from "./ports.ts";
 export { startPostgres } from "./postgres.ts";
 export type { PostgresOptions, RunningPostgres } from "./postgres.ts";
-export { checkPostgres, provisionDatabase } from "./provision.ts";
+export { checkPostgres, provisionDatabase, provisionRole } from "./provision.ts";
 export type { DatabaseRole } from "./provision.ts";
 export { createShutdownStack, untilInterrupted } from "./shutdown.ts";
 export type { ShutdownFailure, ShutdownStack } from "./shutdown.ts";

@@ -35,6 +35,24 @@ export async function provisionDatabase(adminUrl: string, wanted: DatabaseRole):
   return url.href;
 }
 
+/** Makes a login role in a database that is another's: it may enter, and has no right there yet. Idempotent. Returns its URL. */
+export async function provisionRole(adminUrl: string, wanted: Omit<DatabaseRole, "schema">): Promise<string> {
+  await withClient(adminUrl, async (client) => {
+    const role = client.escapeIdentifier(wanted.role);
+    const known = await client.query("select 1 from pg_roles where rolname = $1", [wanted.role]);
+    const verb = known.rowCount === 0 ? "create" : "alter";
+    await client.query(
+      `${verb} role ${role} with login nosuperuser nocreatedb nocreaterole password ${client.escapeLiteral(wanted.password)}`,
+    );
+    await client.query(`grant connect on database ${client.escapeIdentifier(wanted.database)} to ${role}`);
+  });
+  const url = new URL(adminUrl);
+  url.username = wanted.role;
+  url.password = wanted.password;
+  url.pathname = `/${wanted.database}`;
+  return url.href;
+}
+
 /** Checks that a Postgres of at least `oldest` answers at `url`. Returns its version, such as 180004 for 18.4. */
 export async function checkPostgres(url: string, oldest: number): Promise<number> {
   const version = await withClient(url, async (client) => {

@@ -9,6 +9,7 @@ export class StoreError extends CodedError<
   | "database_unavailable"
   | "migration_failed"
   | "schema_too_new"
+  | "app_role_unusable"
   | "payload_missing"
   | "payload_corrupt"
   | "payload_too_large"

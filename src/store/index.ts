@@ -3,6 +3,7 @@ export { createPool, inOneTrip, inSnapshot, inTransaction, StoreError } from "./
 export type { Pool, Tx } from "./database.ts";
 export { archiveExecution, endedExecutions, executionsOf, loseExecution, noteExecution } from "./executions.ts";
 export type { ExecutionRow } from "./executions.ts";
+export { canRewriteLedger, grantAppRole } from "./app-role.ts";
 export { migrate } from "./migrate.ts";
 export { dataKeyOf, holdDataKey, newRunKey, runContentKey, saltOf, sealingOf } from "./data-keys.ts";
 export type { DataKey } from "./data-keys.ts";

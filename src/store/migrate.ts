@@ -1,9 +1,12 @@
 import { readdir, readFile } from "node:fs/promises";
 
+import { codeOf } from "../core/errors.ts";
 import { inTransaction, StoreError } from "./database.ts";
 import type { Pool, Tx } from "./database.ts";
 import { sha256 } from "./canonical.ts";
 
+/** Postgres's SQLSTATE. */
+const insufficientPrivilege = "42501";
 const folder = new URL("./migrations/", import.meta.url);
 /** Any number: it only has to be the same for everybody who migrates. */
 const migrationLock = 7_301_202_611;
@@ -17,10 +20,33 @@ type Migration = { readonly version: number; readonly name: string; readonly tex
 export async function migrate(pool: Pool): Promise<{ readonly applied: readonly string[] }> {
   const migrations = await readMigrations();
   const applied: string[] = [];
+  // The role of servers and workers has no right to change the schema, and needs none where nothing is to be changed.
+  if (await isUpToDate(pool, migrations)) return { applied };
   for (const migration of migrations) {
-    if (await inTransaction(pool, (tx) => applyOnce(tx, migration, migrations.length))) applied.push(migration.name);
+    const apply = inTransaction(pool, (tx) => applyOnce(tx, migration, migrations.length));
+    if (await apply.catch(explained)) applied.push(migration.name);
   }
   return { applied };
+}
+
+function explained(error: unknown): never {
+  if (codeOf(error) !== insufficientPrivilege) throw error;
+  throw new StoreError("migration_failed", "the database is older than this code, and this role may not change it", {
+    cause: error,
+    hint: "as its owner: countersign migrate --database URL --app-role ROLE, then start again",
+  });
+}
+
+async function isUpToDate(pool: Pool, migrations: readonly Migration[]): Promise<boolean> {
+  const { rows: known } = await pool.query<{ known: boolean }>(
+    "select to_regclass('countersign.schema_version') is not null as known",
+  );
+  if (known[0]?.known !== true) return false;
+  const { rows } = await pool.query<{ version: number; sha256: string }>(
+    "select version, sha256 from countersign.schema_version order by version",
+  );
+  const same = migrations.every(({ version, text }) => rows[version - 1]?.sha256 === sha256(text));
+  return same && rows.length === migrations.length;
 }
 
 async function readMigrations(): Promise<readonly Migration[]> {
