@@ -202,7 +202,9 @@ describe("a witness", () => {
     // And one that has seen more than there is now.
     const third = await witnessOf("w3", "third.example/witness");
     expect((await third.post(formatRequest({ oldSize: 0, proof: [], note: forked(9) }))).status).toBe(200);
-    await expect(cosign("w3", third.witness)).rejects.toThrow("is at size 9, and 8 is the largest that was signed here");
+    await expect(cosign("w3", third.witness)).rejects.toThrow(
+      "is at size 9, and 8 is the largest that was signed here",
+    );
     await third.stop();
   });
 
