@@ -120,7 +120,7 @@ test("each visit starts where the last one ended: growth is fine, a rollback, a 
   await grow(database.pool, 0, "n");
   const first = await latestCheckpoint(database.pool, "shop");
   await writeFile(join(home, "kept"), first?.note ?? "");
-  const backup = await backUp(database.url);
+  const backup = await backUp(database);
   expect(await countersign("audit", "verify")).toMatchObject({
     code: 0,
     json: {
@@ -165,7 +165,7 @@ test("each visit starts where the last one ended: growth is fine, a rollback, a 
 test("another key goes on from where the old one was, or is another log", async () => {
   const { home, database, countersign, known, exchange } = await auditor();
   await grow(database.pool, 0, "n");
-  const backup = await backUp(database.url);
+  const backup = await backUp(database);
   await grow(database.pool, 3, "n");
   await writeFile(join(home, "kept"), (await latestCheckpoint(database.pool, "shop"))?.note ?? "");
   expect(await countersign("audit", "verify")).toMatchObject({ code: 0 });

@@ -61,7 +61,7 @@ async function restored(more: Partial<SequencerOptions>, meanwhile: (pool: Pool)
   onTestFinished(() => whole.close());
   await append(whole.pool, 0, 5);
   await sequencerOn(whole.pool, more).flush(log);
-  const backup = await backUp(whole.url);
+  const backup = await backUp(whole);
   await append(whole.pool, 5, 10);
   await sequencerOn(whole.pool, more).flush(log);
   await meanwhile(whole.pool);

@@ -32,26 +32,38 @@ export async function freshDatabase(options: { readonly max?: number } = {}): Pr
 }
 
 /**
- * The database as it is now, to be restored later: a copy, as a physical backup is. Who is connected to it is cut off.
+ * The database as it is now, to be restored later: a copy, as a physical backup is. Who is connected to it is cut off meanwhile; its pool has
+ * connections that work again afterwards.
  */
-export async function backUp(url: string): Promise<{ restore(): Promise<TestDatabase> }> {
+export async function backUp({ pool, url }: TestDatabase): Promise<{ restore(): Promise<TestDatabase> }> {
   const { adminUrl, role } = inject("postgres");
   const name = new URL(url).pathname.slice(1);
   const backup = `test_${randomBytes(6).toString("hex")}`;
-  await asAdmin(adminUrl, `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+  // Whoever connects again at once would have the copy refused.
+  await asAdmin(adminUrl, `alter database ${name} allow_connections false`);
+  await asAdmin(adminUrl, `select pg_terminate_backend(pid, 20000) from pg_stat_activity where datname = '${name}'`);
   await asAdmin(adminUrl, `create database ${backup} template ${name} owner ${role}`);
+  await asAdmin(adminUrl, `alter database ${name} allow_connections true`);
+  await afresh(pool);
   return {
     async restore() {
       const restored = new URL(url);
       restored.pathname = `/${backup}`;
-      const pool = createPool({ url: restored.href });
+      const copy = createPool({ url: restored.href });
       const close = async (): Promise<void> => {
-        await pool.end();
+        await copy.end();
         await asAdmin(adminUrl, `drop database ${backup} with (force)`);
       };
-      return { pool, url: restored.href, close };
+      return { pool: copy, url: restored.href, close };
     },
   };
+}
+
+/** A query on a connection that is dead takes it out of the pool. */
+async function afresh(pool: Pool): Promise<void> {
+  const all = Array.from({ length: pool.options.max }, async () => pool.query("select 1"));
+  const broken = (await Promise.allSettled(all)).some(({ status }) => status === "rejected");
+  if (broken) await afresh(pool);
 }
 
 async function asAdmin(adminUrl: string, sql: string): Promise<void> {
