@@ -31,6 +31,8 @@ export function checkCosts(record: RunRecord): AuditCheck {
   return check("costs", `${sum} micro-USD over ${steps.length} steps; ${again}${untold}`, problems);
 }
 
+const ends: ReadonlySet<string> = new Set(["step.result", "step.unknown", "step.reconciled"]);
+
 class Walk {
   recomputed = 0;
   unpriced = 0;
@@ -53,25 +55,16 @@ class Walk {
 
   take({ kind, facts, at }: LedgerEntry): readonly string[] {
     const seq = Number(facts["seq"]);
-    switch (kind) {
-      case "budget.extended":
-        if (facts["budget"] === "budget:run") this.#limit += numberOf(facts["microUsd"]);
-        return [];
-      case "step.decided": {
-        const known = this.#known(Date.parse(at));
-        this.#before = this.#standings.length - 1;
-        this.#since = known;
-        return this.#decided(seq, facts, known);
-      }
-      case "step.intent":
-        return this.#begun(seq, facts, Date.parse(at));
-      case "step.result":
-      case "step.unknown":
-      case "step.reconciled":
-        return this.#ended(seq, facts, Date.parse(at));
-      default:
-        return [];
+    if (kind === "budget.extended" && facts["budget"] === "budget:run") this.#limit += numberOf(facts["microUsd"]);
+    if (kind === "step.decided") {
+      const known = this.#known(Date.parse(at));
+      this.#before = this.#standings.length - 1;
+      this.#since = known;
+      return this.#decided(seq, facts, known);
     }
+    if (kind === "step.intent") return this.#begun(seq, facts, Date.parse(at));
+    if (ends.has(kind)) return this.#ended(seq, facts, Date.parse(at));
+    return [];
   }
 
   /** Costs of the record that no entry bears out. Some may still wait to be entered. */

@@ -1,4 +1,4 @@
-import { LedgerError } from "./errors.ts";
+import type { LedgerError } from "./errors.ts";
 
 /** Why logs are not signed at the moment, by log and by who found it out. In one process: each finds it out for itself. */
 export class StoppedLogs {

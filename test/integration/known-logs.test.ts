@@ -93,7 +93,7 @@ async function auditor() {
     database,
     countersign,
     known: async () => JSON.parse(await readFile(join(home, "known-logs.json"), "utf8")) as Record<string, KnownLog>,
-    async exchange(other: TestDatabase) {
+    exchange: async (other: TestDatabase) => {
       await serving.stop();
       serving = await serve(other, Number(new URL(url).port));
     },
