@@ -31,6 +31,9 @@ export function checkCosts(record: RunRecord): AuditCheck {
   return check("costs", `${sum} micro-USD over ${steps.length} steps; ${again}${untold}`, problems);
 }
 
+/** Micro-USD by which the costs of a step's attempts may be more than that of their sum: one for each after the first. */
+const mostRounded = 4;
+
 const ends: ReadonlySet<string> = new Set(["step.result", "step.unknown", "step.reconciled"]);
 
 class Walk {
@@ -133,12 +136,14 @@ class Walk {
     this.#costs.set(seq, (this.#costs.get(seq) ?? 0) + cost);
     const released = first ? (intent?.held ?? 0) : 0;
     this.#standings.push({ spent: before.spent + cost, held: before.held - released, at });
-    if (facts["inputTokens"] === undefined) {
-      // Nothing tells what it took: then no more than was put aside for it.
-      return cost <= (intent?.held ?? 0)
-        ? []
-        : [`step ${seq}: cost ${cost} micro-USD without any usage, ${intent?.held ?? 0} were held for it`];
-    }
+    // An attempt of which nobody knows what it took is charged with all that the step held.
+    const assumed = numberOf(facts["assumedMicroUsd"]);
+    const held = intent?.held ?? 0;
+    if (assumed !== 0 && (held === 0 || assumed % held !== 0))
+      return [`step ${seq}: charged ${assumed} micro-USD for attempts unknown, which each would have taken ${held}`];
+    const measured = cost - assumed;
+    if (facts["inputTokens"] === undefined)
+      return measured === 0 ? [] : [`step ${seq}: cost ${measured} micro-USD without any usage`];
     const price = priceIn(intent);
     if (price === undefined) {
       this.unpriced += 1;
@@ -154,7 +159,10 @@ class Walk {
       },
       price,
     );
-    return again === cost ? [] : [`step ${seq}: cost recorded \`${cost}\`, worked out again \`${again}\` micro-USD`];
+    // Usage is of all attempts together, and the cost of each is rounded up.
+    return measured >= again && measured - again <= mostRounded
+      ? []
+      : [`step ${seq}: cost recorded \`${measured}\`, worked out again \`${again}\` micro-USD`];
   }
 }
 
