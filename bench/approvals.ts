@@ -17,6 +17,7 @@ import { connectTemporal, createPayloadCodec, startAgentRun, wakeRun } from "../
 import { loadToolModule } from "../src/tools/index.ts";
 import { forkWorker } from "./approvals-worker.ts";
 import type { WorkerMemory } from "./approvals-worker.ts";
+import { printGoals } from "./goals.ts";
 import { createReviewer } from "./reviewer.ts";
 import { startServers } from "./servers.ts";
 import type { BenchServers } from "./servers.ts";
@@ -267,6 +268,7 @@ function report(
     inboxMs: Math.round(inbox.all * 100) / 100,
     inboxTeamMs: Math.round(inbox.team * 100) / 100,
   };
+  printGoals(print, [[`requests that wait, ${wanted}`, figures.waiting, figures.waiting >= wanted]]);
   print(
     `Each more request that waits adds ${figures.rssSlopeBytes} bytes resident and ${figures.heapSlopeBytes} of heap to a worker (a line through the fresh ones, each of which\n` +
       `has brought the same ${warmUp} to wait itself): for each run, which has ${requestsPerRun}, ${figures.rssSlopeBytesOfRun} and ${figures.heapSlopeBytesOfRun}.\n${figures.waiting} waited, in ${figures.runs} runs; ` +

@@ -19,6 +19,7 @@ import { leafHash, openCheckpoint, parseVerifierKey, verifyInclusion } from "../
 import type { Checkpoint } from "../src/ledger/proof/index.ts";
 import { createPool, digestOf, migrate } from "../src/store/index.ts";
 import type { Pool } from "../src/store/index.ts";
+import { printGoals } from "./goals.ts";
 import { createMeter } from "./processor.ts";
 import type { Spent } from "./processor.ts";
 import { startPostgresAlone } from "./servers.ts";
@@ -102,6 +103,7 @@ async function measureAppends(pool: Pool, meter: Meter, print: Print): Promise<o
       `${(processor * 1_000).toFixed(0)} µs of processor time each (Node and Postgres together, so at most ${Math.round(2_000 / processor)}/s on two cores); ` +
       `load ${spent.map(({ load }) => load.toFixed(1)).join(", ")}`,
   );
+  printGoals(print, [["appends a second, at least 3,000 on two cores", perSecond, perSecond >= 3_000]]);
   return { appendsPerSecond: perSecond, appendMicroseconds: Math.round(processor * 1_000) };
 }
 

@@ -28,6 +28,7 @@ import {
 import type { PayloadKeys, Pool } from "../src/store/index.ts";
 import { connectTemporal, createPayloadCodec, startAgentRun, startWorker } from "../src/temporal/index.ts";
 import { loadToolModule } from "../src/tools/index.ts";
+import { printGoals } from "./goals.ts";
 import { startServers } from "./servers.ts";
 import type { BenchServers } from "./servers.ts";
 import { inParallel, median } from "./statistics.ts";
@@ -340,6 +341,12 @@ function report(rates: Rates, bytes: Bytes, print: (line: string) => void): obje
     ],
   );
   print(size.toString());
+  const against = ratio("governed, ordinary", "bare, ordinary");
+  const turns = Math.max(...turnCounts.map((count) => bytes.governed[count] ?? Number.NaN));
+  printGoals(print, [
+    ["governed steps against bare ones, at least 0.9", against.toFixed(2), against >= 0.9],
+    ["bytes of history a turn, at most 2,048", turns, turns <= 2_048],
+  ]);
   print(
     `${rounds} rounds in turns after one for warming up, ${runsPerRound} runs of ${stepsPerRun} steps each. Governed runs also have their row written before they start,\n` +
       "and are opened and closed in the record, which counts as no step; the ledger's sequencer runs beside them. The model answers at once in process,\n" +

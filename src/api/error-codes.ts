@@ -47,6 +47,8 @@ export const errorCodes = {
   /** The manifest or its tools do not make a release. */
   release_invalid: { status: 422, retryable: false },
   policies_invalid: { status: 422, retryable: false },
+  /** The team has no policies in force: its agents could do nothing. */
+  no_policies: { status: 409, retryable: false },
   /** The team's active policies do not fit the tools of the release. */
   policies_do_not_fit: { status: 422, retryable: false },
   /** A reviewer's new arguments do not fit the tool. */

@@ -9,7 +9,7 @@ import {
   causeOf,
   changeKinds,
   changeOf,
-  compilePolicies,
+  compileInTurns,
   explain,
   parsePolicySet,
   PolicyError,
@@ -124,15 +124,18 @@ async function prepare(
   against: PolicySetDocument | undefined,
 ): Promise<Prepared> {
   const release = await releaseByDigest(tx, digest);
-  const compiled = (document: PolicySetDocument) => compiledFor(document, release);
-  return { release, candidate: compiled(candidate), against: against === undefined ? undefined : compiled(against) };
+  return {
+    release,
+    candidate: await compiledFor(candidate, release),
+    against: against === undefined ? undefined : await compiledFor(against, release),
+  };
 }
 
 /** Undefined where the set does not fit the release: the gate denies everything then. */
-function compiledFor(document: PolicySetDocument, release: Release): CompiledPolicies | undefined {
+async function compiledFor(document: PolicySetDocument, release: Release): Promise<CompiledPolicies | undefined> {
   const checked = parsePolicySet(document);
   try {
-    return compilePolicies(checked, callablesOf(release.document));
+    return await compileInTurns(checked, callablesOf(release.document));
   } catch (error) {
     if (error instanceof PolicyError) return undefined;
     throw error;

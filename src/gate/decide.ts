@@ -108,9 +108,9 @@ type Decided =
 /** The end of a step's first half: everything about it is decided and written in one transaction, or nothing is. */
 export function createDecider(
   options: GateOptions,
-  shadow = createShadow(options.pool, options.now),
+  count = createHistoryCounter(options.keys, options.historyBeyond),
+  shadow = createShadow(options.pool, options.now, count),
 ): (request: DecisionRequest) => Promise<Decided> {
-  const count = createHistoryCounter(options.keys, options.historyBeyond);
   const writeTogether = createDecisionWriter(options.pool);
   return async (request) => {
     try {

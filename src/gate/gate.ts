@@ -20,6 +20,7 @@ import type { GateOptions } from "./decide.ts";
 import { createEffects } from "./effects.ts";
 import { asFailure, GateError } from "./errors.ts";
 import type { EffectOutcome, GovernedCall } from "./governed-call.ts";
+import { createHistoryCounter } from "./history.ts";
 import { createResponses } from "./responses.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
@@ -34,9 +35,11 @@ const heartbeatMs = 3_000;
  * included, goes through it, so no workflow can go around it. It runs once per attempt.
  */
 export function createGate(options: GateOptions & { readonly logger: Logger }): ActivityInterceptorsFactory {
-  const shadow = createShadow(options.pool, options.now);
-  const responses = createResponses(options, shadow);
-  const steps = createSteps(options, createDecider(options, shadow), createEffects(options, responses), responses);
+  const count = createHistoryCounter(options.keys, options.historyBeyond);
+  const shadow = createShadow(options.pool, options.now, count);
+  const responses = createResponses(options, shadow, count);
+  const decide = createDecider(options, count, shadow);
+  const steps = createSteps(options, decide, createEffects(options, responses), responses);
   const factory: ActivityInterceptorsFactory = (context) => ({ inbound: new Gate(context, steps, options.logger) });
   gates.set(factory, shadow);
   return factory;

@@ -11,7 +11,7 @@ import type { Json, JsonObject } from "../core/json.ts";
 import {
   askRemote,
   callAction,
-  compilePolicies,
+  compileInTurns,
   detect,
   detectorPolicy,
   explain,
@@ -76,21 +76,32 @@ export async function policiesFor(
   policySet: Digest,
   run: RunContext,
 ): Promise<CompiledPolicies | undefined> {
-  const { document } = await policySetByDigest(pool, policySet);
-  return compiledFor(policySet, document, run);
-}
-
-// Compiling hashes the whole set even where it is remembered, so the pair of digests is looked up first.
-const compiled = new LRUCache<string, CompiledPolicies>({ max: 200 });
-
-function compiledFor(policySet: Digest, document: Json, run: RunContext): CompiledPolicies | undefined {
   const name = `${policySet}/${run.release.digest}`;
   const known = compiled.get(name);
   if (known !== undefined) return known;
+  const { document } = await policySetByDigest(pool, policySet);
+  return compiled.get(name) ?? compiledFor(name, document, run);
+}
+
+// Compiling hashes the whole set even where it is remembered, so the pair of digests is looked up first.
+const compiled = new LRUCache<string, Promise<CompiledPolicies | undefined>>({ max: 200 });
+/** How long a set that does not compile is remembered as that, in milliseconds: a lack of memory passes. */
+const refusedMs = 60_000;
+
+/** Once for all who wait for it. */
+function compiledFor(name: string, document: Json, run: RunContext): Promise<CompiledPolicies | undefined> {
+  const made = compileOrRefuse(document, run);
+  compiled.set(name, made);
+  made.then(
+    (policies) => policies ?? compiled.set(name, made, { ttl: refusedMs }),
+    () => compiled.delete(name),
+  );
+  return made;
+}
+
+async function compileOrRefuse(document: Json, run: RunContext): Promise<CompiledPolicies | undefined> {
   try {
-    const made = compilePolicies(parsePolicySet(document), callablesOf(run.release.document));
-    compiled.set(name, made);
-    return made;
+    return await compileInTurns(parsePolicySet(document), callablesOf(run.release.document));
   } catch (error) {
     if (error instanceof PolicyError) return undefined;
     throw error;

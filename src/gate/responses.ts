@@ -33,7 +33,8 @@ import { noneSettled } from "./attempts.ts";
 import { GateError } from "./errors.ts";
 import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
-import { createHistoryCounter } from "./history.ts";
+import { lockHistory, wideLocks } from "./history.ts";
+import type { HistoryCounter, HistoryLock } from "./history.ts";
 import { denial, detectedIn, policiesFor, undetected } from "./judge.ts";
 import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
 import type { OutcomeToRecord } from "./outcome.ts";
@@ -61,6 +62,13 @@ export type Responded =
   | { readonly status: "waiting"; readonly request: ApprovalId; readonly expiresAt: number }
   | { readonly status: "superseded" };
 
+/** What the call took, and what was known before of where that is settled. */
+type Settled = Pick<OutcomeToRecord, "taken" | "before">;
+
+/** SQLSTATE of a lock that was not had in time, and how often it is tried. */
+const lockTimeout = "55P03";
+const lockAttempts = 3;
+
 type Judged = {
   readonly decision: Decision;
   /** What the policies alone say. */
@@ -76,14 +84,23 @@ type Judged = {
  * transaction that records how the call ended. Until then nobody has it: no tool, no user, no later turn. The set that allowed the call
  * says whether its answer is decided on, so that an auditor knows which answers need a decision.
  */
-export function createResponses(options: GateOptions, shadow: Shadow) {
-  const { pool, keys } = options;
-  const count = createHistoryCounter(keys, options.historyBeyond);
+export function createResponses(options: GateOptions, shadow: Shadow, count: HistoryCounter) {
+  const { pool } = options;
 
   /** Policies that cannot be read may have spoken of answers: the answer is decided on then, and denied. */
   async function governs(run: RunContext, policySet: Digest): Promise<boolean> {
     const policies = await policiesFor(pool, policySet, run);
     return policies?.slices.has(responseActionName) ?? true;
+  }
+
+  /** What has to be locked before an answer is judged, as before a call is: what is counted then stays true until it is recorded. */
+  async function locksFor(run: RunContext, policySet: Digest): Promise<readonly HistoryLock[]> {
+    const policies = await policiesFor(pool, policySet, run);
+    if (policies === undefined) return [];
+    const slice = policies.slices.get(responseActionName);
+    const reads = new Set((slice?.history ?? []).map(({ name }) => name));
+    // No fact counts answers.
+    return wideLocks(policies.history, { actions: [], reads }, run);
   }
 
   async function judge(
@@ -167,35 +184,66 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
   }
 
   /** Decides on an answer that has just come, and records how its call ended. */
-  async function first(
+  async function first(answered: Answered, policySet: Digest, settled: Settled): Promise<Responded> {
+    const locks = await locksFor(answered.run, policySet);
+    if (locks.length > 0) return whileLocked(answered, policySet, settled, locks);
+    const judged = await judge(pool, answered, policySet, []);
+    decideBeside(answered, judged);
+    return settledIn(answered, settled, (tx, known) => record(tx, answered, judged, known));
+  }
+
+  /** The model has been paid for its answer: it is not asked again because others decide for long. */
+  async function whileLocked(
     answered: Answered,
     policySet: Digest,
-    { taken, before: known }: Pick<OutcomeToRecord, "taken" | "before">,
+    settled: Settled,
+    locks: readonly HistoryLock[],
   ): Promise<Responded> {
-    const { run, step } = answered;
-    const judged = await judge(pool, answered, policySet, []);
-    const { decision, policyDecision, facts, counted } = judged;
-    shadow.beside({ run, step, isAnswer: true, facts: () => facts, counted, actual: verdictOf(policyDecision) });
-    const result = resultOf(answered, decision);
-    const write = async (tx: Tx, before: OutcomeToRecord["before"]): Promise<Responded> => {
-      await writeSealed(tx, [sealedAnswer(answered), ...(result === undefined ? [] : [result])]);
-      const outcome: OutcomeToRecord = {
-        run,
-        seq: step.seq,
-        state: result === undefined ? "waiting" : "done",
-        result: result?.digest,
-        taken,
-        before,
-        now: new Date(judged.facts.at),
-      };
-      if (!(await writeOutcome(tx, outcome))) return { status: "superseded" };
-      if (result === undefined) return askPeople(tx, answered, judged);
-      await decided(tx, answered, judged, undefined, [outcomeEvent(outcome)]);
-      return { status: "recorded", result };
-    };
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await settledIn(answered, settled, async (tx, known) => {
+          await lockHistory(tx, locks);
+          const judged = await judge(tx, answered, policySet, []);
+          const recorded = await record(tx, answered, judged, known);
+          decideBeside(answered, judged);
+          return recorded;
+        });
+      } catch (error) {
+        if (codeOf(error) !== lockTimeout || attempt === lockAttempts) throw error;
+      }
+    }
+  }
+
+  function settledIn(
+    { run, step }: Answered,
+    { taken, before: known }: Settled,
+    write: (tx: Tx, settled: Settled) => Promise<Responded>,
+  ): Promise<Responded> {
     return settling(pool, { run: run.id, seq: step.seq, before: known }, (before) =>
-      inTransaction(pool, (tx) => write(tx, before)),
+      inTransaction(pool, (tx) => write(tx, { taken, before })),
     );
+  }
+
+  function decideBeside({ run, step }: Answered, { policyDecision, facts, counted }: Judged): void {
+    shadow.beside({ run, step, isAnswer: true, facts: () => facts, counted, actual: verdictOf(policyDecision) });
+  }
+
+  async function record(tx: Tx, answered: Answered, judged: Judged, settled: Settled): Promise<Responded> {
+    const { run, step } = answered;
+    const result = resultOf(answered, judged.decision);
+    await writeSealed(tx, [sealedAnswer(answered), ...(result === undefined ? [] : [result])]);
+    const outcome: OutcomeToRecord = {
+      run,
+      seq: step.seq,
+      state: result === undefined ? "waiting" : "done",
+      result: result?.digest,
+      ...settled,
+      now: new Date(judged.facts.at),
+    };
+    if (!(await writeOutcome(tx, outcome))) return { status: "superseded" };
+    if (result === undefined) return askPeople(tx, answered, judged);
+    await decided(tx, answered, judged, undefined, [outcomeEvent(outcome)]);
+    return { status: "recorded", result };
   }
 
   /** Decides on an answer that waited for people: the grant is checked, the policy in force is asked again, the grant is consumed. */
@@ -208,7 +256,9 @@ export function createResponses(options: GateOptions, shadow: Shadow) {
     const answer = (await options.cache.payload(lastAnswer)) as unknown as ModelResult;
     const answered = { ...waiting, answer };
     const now = options.now();
+    const locks = await locksFor(run, policySet);
     return inTransaction(pool, async (tx) => {
+      await lockHistory(tx, locks);
       const refuse = async (code: DenialCode, text: string): Promise<Responded> => {
         const judged = await judge(tx, answered, policySet, [], {});
         return end(tx, answered, { ...judged, decision: denial(code, text) }, waitedFor);

@@ -10,6 +10,7 @@ import type { PolicyShadow, ShadowCount } from "../registry/index.ts";
 import type { Pool } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
 import type { RunContext } from "./governed-call.ts";
+import type { HistoryCounter, HistoryRequest } from "./history.ts";
 import { actionOf, policiesFor } from "./judge.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
@@ -42,11 +43,12 @@ export type Shadow = {
  * Lets a team's candidate policies decide beside those in force, after a decision is made. Never waits and never throws: what goes wrong is a
  * count. What was counted in the last second is written by `settled`, and lost where a worker dies without it.
  */
-export function createShadow(pool: Pool, now: () => Date): Shadow {
+export function createShadow(pool: Pool, now: () => Date, count: HistoryCounter): Shadow {
   const shadows = new LRUCache<string, Promise<PolicyShadow | undefined>>({ max: 1_000, ttl: pauseMs });
   const counts = new Map<number, Map<string, ShadowCount>>();
   const waiting = new Set<Promise<void>>();
   let timer: NodeJS.Timeout | undefined;
+  let counting: Promise<unknown> = Promise.resolve();
 
   function shadowOf(team: string): Promise<PolicyShadow | undefined> {
     const known = shadows.get(team);
@@ -72,6 +74,14 @@ export function createShadow(pool: Pool, now: () => Date): Shadow {
       await addShadowCounts(pool, shadow, [...own.values()], now()).catch(() => undefined);
   }
 
+  /** One after the other, so that decisions find the other connections free. */
+  function countOwn(request: HistoryRequest): ReturnType<HistoryCounter> {
+    if (request.facts.length === 0) return Promise.resolve({});
+    const mine = counting.then(() => count(pool, request));
+    counting = mine.catch(() => undefined);
+    return mine;
+  }
+
   async function decideBeside({ run, step, ...decided }: DecidedBeside): Promise<void> {
     const shadow = await shadowOf(run.team);
     if (shadow === undefined) return;
@@ -86,8 +96,16 @@ export function createShadow(pool: Pool, now: () => Date): Shadow {
       const counted = new Map(decided.counted.map((fact) => [fact.name, fact]));
       const isKnown = (fact: HistoryFact): boolean =>
         Object.hasOwn(facts.history, fact.name) && isDeepStrictEqual(counted.get(fact.name), fact);
-      if (!(slice?.history ?? []).every(isKnown)) return add(shadow.id, "error", "", name);
-      const { kind, cause } = shadowDecide(candidate, policyRequestOf(run, step, facts), decided.actual);
+      const own = (slice?.history ?? []).filter((fact) => !isKnown(fact));
+      const history = {
+        ...facts.history,
+        ...(await countOwn({ run, seq: step.seq, now: new Date(facts.at), facts: own })),
+      };
+      const { kind, cause } = shadowDecide(
+        candidate,
+        policyRequestOf(run, step, { ...facts, history }),
+        decided.actual,
+      );
       add(shadow.id, kind, cause, name);
     } catch {
       add(shadow.id, "error", "", name);

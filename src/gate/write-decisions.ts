@@ -83,6 +83,8 @@ function writeSql({ several, contents, budgets }: Parts): string {
         or run.spent_calls + run.held_calls + given.hold_calls <= run.max_calls)
       and given.budget_event = (select coalesce(max(id), 0) from budget_event where team = given.team and agent in ('', given.agent))
       and ${freezeSql("given.team", "given.agent", "given.tool")} is null
+      -- Another set may count what this one did not, and lock what this one left unlocked.
+      and given.policy_set = (select policy_set from policy_activation where team = given.team order by id desc limit 1)
     returning given.*),
   placed as (
     insert into step (run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, result, held_micro_usd,
@@ -162,7 +164,7 @@ function readied(decision: DecisionToRecord): Ready {
 /**
  * Writes decisions of different runs, each with its step, what it holds of its budgets, its contents, its ledger events and, where it
  * allows, the intent: one statement, all or nothing. Rows are locked in one order everywhere: contents, budgets, runs, steps. Fails
- * with a division by zero where any of them has no room, or what it goes by has changed, a freeze or a new budget included.
+ * with a division by zero where any of them has no room, or what it goes by has changed: a freeze, a new budget or another policy set included.
  */
 async function write(tx: Tx, all: readonly Ready[]): Promise<void> {
   const contents = all.flatMap((ready) => ready.contents);

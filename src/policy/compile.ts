@@ -1,3 +1,5 @@
+import { setImmediate as othersTurn } from "node:timers/promises";
+
 import { LRUCache } from "lru-cache";
 
 import type { ValidationError } from "@cedar-policy/cedar-wasm/nodejs";
@@ -5,7 +7,7 @@ import type { ValidationError } from "@cedar-policy/cedar-wasm/nodejs";
 import type { HistoryFact } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
-import { digestOf } from "../store/canonical.ts";
+import { digestOf, sha256 } from "../store/canonical.ts";
 import { amountProblems } from "./amounts.ts";
 import { reader } from "./engine.ts";
 import { PolicyError, refuseErrors } from "./errors.ts";
@@ -42,16 +44,55 @@ const compilations = new LRUCache<string, CompiledPolicies>({ max: 64 });
  * Throws PolicyError `policies_invalid` (with every problem, at policy and line) or `tools_invalid`.
  */
 export function compilePolicies(document: PolicySetDocument, tools: readonly PolicyTool[]): CompiledPolicies {
+  const compilation = compiling(document, tools, Number.POSITIVE_INFINITY);
+  for (;;) {
+    const { done, value } = compilation.next();
+    if (done === true) return value;
+  }
+}
+
+/** How long others wait for the thread at a time, as far as the pieces are small enough, in milliseconds. */
+const turnMs = 10;
+/** Policies that Cedar validates at once: each time, it reads the schema again. */
+const validatedAtOnce = 100;
+
+/** The same for a thread that has other work: it gets its turn in between. */
+export async function compileInTurns(
+  document: PolicySetDocument,
+  tools: readonly PolicyTool[],
+): Promise<CompiledPolicies> {
+  const compilation = compiling(document, tools, validatedAtOnce);
+  for (;;) {
+    const end = performance.now() + turnMs;
+    let step = compilation.next();
+    while (step.done !== true && performance.now() < end) step = compilation.next();
+    if (step.done === true) return step.value;
+    await othersTurn();
+  }
+}
+
+/** Stops wherever others may have the thread. */
+function* compiling(
+  document: PolicySetDocument,
+  tools: readonly PolicyTool[],
+  atOnce: number,
+): Generator<undefined, CompiledPolicies, undefined> {
   const checked = parsePolicySet(document);
   const names = { policySet: contentDigest(checked, "policies_invalid"), tools: toolsDigest(tools) };
   const key = `${names.policySet}/${names.tools}`;
   const known = compilations.get(key);
   if (known !== undefined) return known;
+  // Each is then found at once below.
+  for (const { text } of checked.policies) {
+    readOnce(text);
+    yield;
+  }
   const { policies, problems } = readAll(checked);
   refuseErrors(problems);
   const mentioned = [...policies.values()].flatMap((policy) => policy.mentions);
   const history = checked.history ?? [];
-  refuseErrors(validate(policies, schemaOf(tools, mentioned, history)));
+  const invalid = yield* validating(policies, schemaOf(tools, mentioned, history), atOnce);
+  refuseErrors(invalid);
   const compiled = { ...names, policies, history, slices: slicesOf([...policies.values()], tools, history) };
   // The groups of every action are seen to match before anything is decided.
   for (const slice of compiled.slices.values()) evaluator.hold(policySlice([]), slice.frame);
@@ -96,7 +137,7 @@ function readAll(document: PolicySetDocument): {
   const byId = document.policies.toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
   for (const { id, text } of byId) {
     const refuse = (message: string): void => void problems.push({ severity: "error", policy: id, message });
-    const read = readPolicy(text);
+    const read = readOnce(text);
     if ("problems" in read) problems.push(...read.problems.map((problem) => ({ ...problem, policy: id })));
     else if (read.policy.id !== id)
       refuse(`@id is ${JSON.stringify(read.policy.id)}, the document says ${JSON.stringify(id)}`);
@@ -106,8 +147,61 @@ function readAll(document: PolicySetDocument): {
   return { policies, problems };
 }
 
+/** Sets of a team differ in few policies, and releases of an agent in none. */
+const readings = new LRUCache<string, ReturnType<typeof readPolicy>>({
+  max: 5_000,
+  maxSize: 16 * 1024 * 1024,
+  sizeCalculation: (_, text) => 500 + text.length,
+});
+
+function readOnce(text: string): ReturnType<typeof readPolicy> {
+  const known = readings.get(text);
+  if (known !== undefined) return known;
+  const read = readPolicy(text);
+  if ("policy" in read) readings.set(text, read);
+  return read;
+}
+
+/** Policies that Cedar has nothing to say of, with the schema that they were validated against: each is validated by itself. */
+const sound = new LRUCache<string, true>({ max: 50_000 });
+
+function validate(policies: ReadonlyMap<string, ReadPolicy>, schema: CedarSchema): readonly PolicyProblem[] {
+  const validation = validating(policies, schema, Number.POSITIVE_INFINITY);
+  for (;;) {
+    const { done, value } = validation.next();
+    if (done === true) return value;
+  }
+}
+
+/** Those not known to be sound, so many at once; errors come first. */
+function* validating(
+  policies: ReadonlyMap<string, ReadPolicy>,
+  schema: CedarSchema,
+  atOnce: number,
+): Generator<undefined, readonly PolicyProblem[], undefined> {
+  const against = digestOf(schema as unknown as Json);
+  const named = [...policies].map(([id, policy]) => ({ id, policy, name: `${against}/${sha256(policy.text)}` }));
+  const unknown = named.filter(({ name }) => sound.get(name) !== true);
+  const problems: PolicyProblem[] = [];
+  // A schema that Cedar refuses is found without any policy too.
+  for (let from = 0; from === 0 || from < unknown.length; from += atOnce) {
+    const some = unknown.slice(from, from + atOnce);
+    const found = validateTogether(new Map(some.map(({ id, policy }) => [id, policy])), schema);
+    const faulty = new Set(found.map(({ policy }) => policy));
+    // A problem of no policy in particular may be any's.
+    if (!faulty.has(undefined)) for (const { id, name } of some) if (!faulty.has(id)) sound.set(name, true);
+    problems.push(...found);
+    yield;
+  }
+  return problems.sort(
+    (a, b) =>
+      Number(a.severity === "warning") - Number(b.severity === "warning") ||
+      ((a.policy ?? "") < (b.policy ?? "") ? -1 : 1),
+  );
+}
+
 /** Cedar's strict validation of each policy against every action it can apply to. */
-function validate(policies: ReadonlyMap<string, ReadPolicy>, schema: CedarSchema): PolicyProblem[] {
+function validateTogether(policies: ReadonlyMap<string, ReadPolicy>, schema: CedarSchema): readonly PolicyProblem[] {
   const staticPolicies = Object.fromEntries([...policies].map(([id, policy]) => [id, policy.text]));
   let answer;
   try {
@@ -134,11 +228,7 @@ function validate(policies: ReadonlyMap<string, ReadPolicy>, schema: CedarSchema
         message: messageOf(found.error),
       };
     };
-  return [...answer.validationErrors.map(problem("error")), ...answer.validationWarnings.map(problem("warning"))].sort(
-    (a, b) =>
-      Number(a.severity === "warning") - Number(b.severity === "warning") ||
-      ((a.policy ?? "") < (b.policy ?? "") ? -1 : 1),
-  );
+  return [...answer.validationErrors.map(problem("error")), ...answer.validationWarnings.map(problem("warning"))];
 }
 
 function toolsDigest(tools: readonly PolicyTool[]): Digest {

@@ -2,7 +2,7 @@ export { argumentType } from "./argument-types.ts";
 export type { ArgumentType } from "./argument-types.ts";
 export { parseCases, runCases } from "./cases.ts";
 export type { CaseReport, CaseResult, CaseTable, PolicyCase } from "./cases.ts";
-export { checkPolicySet, compilePolicies } from "./compile.ts";
+export { checkPolicySet, compileInTurns, compilePolicies } from "./compile.ts";
 export type { CompiledPolicies } from "./compile.ts";
 export type { ActionSlice } from "./slices.ts";
 export { narrowPolicy } from "./narrow.ts";

@@ -71,11 +71,12 @@ export async function freezesOfRelease(
   );
 }
 
-/** Whether a release of the team, or of any, has this agent or tool. */
+/** Whether a release of the team, or of any, has this agent, or this tool or retrieval source. */
 export async function targetExists(tx: Tx, { team, agent, tool }: FreezeTarget): Promise<boolean> {
   const { rowCount } = await tx.query(
     `select from release where ($1::text is null or team = $1) and ($2::text is null or agent = $2)
-       and ($3::text is null or document->'tools' @> jsonb_build_array(jsonb_build_object('name', $3::text))) limit 1`,
+       and ($3::text is null or document->'tools' @> jsonb_build_array(jsonb_build_object('name', $3::text))
+         or document->'retrieval' @> jsonb_build_array(jsonb_build_object('name', $3::text))) limit 1`,
     [team ?? null, agent ?? null, tool ?? null],
   );
   return rowCount === 1;

@@ -9,6 +9,7 @@ export {
   activatePolicySet,
   activePolicySet,
   latestActivation,
+  lockPolicies,
   policyActivations,
   policySetByDigest,
   storePolicySet,

@@ -1,21 +1,25 @@
 import { fileURLToPath } from "node:url";
 
+import { LRUCache } from "lru-cache";
+
 import { ApiError } from "../api/index.ts";
 import type { Json } from "../core/json.ts";
-import type { ReleaseDocument } from "../core/release.ts";
+import type { Release, ReleaseDocument } from "../core/release.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { Callable } from "../core/retrieval.ts";
 import {
   actionOfTool,
   checkPolicySet,
+  compileInTurns,
   compilePolicies,
   formatProblem,
   lintPolicies,
   loadPolicyDirectory,
+  parsePolicySet,
   PolicyError,
 } from "../policy/index.ts";
 import type { PolicySetDocument } from "../policy/index.ts";
-import { newestReleases } from "../registry/index.ts";
+import { activePolicySet, newestReleases } from "../registry/index.ts";
 import type { Tx } from "../store/index.ts";
 
 const basePack = fileURLToPath(new URL("../../policies/base", import.meta.url));
@@ -46,6 +50,44 @@ export function assertPoliciesFit(
     }
   }
   return problems.map(formatProblem);
+}
+
+/** What a release cannot run under, and why; undefined where it can. The sets are immutable, and so are the releases. */
+const unfit = new LRUCache<string, { readonly problem: string | undefined }>({ max: 1_000, ttl: 60_000 });
+
+/**
+ * Refuses a run that could do nothing: its team has no policies in force, or they do not compile for its release. The gate would deny
+ * each of its steps. Throws `no_policies` or `policies_do_not_fit`.
+ */
+export async function assertCovered(tx: Tx, { digest, document }: Release): Promise<void> {
+  const { team, agent } = document;
+  const active = await activePolicySet(tx, team);
+  if (active === undefined) {
+    throw new ApiError("no_policies", `team \`${team}\` has no policies in force, so its agents can do nothing`, {
+      hint: `activate some: countersign policy activate DIR --team ${team}`,
+    });
+  }
+  const name = `${active.digest}/${digest}`;
+  const { problem } = unfit.get(name) ?? { problem: await problemUnder(active.document, document) };
+  unfit.set(name, { problem });
+  if (problem === undefined) return;
+  throw new ApiError(
+    "policies_do_not_fit",
+    `the policies in force do not fit release \`${digest.slice(0, 12)}\` of agent \`${team}/${agent}\`: ${problem}`,
+    {
+      hint: "run a newer release, or activate policies that fit this one: countersign policy activate DIR --team TEAM",
+    },
+  );
+}
+
+async function problemUnder(set: Json, release: ReleaseDocument): Promise<string | undefined> {
+  try {
+    await compileInTurns(parsePolicySet(set), callablesOf(release));
+    return undefined;
+  } catch (error) {
+    if (error instanceof PolicyError) return error.message;
+    throw error;
+  }
 }
 
 /** What looks wrong in policies that fit, one line each with what to do. */

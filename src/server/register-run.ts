@@ -24,6 +24,7 @@ import {
 import type { DataKey, RunRow, Tx } from "../store/index.ts";
 import type { Services } from "./dependencies.ts";
 import { agentNotFound } from "./handlers/agents.ts";
+import { assertCovered } from "./policy-checks.ts";
 
 type StartRunBody = RequestOf<"startRun">["body"];
 
@@ -100,6 +101,7 @@ async function underDataKey(
   const { pool, keys, now } = services;
   // What is refused leaves nothing behind, not even a key.
   const release = await releaseToRun(pool, body);
+  await assertCovered(pool, release);
   const subject = body.subject === undefined ? "" : subjectKey(keys, body.subject.id);
   for (let again = false; ; again = true) {
     // Before the transaction: whoever wraps keys may be far away.

@@ -201,6 +201,22 @@ test("a freeze between a decision and its commit stops every one that it is for,
   for (const run of runs) expect(await writtenOf(run)).toEqual(nothing);
 });
 
+test("a policy set that comes into force between a decision and its commit has every one decided again", async () => {
+  const runs = await runsOf(3);
+  const all = await Promise.all(runs.map((run) => decisionOn(run, 1)));
+  const stricter = { ...everything, history: [{ name: "f", measure: "count", actions: ["tool"], per: "team" }] };
+  await activatePolicySet(pool, "elsewhere", stricter as unknown as Json, "operator", now);
+  const { digest } = await activatePolicySet(pool, "shop", stricter as unknown as Json, "operator", now);
+  expect(await codesOf(all)).toEqual(runs.map(() => "already_recorded"));
+  for (const run of runs) expect(await writtenOf(run)).toEqual(nothing);
+  const again = await Promise.all(runs.map((run) => decisionOn(run, 1, { policySet: digest })));
+  expect(await codesOf(again)).toEqual(runs.map(() => undefined));
+  // Another team's set is none of theirs.
+  await activatePolicySet(pool, "elsewhere", everything as unknown as Json, "operator", now);
+  const more = await Promise.all(runs.map((run) => decisionOn(run, 2, { policySet: digest })));
+  expect(await codesOf(more)).toEqual(runs.map(() => undefined));
+});
+
 test("decisions that share a commit share the room of a budget, and not one passes it", async () => {
   await limit({ microUsd: 85, tokens: null, calls: null });
   const fitting = await Promise.all((await runsOf(4)).map((run) => decisionOn(run, 1)));

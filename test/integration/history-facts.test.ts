@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import { ulid } from "ulid";
-import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 
 import type { HistoryFact, HistoryScope } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
@@ -15,10 +15,19 @@ import { createHistoryCounter, maxSummedSteps } from "../../src/gate/history.ts"
 import { readStanding } from "../../src/gate/record.ts";
 import { resolveToolStep } from "../../src/gate/resolve.ts";
 import { createRunCache } from "../../src/gate/run-cache.ts";
+import { createShadow } from "../../src/gate/shadow.ts";
+import type { Shadow } from "../../src/gate/shadow.ts";
 import { countRunHistory } from "../../src/gate/run-history.ts";
 import type { CountedStep } from "../../src/gate/run-history.ts";
+import { reader } from "../../src/policy/engine.ts";
 import { groupsOfTool, modelAction, policySetOf, toolAction } from "../../src/policy/index.ts";
-import { activatePolicySet, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
+import {
+  activatePolicySet,
+  registerRelease,
+  releaseOfDocument,
+  setShadow,
+  shadowCounts,
+} from "../../src/registry/index.ts";
 import {
   createRun,
   decisionsOf,
@@ -297,8 +306,8 @@ async function activated(policy: string, facts: readonly HistoryFact[]): Promise
 }
 
 /** The real gate's first half, on a call that the run's recorded model step asked for. */
-function gate() {
-  const decide = createDecider({
+function gate(shadow?: Shadow) {
+  const options = {
     pool,
     keys,
     cache: cache(),
@@ -306,7 +315,8 @@ function gate() {
     environment: { name: "test", region: "local" },
     fastLane: false,
     now: () => now,
-  });
+  };
+  const decide = shadow === undefined ? createDecider(options) : createDecider(options, counter, shadow);
   return async (run: RunContext, call: number, calls: readonly Pick<Made, "name" | "args">[]): Promise<string> => {
     const seq = call + 1;
     const step = resolveToolStep(run, { run: run.id, seq, model: 0, call }, answerOf(calls), startFlow(run))!;
@@ -399,6 +409,31 @@ test("a policy that is added later sees what the run did before", async () => {
   ]);
 });
 
+test("a candidate's own facts are counted for it beside decisions", async () => {
+  const release = await released("till", [refund]);
+  const calls = [100, 200, 300, 400].map((cents) => ({ name: "refund", args: { cents } }));
+  await activated(open, []);
+  const facts = [fact({ name: "refunds", per: "team" }), sumOf({ name: "cents", per: "team" })];
+  const few = `${open} @id("few") forbid(principal, action == Action::"tool/refund", resource)
+    when { context.history.refunds >= 3 || context.history.cents >= 300 };`;
+  const { document } = policySetOf([{ name: "a.cedar", text: few }], facts);
+  const { id } = await setShadow(pool, "shop", document as unknown as Json, "operator", now);
+  const shadow = createShadow(pool, () => now, counter);
+  const decide = gate(shadow);
+  for (const [call, run] of [await asked(release, calls), await asked(release, calls)].flatMap((run) =>
+    [0, 1].map((call) => [call, run] as const),
+  )) {
+    expect(await decide(run, call, calls)).toBe("allowed");
+    await shadow.settled();
+  }
+  // Before them: nothing, 100, 300 and 400.
+  const counts = (await shadowCounts(pool, id!)).map(({ kind, policy, count: times }) => [kind, policy, times]);
+  expect(counts.toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1))).toEqual([
+    ["newly_denied", "few", 2],
+    ["unchanged", "all", 2],
+  ]);
+});
+
 test("a sum goes by what a policy made of a call", async () => {
   const run = await running(await released("till", [refund]));
   await recorded(run, [{ name: "refund", args: { cents: 900 }, state: "done", at: now }]);
@@ -439,6 +474,21 @@ test("what cannot be counted is an error, and the gate denies", async () => {
   const next = [...calls, { name: "pay", args: {} }, { name: "refund", args: {} }];
   expect(await gate()(run, 4, next)).toBe("denied");
   expect((await decisionsOf(pool, run.id)).map(({ code }) => code)).toEqual(["undecidable"]);
+});
+
+test("policies that do not fit a release are found so once, and deny each call", async () => {
+  const release = await released("till", [refund]);
+  const unfit = '@id("p") permit (principal, action, resource) when { context.input.nothing == "refund" };';
+  await activated(unfit, []);
+  const calls = Array.from({ length: 3 }, () => ({ name: "refund", args: {} }));
+  const run = await asked(release, calls);
+  const decide = gate();
+  expect(await decide(run, 0, calls)).toBe("denied");
+  const cedar = vi.spyOn(reader, "run");
+  onTestFinished(() => cedar.mockRestore());
+  expect([await decide(run, 1, calls), await decide(run, 2, calls)]).toEqual(["denied", "denied"]);
+  expect(cedar).not.toHaveBeenCalled();
+  expect((await decisionsOf(pool, run.id)).map(({ code }) => code)).toEqual(calls.map(() => "undecidable"));
 });
 
 test("sums go over so many steps and no more", async () => {

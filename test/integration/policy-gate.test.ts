@@ -5,9 +5,10 @@ import type { AddressInfo } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 
 import type { RunId } from "../../src/core/ids.ts";
+import { lockHistory } from "../../src/gate/history.ts";
 import { policySetOf, remoteOptionsOf } from "../../src/policy/index.ts";
 import { freeze, liftFreeze, setShadow, shadowCounts } from "../../src/registry/index.ts";
-import { decisionsOf, getPayload, stepsOf } from "../../src/store/index.ts";
+import { decisionsOf, getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -219,6 +220,40 @@ when { context.history.payments >= 3 || context.history.paid + context.input.amo
     const [denied] = await decisions(world, later, "pay");
     expect(denied).toMatchObject({ outcome: "deny", facts: { history: { payments: 2, paid: 600 } } });
   });
+});
+
+test("an answer waits for decisions that add to what it goes by, and counts what they have done", async () => {
+  const paid = `${all}
+@id("paid") @reason("nothing is said once something is paid")
+forbid (principal, action == Action::"response", resource) when { context.history.payments > 0 };`;
+  const payments = { name: "payments", measure: "count", actions: ["tool/pay"], per: "team" } as const;
+  const world = await createWorld({ turns: [{ text: "done" }, { text: "done" }] });
+  await world.activate(paid, [payments]);
+  await world.work();
+  const other = await world.register();
+  const name = "history/payments/team/testers";
+  const run = await inTransaction(world.pool, async (tx) => {
+    // Another worker's decision on a payment, before its commit.
+    await lockHistory(tx, [{ name, exclusive: true }]);
+    const started = await world.start();
+    await until(async () => {
+      const { rowCount } = await world.pool.query(
+        "select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
+      );
+      return rowCount === 0 ? undefined : true;
+    });
+    await tx.query(
+      `with placed as (
+         insert into step (run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, decided_at)
+         values ($1, 1, 'tool', 'pay', $2, $2, 0, 0, 'c0', 'intended', now()) returning run, seq)
+       insert into effect (run, seq, idempotency_key, state, intended_at) select run, seq, run || '.1', 'intended', now() from placed`,
+      [other, "0".repeat(64)],
+    );
+    return started;
+  });
+  expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "response_denied" } });
+  const [, answer] = await decisionsOf(world.pool, run);
+  expect(answer).toMatchObject({ outcome: "deny", policies: ["paid"], facts: { history: { payments: 1 } } });
 });
 
 test("a freeze stops the next step within a second, waits stay waits, and the run goes on when it is lifted", async () => {

@@ -5,10 +5,11 @@ import type { HistoryFact } from "../../src/core/decision.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
+import { createHistoryCounter } from "../../src/gate/history.ts";
 import { createShadow } from "../../src/gate/shadow.ts";
 import { policySetOf, verdictOf } from "../../src/policy/index.ts";
 import { releaseOfDocument, setShadow, shadowCounts } from "../../src/registry/index.ts";
-import { inTransaction } from "../../src/store/index.ts";
+import { inTransaction, payloadKeysOf } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
 import { createWorld } from "../support/world.ts";
 
@@ -21,7 +22,7 @@ function setWith(fact: HistoryFact) {
 }
 
 /** Lets `candidate` decide beside a model call that was allowed under `setWith(earlier)`; returns what was counted. */
-async function countedFor(candidate: HistoryFact) {
+async function countedFor(candidate: HistoryFact, value = 1) {
   const database = await freshDatabase({ max: 3 });
   onTestFinished(() => database.close());
   const { pool } = database;
@@ -40,11 +41,11 @@ async function countedFor(candidate: HistoryFact) {
   });
   const whose = { id: "run_1" as RunId, team: "shop", agent: "till", requestedBy: "o" };
   const run = { ...whose, release, input: { prompt: "go" }, inputDigest: "" as Digest };
-  const facts = { ...noFacts, history: { earlier: 1 } };
+  const facts = { ...noFacts, history: { earlier: value } };
   const step = { kind: "model", name: "m", seq: 0 } as unknown as ResolvedStep;
   const actual = verdictOf({ outcome: "allow", policies: [] });
   const decided = { run, step, isAnswer: false, facts: () => facts, counted: [earlier], actual };
-  const shadow = createShadow(pool, () => now);
+  const shadow = createShadow(pool, () => now, createHistoryCounter(payloadKeysOf(Buffer.alloc(32, 7))));
   for (let time = 0; time < 3; time += 1) shadow.beside(decided);
   // As a worker does when it stops: nothing is lost, and nothing has to be waited for.
   await shadow.settled();
@@ -56,7 +57,13 @@ test("what a candidate decided is counted when the worker stops", async () => {
 });
 
 test("a fact of the same name that counts something else is not taken for it", async () => {
-  expect(await countedFor({ ...earlier, withinMs: 60_000 })).toEqual([{ kind: "error", name: "m", count: 3 }]);
+  // For the run that decides, there are five; in the database, there is none.
+  expect(await countedFor(earlier, 5)).toEqual([{ kind: "newly_denied", name: "m", count: 3 }]);
+  expect(await countedFor({ ...earlier, withinMs: 60_000 }, 5)).toEqual([{ kind: "unchanged", name: "m", count: 3 }]);
+});
+
+test("what cannot be counted for a candidate is an error of its own", async () => {
+  expect(await countedFor({ ...earlier, per: "subject" })).toEqual([{ kind: "error", name: "m", count: 3 }]);
 });
 
 /** What a candidate made of the answers of a run, while `policy` was in force: the first of two has a secret. */

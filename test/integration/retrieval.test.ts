@@ -8,9 +8,10 @@ import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import { policySetOf } from "../../src/policy/index.ts";
+import { freeze, liftFreeze, targetExists } from "../../src/registry/index.ts";
 import { decisionsOf, getPayload, stepsOf } from "../../src/store/index.ts";
 import { evidenceIn } from "../support/world-evidence.ts";
-import { createWorld } from "../support/world.ts";
+import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
 const ask = (tool: string, query: string, limit = 3) => ({ tool, arguments: { query, limit } });
@@ -236,3 +237,53 @@ describe("a source that is a service elsewhere", () => {
     });
   });
 });
+
+test("a freeze of a source, made while two workers are each about to ask it, stops the next step on both", async () => {
+  const turns = [{ calls: [ask("archive", "slowly: accounts")] }, { calls: [ask("shelf", "accounts")] }, done];
+  const world = await createWorld({ retrieval: [], turns });
+  const names = ["one", "two"] as const;
+  for (const name of names) await world.work({ environment: { name, region: "test" } });
+  const runs: RunId[] = [];
+  /** Whose workers have let a first call through, and whether none has let a second one. */
+  const seen = async () => {
+    const { rows } = await world.pool.query<{ source: string; worker: string; run: RunId }>(
+      `select step.name as source, facts #>> '{environment,name}' as worker, run
+       from decision join step using (run, seq) where step.kind = 'retrieval'`,
+    );
+    return rows;
+  };
+  const begun = async () => new Set((await seen()).map(({ worker }) => worker));
+  while ((await begun()).size < names.length) {
+    const run = await world.start();
+    runs.push(run);
+    await until(async () => ((await seen()).some((row) => row.run === run) ? true : undefined));
+    if (runs.length > 20) throw new Error("one worker gets all the work");
+  }
+  const target = { team: "testers", tool: "shelf", reason: "wrong pages", by: "operator", now: new Date() };
+  expect(await targetExists(world.pool, target)).toBe(true);
+  await freeze(world.pool, target);
+  const asked = new Set((await seen()).filter(({ source }) => source === "shelf").map(({ run }) => run));
+  const stopped = runs.filter((run) => !asked.has(run));
+  // The last run's first call takes two seconds.
+  expect(stopped.length).toBeGreaterThan(0);
+  await until(async () => {
+    const { rows } = await world.pool.query(
+      "select from step where kind = 'model' and state = 'done' and run = any($1) group by run having count(*) = 2",
+      [stopped],
+    );
+    return rows.length === stopped.length ? true : undefined;
+  });
+  for (const run of stopped) await frozenAt(world, run);
+  expect((await seen()).filter(({ source, run }) => source === "shelf" && stopped.includes(run))).toEqual([]);
+  await liftFreeze(world.pool, target);
+  for (const run of runs) expect(await world.closed(run)).toMatchObject({ status: "completed" });
+});
+
+/** Until Temporal has tried the wait for the thaw twice: the gate has looked, and has not gone on. */
+async function frozenAt(world: World, run: RunId): Promise<void> {
+  await until(async () => {
+    const { raw } = await world.client.workflow.getHandle(run).describe();
+    const waits = (raw.pendingActivities ?? []).filter(({ activityType }) => activityType?.name === "awaitThaw");
+    return waits.some(({ attempt }) => (attempt ?? 0) >= 2) ? true : undefined;
+  });
+}

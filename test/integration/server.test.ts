@@ -16,12 +16,24 @@ import {
 } from "../../src/approvals/index.ts";
 import type { ApprovalStatement } from "../../src/approvals/index.ts";
 import type { ApprovalId, Digest, RunId } from "../../src/core/ids.ts";
+import type { Json } from "../../src/core/json.ts";
 import type { ReleaseDocument, ToolDefinition } from "../../src/core/release.ts";
 import { createSequencer, createSigner } from "../../src/ledger/index.ts";
-import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
+import {
+  activatePolicySet,
+  hashToken,
+  lockPolicies,
+  moveChannel,
+  newToken,
+  putPrincipal,
+  registerRelease,
+  releaseOfDocument,
+  setPolicyGuard,
+} from "../../src/registry/index.ts";
 import { createServer } from "../../src/server/index.ts";
 import type { RunEngine } from "../../src/server/run-engine.ts";
-import { digestOf, payloadKeysOf, publishDelta, putPayloads } from "../../src/store/index.ts";
+import { digestOf, inTransaction, payloadKeysOf, publishDelta, putPayloads } from "../../src/store/index.ts";
+import type { Tx } from "../../src/store/index.ts";
 import { TemporalError } from "../../src/temporal/index.ts";
 import { freshDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
@@ -416,7 +428,103 @@ describe("agents and policies", () => {
   });
 });
 
+describe("what changes together", () => {
+  const aboutAct = {
+    document: {
+      v: 1,
+      policies: [{ id: "only", text: '@id("only") permit (principal, action == Action::"tool/act", resource);' }],
+    },
+  } as const;
+  const activate = (team: string) => call("POST", `/v1/policies/${team}/activate`, { as: "operator", body: aboutAct });
+
+  /** What is answered when `change` is committed while the request is under way, by somebody who was first at the team's policies. */
+  async function answeredAfter(team: string, request: () => Promise<Answer>, change: (tx: Tx) => Promise<unknown>) {
+    let answer: Promise<Answer> | undefined;
+    await inTransaction(database.pool, async (tx) => {
+      await lockPolicies(tx, team);
+      let isAnswered = false;
+      answer = request().finally(() => void (isAnswered = true));
+      while (!isAnswered) {
+        const { rowCount } = await database.pool.query(
+          "select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
+        );
+        if (rowCount === 1) break;
+      }
+      await change(tx);
+    });
+    return answer;
+  }
+
+  test("a guard that is being set holds for an activation that comes meanwhile", async () => {
+    await register({ team: "guarded" });
+    const guard = { approvers: "owners", quorum: 1 };
+    const answer = await answeredAfter(
+      "guarded",
+      () => activate("guarded"),
+      (tx) => setPolicyGuard(tx, "guarded", guard, "admin", new Date()),
+    );
+    expect(answer).toMatchObject({ status: 201, body: { changed: false, pending: { state: "open" } } });
+  });
+
+  test("an activation is checked against a release that is being registered, and a release against a set", async () => {
+    for (const team of ["first", "second"]) await register({ team });
+    const now = new Date();
+    const activated = await answeredAfter(
+      "first",
+      () => activate("first"),
+      async (tx) => {
+        const release = releaseOfDocument(document({ team: "first", tools: [tool("look")] }));
+        await registerRelease(tx, release, "operator", now);
+        const move = { team: "first", agent: "support", channel: "production", release: release.digest } as const;
+        await moveChannel(tx, { ...move, by: "operator", reason: "registered", now });
+      },
+    );
+    expect(activated).toMatchObject({ status: 422, code: "policies_invalid" });
+    const registered = await answeredAfter(
+      "second",
+      () => register({ team: "second", tools: [tool("look")] }),
+      (tx) => activatePolicySet(tx, "second", aboutAct.document as unknown as Json, "operator", now),
+    );
+    expect(registered).toMatchObject({ status: 422, code: "policies_do_not_fit" });
+  });
+
+  test("a retrieval source is frozen by its name, and a name that nothing has is refused", async () => {
+    const handbook = {
+      ...tool("handbook"),
+      results: { origin: "trusted", confidentiality: "internal" },
+      topK: 3,
+    } as const;
+    const { idempotency: _, parameters: __, ...source } = handbook;
+    expect(await register({ team: "readers", retrieval: [source] as never })).toMatchObject({ status: 201 });
+    const freeze = (name: string) =>
+      call("POST", "/v1/freezes", { as: "operator", body: { team: "readers", tool: name, reason: "wrong pages" } });
+    expect(await freeze("hanbook")).toMatchObject({ status: 404, code: "agent_not_found" });
+    expect(await freeze("handbook")).toMatchObject({ body: { changed: true } });
+  });
+});
+
 describe("runs", () => {
+  test("one that no policies cover is not started, and the refusal says what to do", async () => {
+    const release = releaseOfDocument(document({ team: "bare" }));
+    await registerRelease(database.pool, release, "operator", new Date());
+    const run = { team: "bare", release: release.digest };
+    expect(await start(run)).toMatchObject({
+      status: 409,
+      code: "no_policies",
+      body: { error: { hint: expect.stringContaining("policy activate DIR --team bare") as string } },
+    });
+    const text =
+      '@id("p") permit (principal, action == Action::"tool/look", resource) when { context.input has amount && context.input.amount == "much" };';
+    const set = { v: 1, policies: [{ id: "p", text }] };
+    await activatePolicySet(database.pool, "bare", set, "operator", new Date());
+    expect(await start(run)).toMatchObject({ status: 422, code: "policies_do_not_fit" });
+    const fitting = { v: 1, policies: [{ id: "p", text: text.replace('"much"', "7") }] };
+    await activatePolicySet(database.pool, "bare", fitting, "operator", new Date());
+    expect(await start(run)).toMatchObject({ status: 201 });
+    const { rows } = await database.pool.query("select count(*)::int as runs from run where team = 'bare'");
+    expect(rows).toEqual([{ runs: 1 }]);
+  });
+
   test("a run is recorded with its input and started", async () => {
     await register();
     const answer = await start({ subject: { id: "cus_1" }, tags: { ticket: "7" } });

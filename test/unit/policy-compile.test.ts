@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { noFacts } from "../../src/core/decision.ts";
 import {
   checkPolicySet,
+  compileInTurns,
   compilePolicies,
   decide,
   formatProblem,
@@ -171,6 +172,55 @@ describe("policies about what a release does not have", () => {
     expect(problems).toContainEqual(expect.stringMatching(/^a\.cedar:3: policy q: unrecognized action/));
     const erase: PolicyTool = { ...look, name: "erase", groups: ["pii"] };
     expect(checkPolicySet(document, [...tools, erase], sources)).toEqual([]);
+  });
+});
+
+describe("what was read and validated before", () => {
+  const text =
+    '@id("p") permit (principal, action == Action::"tool/pay", resource) when { context.input.amount == 7 };';
+  const document = documentOf(text);
+  const written = { type: "object", properties: { amount: { type: "string" } }, required: ["amount"] };
+
+  it("is validated again for tools of other types, and for other facts", () => {
+    expect(() => compilePolicies(document, tools)).not.toThrow();
+    expect(() => compilePolicies(document, [{ ...pay, parameters: written }, look])).toThrow(PolicyError);
+    const counting = documentOf(text.replace("context.input.amount", "context.history.f"));
+    expect(() => compilePolicies(counting, tools)).toThrow(/history/);
+    const fact = { name: "f", measure: "count", actions: ["tool"], per: "run" } as const;
+    expect(() => compilePolicies({ ...counting, history: [fact] }, tools)).not.toThrow();
+    expect(() => compilePolicies(counting, tools)).toThrow(/history/);
+  });
+
+  it("is refused and warned of each time, among policies that are sound", () => {
+    const never =
+      '@id("never") permit (principal, action == Action::"tool/pay", resource) when { context.tool.name == "look" && false };';
+    const wrong =
+      '@id("wrong") permit (principal, action == Action::"tool/pay", resource) when { context.input.nothing == 7 };';
+    const set = documentOf(text, never, wrong);
+    const first = checkPolicySet(set, tools);
+    expect(first.map(({ severity, policy }) => [severity, policy])).toEqual([
+      ["error", "wrong"],
+      ["warning", "never"],
+    ]);
+    expect(checkPolicySet(set, tools)).toEqual(first);
+  });
+
+  it("lets others have the thread, and comes to the same", async () => {
+    const many = documentOf(
+      ...Array.from({ length: 600 }, (_, n) => text.replace('"p"', `"p${n}"`).replace("7", `${n}`)),
+    );
+    let turns = 0;
+    const counting = setInterval(() => (turns += 1), 0);
+    const compiled = await compileInTurns(many, tools);
+    clearInterval(counting);
+    expect(turns).toBeGreaterThan(1);
+    expect(compilePolicies(many, tools)).toBe(compiled);
+    expect(compiled.slices.get("tool/pay")?.of(support).all.policies).toHaveProperty("p599");
+    const refused = {
+      ...many,
+      policies: [...many.policies, { id: "x", text: '@id("x") permit (principal, action, resource) when { 1 };' }],
+    };
+    await expect(compileInTurns(refused, tools)).rejects.toMatchObject({ code: "policies_invalid" });
   });
 });
 

@@ -13,7 +13,7 @@ export function addPolicyShadowCommands(policy: Command): void {
   policy
     .command("shadow [set]")
     .description(
-      "have a candidate decide beside the policies in force, without effect, and count where it differs. Without a set: show the counts. A set is a pack's directory or a digest",
+      "have a candidate decide beside the policies in force, without effect, and count where it differs. Without a set: show the counts. A set is a pack's directory or a digest. History facts and rates of the candidate's own are counted for it right after the decision",
     )
     .requiredOption("--team <team>")
     .option("--off", "no candidate is to decide any more")

@@ -9,6 +9,7 @@ import {
   activePolicySet,
   channelEvents,
   listAgents,
+  lockPolicies,
   moveChannel,
   registerRelease,
   releaseByDigest,
@@ -27,6 +28,8 @@ export const agentHandlers: Handlers<"registerAgent" | "listAgents" | "showAgent
     const { id: by } = caller();
     const now = services.now();
     return inTransaction(services.pool, async (tx) => {
+      // Before the policies in force are read: no others come into force until the release is there for them to be checked against.
+      await lockPolicies(tx, document.team);
       const policies = await policiesFor(tx, release, by, now);
       const created = await registerRelease(tx, release, by, now);
       if (created) await appendToOutbox(tx, [releaseRegistered(release, by, now)]);

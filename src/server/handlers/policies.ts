@@ -9,6 +9,7 @@ import {
   activePolicySet,
   approveProposal,
   latestActivation,
+  lockPolicies,
   openProposals,
   policyActivations,
   policyGuardOf,
@@ -34,6 +35,8 @@ export const policyHandlers: Handlers<
     const { id: by } = caller();
     const now = services.now();
     return inTransaction(services.pool, async (tx) => {
+      // Before the guard and the releases are read: neither changes until this is committed.
+      await lockPolicies(tx, team);
       const document =
         body.digest === undefined ? body.document : asPolicySet((await storedSet(tx, body.digest)).document);
       if (document === undefined) throw new ApiError("invalid_request", "expected `document` or `digest`");
@@ -74,6 +77,7 @@ export const policyHandlers: Handlers<
     const { id: by, roles } = caller();
     const now = services.now();
     return inTransaction(services.pool, async (tx) => {
+      await lockPolicies(tx, team);
       if ((await policyGuardOf(tx, team)) !== undefined && !roles.includes("admin")) {
         throw new ApiError("forbidden", `the policies of team \`${team}\` are guarded: only an admin changes by whom`);
       }
