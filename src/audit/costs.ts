@@ -75,7 +75,8 @@ class Walk {
     const { steps, ledger } = this.#record;
     if (ledger.waiting > 0) return [];
     return steps
-      .filter(({ seq, costMicroUsd }) => costMicroUsd !== (this.#costs.get(seq) ?? 0))
+      // The cost of an answer that people still decide on is entered when they have.
+      .filter(({ seq, state, costMicroUsd }) => state !== "waiting" && costMicroUsd !== (this.#costs.get(seq) ?? 0))
       .map(
         ({ seq, costMicroUsd }) =>
           `step ${seq}: cost ${costMicroUsd} micro-USD, the ledger says ${this.#costs.get(seq) ?? 0}`,
@@ -142,8 +143,13 @@ class Walk {
     if (assumed !== 0 && (held === 0 || assumed % held !== 0))
       return [`step ${seq}: charged ${assumed} micro-USD for attempts unknown, which each would have taken ${held}`];
     const measured = cost - assumed;
-    if (facts["inputTokens"] === undefined)
-      return measured === 0 ? [] : [`step ${seq}: cost ${measured} micro-USD without any usage`];
+    if (facts["inputTokens"] === undefined) {
+      if (measured === 0) return [];
+      // Answers that went nowhere as their runs were cancelled had no usage in earlier entries.
+      if (facts["state"] !== "cancelled") return [`step ${seq}: cost ${measured} micro-USD without any usage`];
+      this.unpriced += 1;
+      return [];
+    }
     const price = priceIn(intent);
     if (price === undefined) {
       this.unpriced += 1;

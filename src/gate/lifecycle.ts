@@ -153,8 +153,8 @@ async function endRun(
         }),
       ),
       // Their calls came to an end, and their answers went nowhere; or they were never begun.
-      ...unanswered.map(({ seq, costMicroUsd }) =>
-        runEvent(run, "step.result", `${seq}/result`, now, { seq, state: "cancelled", costMicroUsd }),
+      ...unanswered.map(({ seq, taken }) =>
+        runEvent(run, "step.result", `${seq}/result`, now, { seq, state: "cancelled", ...chargeFacts(taken) }),
       ),
       ...cancelled.map(({ id, seq }) =>
         runEvent(run, "approval.cancelled", `approval/${id}/cancelled`, now, { approval: id, seq }),
@@ -234,9 +234,9 @@ async function answersOf(
   tx: Tx,
   run: RunId,
   now: Date,
-): Promise<readonly { readonly seq: number; readonly costMicroUsd: number }[]> {
-  const { rows } = await tx.query<{ seq: number; costMicroUsd: number }>(
-    `select step.seq, step.cost_micro_usd as "costMicroUsd" from step join effect using (run, seq)
+): Promise<readonly { readonly seq: number; readonly taken: Charge }[]> {
+  const { rows } = await tx.query<{ seq: number; taken: Charge }>(
+    `select step.seq, ${chargeSql} as taken from step join effect using (run, seq)
      where run = $1 and step.state = 'cancelled' and step.finished_at = $2 and effect.state = 'result' order by step.seq`,
     [run, now],
   );
