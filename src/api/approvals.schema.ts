@@ -20,6 +20,7 @@ const requirement = z.object({
   remindMs: z.int().optional(),
   amount: z.string().optional().describe("the argument that limits of delegations are held against"),
   signed: z.literal("passkey").optional().describe("only what was signed with a passkey counts"),
+  needs: z.string().describe("the same in words: `1 of legal or compliance, signed with a passkey`"),
 });
 
 const routing = z.object({

@@ -26,6 +26,7 @@ export const addReceiverBody = z
   .strictObject({
     team: teamName,
     groups: z.array(group).max(50).default([]).describe("only requests that ask one of these; empty: all of the team"),
+    requester: principalId.optional().describe("only what is about runs that they asked for; absent: whoever asked"),
     events: z
       .array(z.enum(noticeEvents))
       .min(1)
@@ -40,6 +41,7 @@ export const receiverView = z
     id: receiverId,
     team: name,
     groups: z.array(z.string()),
+    requester: principalId.nullable(),
     kind: z.enum(receiverKinds),
     events: z.array(z.enum(noticeEvents)),
     level: z.enum(noticeLevels),

@@ -30,17 +30,21 @@ const policyLoad = z.object({
   expired: z.int().describe("nobody decided in time"),
   cancelled: z.int().describe("the run ended first"),
   pending: z.int(),
-  medianMs: milliseconds.describe("from the opening to the decision"),
+  medianMs: milliseconds.describe("from the opening to the request's end"),
   p90Ms: milliseconds,
-  decisions: z.int(),
-  quick: z.int().describe("decisions within three seconds of the opening"),
+  decisions: z.int().describe("those that count for a requirement of this policy"),
+  shown: z
+    .int()
+    .describe("of them, those whose reviewer was shown the request before; the others count from the opening"),
+  quick: z.int().describe("decisions within three seconds of when their reviewer was first shown the request"),
 });
 
 const reviewerLoad = z.object({
   reviewer: principalId,
   decisions: z.int(),
   approved: z.int(),
-  medianMs: z.int(),
+  shown: z.int(),
+  medianMs: z.int().describe("from when they were first shown a request, or from its opening"),
   quick: z.int(),
 });
 

@@ -82,6 +82,7 @@ export const decisionView = z
     policies: z.array(z.string()),
     policySet: digest,
     approval: approvalId.nullable(),
+    standingGrant: z.string().nullable().describe("the standing grant that took the place of an approval"),
     cosigned: z
       .object({ witnesses: z.int(), by: time })
       .nullable()

@@ -7,7 +7,7 @@ import { editKind } from "./edit.schema.ts";
 import type { EditStatement } from "./edit.schema.ts";
 import { ApprovalError } from "./errors.ts";
 import { lockRequest } from "./requests.ts";
-import type { ApprovalRequest } from "./requests.ts";
+import type { ApprovalRequest, Undelivered } from "./requests.ts";
 import { barOf } from "./barred.ts";
 import { barredFrom } from "./separation.ts";
 import type { SignedStatement } from "./signature.ts";
@@ -202,15 +202,13 @@ async function mightEdit(tx: Tx, request: ApprovalRequest, { reviewer, persons, 
   return mandates.some(({ person, groups }) => persons.includes(person) && isAsked(groups));
 }
 
-/** Edits whose runs may not know it yet, oldest first. */
-export async function untoldEdits(
-  tx: Tx,
-  limit: number,
-): Promise<readonly { readonly id: ApprovalId; readonly run: RunId }[]> {
-  const { rows } = await tx.query<{ id: ApprovalId; run: RunId }>(
-    `select e.request as id, asked.run from approval_edit e join approval_request asked on asked.id = e.request
-     where e.signalled_at is null order by e.at limit $1`,
-    [limit],
+/** Edits whose runs may not know it yet, as `undelivered` has decisions. */
+export async function untoldEdits(tx: Tx, limit: number, after?: Undelivered): Promise<readonly Undelivered[]> {
+  const { rows } = await tx.query<Undelivered>(
+    `select e.request as id, asked.run, e.at::text as at from approval_edit e join approval_request asked on asked.id = e.request
+     where e.signalled_at is null and ($2::timestamptz is null or (e.at, e.request) > ($2::timestamptz, $3::text))
+     order by e.at, e.request limit $1`,
+    [limit, after?.at ?? null, after?.id ?? null],
   );
   return rows;
 }

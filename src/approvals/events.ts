@@ -107,7 +107,9 @@ async function note(tx: Tx, request: Due, now: Date): Promise<readonly TakenEven
       now,
       events.map(({ kind }) => kind),
       events.map(({ key }) => key),
-      events.map(({ policy, group, to }) => JSON.stringify({ policy, group, ...(to.length === 0 ? {} : { to }) })),
+      events.map(({ policy, group, to, tell }) =>
+        JSON.stringify({ policy, group, groups: tell, ...(to.length === 0 ? {} : { to }) }),
+      ),
     ],
   );
   const next = nextDueAfter(requirements, afterMs, expiresAt.getTime() - openedAt.getTime());

@@ -118,4 +118,5 @@ export type { Resolution, UnknownOutcome } from "./unknown-outcomes.ts";
 export { resolutionKind, resolvedResult } from "./resolution.schema.ts";
 export type { ResolutionStatement } from "./resolution.schema.ts";
 export { readSigned, signText, textOfSigned, verifyText } from "./signed-text.ts";
+export { noteViewing } from "./viewings.ts";
 export { lookalikeNote, visibleText } from "./visible.ts";

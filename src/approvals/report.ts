@@ -1,7 +1,7 @@
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 
-/** What asking people cost, of the requests that one policy had a part in. Times in milliseconds, from the opening to the decision. */
+/** What asking people cost, of the requests that one policy had a part in. Times in milliseconds, from the opening to the request's end. */
 export type PolicyLoad = {
   readonly policy: string;
   readonly asked: number;
@@ -14,15 +14,20 @@ export type PolicyLoad = {
   readonly pending: number;
   readonly medianMs: number | null;
   readonly p90Ms: number | null;
+  /** Those that count for a requirement of this policy. */
   readonly decisions: number;
-  /** Decisions made within three seconds of the opening: nobody reads that fast. */
+  /** Of them, those whose reviewer was shown the request before: the others are counted from the opening. */
+  readonly shown: number;
+  /** Decisions made within three seconds of when their reviewer was first shown the request: nobody reads that fast. */
   readonly quick: number;
 };
 
+/** Times from when they were first shown a request, or from its opening where that is not known. */
 export type ReviewerLoad = {
   readonly reviewer: string;
   readonly decisions: number;
   readonly approved: number;
+  readonly shown: number;
   readonly medianMs: number;
   readonly quick: number;
 };
@@ -39,11 +44,32 @@ const asked = `
         when request.state = 'expired' or (request.state = 'pending' and request.expires_at <= $3) then 'expired'
         when request.state = 'cancelled' then 'cancelled'
         else 'pending' end as came_to,
-      extract(epoch from request.decided_at - request.opened_at) * 1000 as took_ms, request.opened_at
+      extract(epoch from request.decided_at - request.opened_at) * 1000 as took_ms, request.opened_at,
+      request.requirements
     from approval_request request cross join lateral jsonb_array_elements(request.requirements) one
     where request.team = $1 and request.opened_at >= $2)`;
 
-const quickSql = "interval '3 seconds'";
+/** From when the time of the decision `made` counts; with `seen` joined. */
+const seenSql = `left join approval_viewing seen
+  on seen.request = made.request and seen.reviewer = made.reviewer and seen.at <= made.at`;
+const quickSql = (openedAt: string) => `made.at < coalesce(seen.at, ${openedAt}) + interval '3 seconds'`;
+
+/**
+ * Whether the decision `made` counts for the policy `asked.policy`: as `isEligible` of routing.ts has it. A denial ends the request for
+ * whichever group it was made. Decisions of before say no groups: they count for all.
+ */
+const countsSql = `(made.groups is null or exists (
+  select from jsonb_array_elements(asked.requirements) one
+  where one ->> 'policy' = asked.policy
+    and made.groups && array(
+      select one ->> 'group'
+      union select jsonb_array_elements_text(coalesce(one -> 'orGroups', '[]'))
+      union select jsonb_array_elements_text(one -> 'escalate' -> 'to')
+        where asked.opened_at + (one -> 'escalate' ->> 'afterMs')::bigint * interval '1 millisecond' <= made.at)
+    and (made.decision = 'deny' or not one ? 'signed' or made.assertion is not null)
+    and (made.decision = 'deny' or one ? 'editorCounts' or not exists (
+      select from approval_edit edit where edit.successor = made.request
+        and (edit.editors || edit.persons) && array[made.reviewer, made.person, made.for_person]))))`;
 
 /** Policies, those that ask most first. */
 export async function policyLoads(
@@ -58,11 +84,13 @@ export async function policyLoads(
        count(*) filter (where came_to = 'cancelled') as cancelled, count(*) filter (where came_to = 'pending') as pending,
        round(percentile_cont(0.5) within group (order by took_ms))::bigint as "medianMs",
        round(percentile_cont(0.9) within group (order by took_ms))::bigint as "p90Ms",
-       coalesce(sum(made.decisions), 0)::bigint as decisions, coalesce(sum(made.quick), 0)::bigint as quick
+       coalesce(sum(made.decisions), 0)::bigint as decisions, coalesce(sum(made.shown), 0)::bigint as shown,
+       coalesce(sum(made.quick), 0)::bigint as quick
      from asked
      cross join lateral (
-       select count(*) as decisions, count(*) filter (where at < asked.opened_at + ${quickSql}) as quick
-       from approval_decision where approval_decision.request = asked.id) made
+       select count(*) as decisions, count(seen.at) as shown, count(*) filter (where ${quickSql("asked.opened_at")}) as quick
+       from approval_decision made ${seenSql}
+       where made.request = asked.id and ${countsSql}) made
      group by policy order by count(*) desc, policy limit $4 offset $5`,
     [team, since, now, page.limit, page.offset],
   );
@@ -77,9 +105,11 @@ export async function reviewerLoads(
 ): Promise<readonly ReviewerLoad[]> {
   const { rows } = await tx.query<ReviewerLoad>(
     `select made.reviewer, count(*) as decisions, count(*) filter (where made.decision = 'approve') as approved,
-       round(percentile_cont(0.5) within group (order by extract(epoch from made.at - request.opened_at) * 1000))::bigint as "medianMs",
-       count(*) filter (where made.at < request.opened_at + ${quickSql}) as quick
-     from approval_request request join approval_decision made on made.request = request.id
+       count(seen.at) as shown,
+       round(percentile_cont(0.5) within group (order by extract(epoch from made.at - coalesce(seen.at, request.opened_at)) * 1000))::bigint
+         as "medianMs",
+       count(*) filter (where ${quickSql("request.opened_at")}) as quick
+     from approval_request request join approval_decision made on made.request = request.id ${seenSql}
      where request.team = $1 and request.opened_at >= $2
      group by made.reviewer order by count(*) desc, made.reviewer limit $3`,
     [team, since, limit],

@@ -169,13 +169,17 @@ export async function expireDue(
   return rows;
 }
 
-export type Undelivered = { readonly id: ApprovalId; readonly run: RunId };
+/** What a run may not know yet. `at`, as the database writes it, and `id` say where it stands among the others. */
+export type Undelivered = { readonly id: ApprovalId; readonly run: RunId; readonly at: string };
 
-/** Decided requests whose runs may not know it yet, oldest first. */
-export async function undelivered(tx: Tx, limit: number): Promise<readonly Undelivered[]> {
+/** Decided requests whose runs may not know it yet, oldest first; only those after `after`, where it is given. */
+export async function undelivered(tx: Tx, limit: number, after?: Undelivered): Promise<readonly Undelivered[]> {
   const { rows } = await tx.query<Undelivered>(
-    `select id, run from approval_request where signalled_at is null and state in ('approved', 'denied') order by decided_at limit $1`,
-    [limit],
+    `select id, run, decided_at::text as at from approval_request
+     where signalled_at is null and state in ('approved', 'denied')
+       and ($2::timestamptz is null or (decided_at, id) > ($2::timestamptz, $3::text))
+     order by decided_at, id limit $1`,
+    [limit, after?.at ?? null, after?.id ?? null],
   );
   return rows;
 }

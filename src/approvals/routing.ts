@@ -123,6 +123,8 @@ export type DueEvent = {
   readonly group: string;
   /** For `escalated`: whose members may decide from now on. */
   readonly to: readonly string[];
+  /** Whom it is told: those whose members may decide by then, or, for `escalated`, from then on. */
+  readonly tell: readonly string[];
   /** What makes it one event of its kind. */
   readonly key: string;
   /** Milliseconds from the opening at which it was due. */
@@ -131,13 +133,24 @@ export type DueEvent = {
 
 /** What is due after so many milliseconds: every escalation, and of each requirement's reminders the latest. */
 export function dueAfter(requirements: readonly ApprovalRequirement[], afterMs: number): readonly DueEvent[] {
-  return requirements.flatMap(({ policy, group, escalate, remindMs }): readonly DueEvent[] => {
+  return requirements.flatMap((requirement): readonly DueEvent[] => {
+    const { policy, group, escalate, remindMs } = requirement;
     const reminders = remindMs === undefined ? 0 : Math.floor(afterMs / remindMs);
     const key = `${policy} ${group}`;
     return [
       ...(escalate === undefined || afterMs < escalate.afterMs
         ? []
-        : [{ kind: "escalated", policy, group, to: escalate.to, key, afterMs: escalate.afterMs } as const]),
+        : [
+            {
+              kind: "escalated",
+              policy,
+              group,
+              to: escalate.to,
+              tell: escalate.to,
+              key,
+              afterMs: escalate.afterMs,
+            } as const,
+          ]),
       ...(remindMs === undefined || reminders < 1
         ? []
         : [
@@ -146,6 +159,7 @@ export function dueAfter(requirements: readonly ApprovalRequirement[], afterMs: 
               policy,
               group,
               to: [],
+              tell: groupsAfter(requirement, afterMs),
               key: `${key} ${reminders}`,
               afterMs: reminders * remindMs,
             } as const,

@@ -6,6 +6,7 @@ import type { Tx } from "../store/index.ts";
 import { ApprovalError } from "./errors.ts";
 import { resolutionKind } from "./resolution.schema.ts";
 import type { ResolutionStatement } from "./resolution.schema.ts";
+import type { Undelivered } from "./requests.ts";
 import { barOf } from "./barred.ts";
 import { barredFrom } from "./separation.ts";
 import type { SignedStatement } from "./signature.ts";
@@ -281,14 +282,14 @@ export async function cancelOutcomesOf(tx: Tx, run: RunId): Promise<void> {
   await tx.query("update unknown_outcome set state = 'cancelled' where run = $1 and state = 'open'", [run]);
 }
 
-/** Resolved outcomes whose runs may not know it yet, oldest first. */
-export async function untoldOutcomes(
-  tx: Tx,
-  limit: number,
-): Promise<readonly { readonly id: ApprovalId; readonly run: RunId }[]> {
-  const { rows } = await tx.query<{ id: ApprovalId; run: RunId }>(
-    "select id, run from unknown_outcome where signalled_at is null and state = 'resolved' order by resolved_at limit $1",
-    [limit],
+/** Resolved outcomes whose runs may not know it yet, as `undelivered` has decisions. */
+export async function untoldOutcomes(tx: Tx, limit: number, after?: Undelivered): Promise<readonly Undelivered[]> {
+  const { rows } = await tx.query<Undelivered>(
+    `select id, run, resolved_at::text as at from unknown_outcome
+     where signalled_at is null and state = 'resolved'
+       and ($2::timestamptz is null or (resolved_at, id) > ($2::timestamptz, $3::text))
+     order by resolved_at, id limit $1`,
+    [limit, after?.at ?? null, after?.id ?? null],
   );
   return rows;
 }

@@ -1,4 +1,5 @@
 import type { ApprovalContext, ApprovalDetail } from "../api/index.ts";
+import { neededText } from "../core/decision.ts";
 import { formatUsd } from "../core/money.ts";
 import { noticeLines } from "./notice-lines.ts";
 import { brief, localTime, safe } from "./terminal.ts";
@@ -6,6 +7,12 @@ import { brief, localTime, safe } from "./terminal.ts";
 type Say = (line: string) => void;
 
 /** A request as a person reads it before deciding. What is signed comes first, whole; the rest helps to judge it. */
+export function describeWhole(say: Say, detail: ApprovalDetail): void {
+  describeApproval(say, detail);
+  describeContext(say, detail.context);
+  describeMessages(say, detail.messages);
+}
+
 export function describeApproval(say: Say, detail: ApprovalDetail): void {
   say(`${detail.id}  ${detail.state}, opened ${localTime(detail.openedAt)}, expires ${localTime(detail.expiresAt)}`);
   for (const line of safe(detail.rendered).trimEnd().split("\n")) say(`  ${line}`);
@@ -40,13 +47,8 @@ function describeRouting(say: Say, { routing, requirements }: ApprovalDetail): v
   if (never.length > 0) say(`may not: ${never.join(", ")}`);
 }
 
-/** What a requirement asks for, in words. */
-export function neededText({ quorum, group, orGroups = [], signed }: ApprovalDetail["requirements"][number]): string {
-  return `${quorum} of ${[group, ...orGroups].join(" or ")}${signed === undefined ? "" : `, signed with a ${signed}`}`;
-}
-
 /** What is known around it: none of it is signed. */
-export function describeContext(say: Say, context: ApprovalContext): void {
+function describeContext(say: Say, context: ApprovalContext): void {
   say("why it is asked:");
   for (const { policy, reason } of context.policies)
     say(`  ${safe(policy)}${reason === "" ? "" : `: ${safe(reason)}`}`);
@@ -81,4 +83,11 @@ function describeMessage(say: Say, message: ApprovalContext["conversation"][numb
   const text = message.text === null ? "(erased)" : message.text;
   for (const line of safe(text).split("\n")) say(`  │ ${line}`.trimEnd());
   if (message.cut) say(`  … ${message.characters} characters in all`);
+}
+
+export function describeMessages(say: (line: string) => void, messages: ApprovalDetail["messages"]): void {
+  for (const { kind, author, at, text } of messages) {
+    say(`${safe(author)} ${kind === "question" ? "asked" : "answered"} at ${localTime(at)}:`);
+    for (const line of safe(text ?? "(erased)").split("\n")) say(`  │ ${line}`);
+  }
 }

@@ -1,4 +1,5 @@
 import type { DecisionView, RunView, StepView, WatchEvent } from "../api/index.ts";
+import { neededText } from "../core/decision.ts";
 import { formatUsd } from "../core/money.ts";
 import { named, retrievalIn } from "../core/retrieval.ts";
 import type { RetrievalResult } from "../core/retrieval.ts";
@@ -57,10 +58,14 @@ export class RunProgress {
 /** `  3 tool refund {"amount_cents":1200}  allow (shop/small-refund)`, and what it waits for then. */
 export function decisionLines(decision: DecisionView, step: StepView, terminal: Terminal): readonly string[] {
   const line = decisionLine(decision, step, terminal);
-  if (decision.cosigned === null) return [line];
+  const granted =
+    decision.standingGrant === null
+      ? []
+      : [`      granted ahead: countersign approvals grant show ${decision.standingGrant}`];
+  if (decision.cosigned === null) return [line, ...granted];
   const { witnesses, by } = decision.cosigned;
   const who = witnesses === 1 ? "a witness has" : `${witnesses} witnesses have`;
-  return [line, `      is made once ${who} cosigned that, until ${localTime(by)}`];
+  return [line, ...granted, `      is made once ${who} cosigned that, until ${localTime(by)}`];
 }
 
 function decisionLine(decision: DecisionView, step: StepView, { colors }: Terminal): string {
@@ -136,10 +141,13 @@ function approvalLines(approval: Extract<WatchEvent, { type: "approval" }>["appr
   );
   if (approval.state !== "pending")
     return [`      ${approval.id} is ${approval.state}${decided.length === 0 ? "" : `: ${decided.join(", ")}`}`];
+  if (approval.unanswered)
+    return [
+      `      a reviewer asks something: countersign approvals show ${approval.id}`,
+      `      answer it: countersign approvals answer ${approval.id} "…"`,
+    ];
   if (decided.length > 0) return [`      ${approval.id}: ${decided.join(", ")}; not enough yet`];
-  const wanted = approval.requirements
-    .map(({ quorum, group, orGroups = [] }) => `${quorum} of ${[group, ...orGroups].join(" or ")}`)
-    .join(" and ");
+  const wanted = approval.requirements.map(neededText).join(" and ");
   return [`      waits for ${wanted}; a reviewer decides with: countersign approvals approve ${approval.id}`];
 }
 

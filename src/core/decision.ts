@@ -33,6 +33,17 @@ export function askedOf({ group, orGroups = [], quorum, signed }: ApprovalRequir
   return `${[group, ...orGroups].join("|")}:${quorum}${signed === undefined ? "" : `:${signed}`}`;
 }
 
+/** In words: `2 of treasury`, `1 of legal or compliance, signed with a passkey`. */
+export function neededText(
+  of: Pick<ApprovalRequirement, "quorum" | "group"> & {
+    readonly orGroups?: readonly string[] | undefined;
+    readonly signed?: "passkey" | undefined;
+  },
+): string {
+  const { quorum, group, orGroups = [], signed } = of;
+  return `${quorum} of ${[group, ...orGroups].join(" or ")}${signed === undefined ? "" : `, signed with a ${signed}`}`;
+}
+
 /** Why somebody may not decide on a request: separation of duties. */
 export const barReasons = ["requester", "subject", "author"] as const;
 /** A person who may not decide: who asked for the run, for whom it acts, or who registered the release that acts. */

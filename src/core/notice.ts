@@ -2,8 +2,18 @@
 export const receiverKinds = ["webhook", "email", "slack"] as const;
 export type ReceiverKind = (typeof receiverKinds)[number];
 
-/** What happens to an approval request that a receiver may be told of. */
-export const noticeEvents = ["opened", "reminded", "escalated", "decided", "expired", "cancelled"] as const;
+/** What happens to an approval request that a receiver may be told of; `outcome_unknown`: nobody knows whether a call happened. */
+export const noticeEvents = [
+  "opened",
+  "reminded",
+  "escalated",
+  "asked",
+  "answered",
+  "decided",
+  "expired",
+  "cancelled",
+  "outcome_unknown",
+] as const;
 export type NoticeEvent = (typeof noticeEvents)[number];
 
 /**

@@ -4,6 +4,7 @@ export { nextAttempt } from "./backoff.ts";
 export { NotifyError } from "./errors.ts";
 export { factsOf } from "./facts.ts";
 export type { NoticeFacts } from "./facts.ts";
+export { isQuestion } from "./texts.ts";
 export { noticesOf, recordOutcome, takeDue, takeTest } from "./outbox.ts";
 export type { NoticeOfRequest, TakenNotice } from "./outbox.ts";
 export { addReceiver, listReceivers, newWebhookSecret, receiverById, removeReceiver, settingsOf } from "./receivers.ts";

@@ -35,7 +35,7 @@ export function mailSettings(url: string, from: string): MailSettings {
 }
 
 /** A notice as mail, in plain text and HTML. */
-export function mailOf({ title, lines, rendered, link }: NoticeText): Mail {
+export function mailOf({ title, lines, rendered, link, toDo }: NoticeText): Mail {
   const shown = rendered === undefined ? undefined : cut(rendered, longestRendered).trimEnd();
   const text = [
     title,
@@ -43,7 +43,7 @@ export function mailOf({ title, lines, rendered, link }: NoticeText): Mail {
     ...lines.map(([name, value]) => `${name}: ${value}`),
     ...(shown === undefined ? [] : ["", shown]),
     "",
-    `Read it, and decide: ${link}`,
+    `${toDo}: ${link}`,
     "",
     "A reply decides nothing.",
   ].join("\n");
@@ -51,7 +51,7 @@ export function mailOf({ title, lines, rendered, link }: NoticeText): Mail {
   const page = [
     `<p><strong>${html(title)}</strong></p><table>${rows.join("")}</table>`,
     ...(shown === undefined ? [] : [`<pre>${html(shown)}</pre>`]),
-    `<p><a href="${html(link)}">Read it, and decide</a></p><p>A reply decides nothing.</p>`,
+    `<p><a href="${html(link)}">${html(toDo)}</a></p><p>A reply decides nothing.</p>`,
   ].join("\n");
   return { subject: oneLine(title).slice(0, 200).toWellFormed(), text, html: page };
 }

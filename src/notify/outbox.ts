@@ -12,7 +12,11 @@ export type TakenNotice = {
   readonly id: string;
   readonly receiver: string;
   readonly request: ApprovalId | null;
+  /** The call of which nobody knows whether it happened, where it is about that. */
+  readonly outcome: ApprovalId | null;
   readonly event: NoticeEvent | "test";
+  /** What tells events of one kind apart: of a question or an answer, its place. */
+  readonly key: string;
   /** The groups that the event is about; empty: all that the request asks. */
   readonly groups: readonly string[];
   /** What the request was after the event. */
@@ -22,33 +26,44 @@ export type TakenNotice = {
   readonly attempts: number;
 };
 
-const columns = `seq, id, receiver, request, event, groups, request_state as "requestState", at, attempts`;
+const columns = `seq, id, receiver, request, outcome, event, key, groups, request_state as "requestState", at, attempts`;
 
 export type Taking = {
   readonly now: Date;
   readonly leaseMs: number;
   readonly limit: number;
+  /** How many attempts of one receiver may be under way, whoever makes them. */
   readonly perReceiver: number;
 };
 
+/** Any number: it only has to be the same for everybody who takes notices. */
+const takingLock = 7_301_202_615;
+
 /**
- * Takes notices that are due, so many of each receiver: one that hangs does not hold up the others. A taken one is left alone by others
- * for `leaseMs`, which must be longer than an attempt can take; whoever took it and died is followed by somebody else then.
+ * Takes notices that are due, in the caller's transaction: of each receiver no more than are not under way yet, and first of those that
+ * have the fewest: one that hangs does not hold up the others. A taken one is left alone by others for `leaseMs`, which must be longer than
+ * an attempt can take; whoever took it and died is followed by somebody else then.
  */
 export async function takeDue(tx: Tx, { now, leaseMs, limit, perReceiver }: Taking): Promise<readonly TakenNotice[]> {
+  // One at a time: two who count at once would each take all that a receiver may have.
+  await tx.query("select pg_advisory_xact_lock($1)", [takingLock]);
   const { rows } = await tx.query<TakenNotice>(
     `with due (taken) as (
        select seq from notice
        where state = 'queued' and due_at <= $1 and seq in (
          select oldest.seq from notice_receiver receiver
          cross join lateral (
-           select waiting.seq, waiting.due_at from notice waiting
+           select count(*) as busy from notice going
+           where going.receiver = receiver.id and going.state = 'queued' and going.under_way and going.due_at > $1) going
+         cross join lateral (
+           select waiting.seq, waiting.due_at, going.busy + row_number() over (order by waiting.due_at, waiting.seq) as place
+           from notice waiting
            where waiting.receiver = receiver.id and waiting.state = 'queued' and waiting.due_at <= $1
-           order by waiting.due_at limit $4) oldest
+           order by waiting.due_at, waiting.seq limit greatest($4 - going.busy, 0)) oldest
          where receiver.removed_at is null
-         order by oldest.due_at limit $3)
+         order by oldest.place, oldest.due_at limit $3)
        for update skip locked)
-     update notice set attempts = attempts + 1, due_at = $2 from due where seq = taken
+     update notice set attempts = attempts + 1, due_at = $2, under_way = true from due where seq = taken
      returning ${columns}`,
     [now, new Date(now.getTime() + leaseMs), limit, perReceiver],
   );
@@ -58,7 +73,7 @@ export async function takeDue(tx: Tx, { now, leaseMs, limit, perReceiver }: Taki
 /** Queues a notice that says no more than that it has arrived, and takes it. */
 export async function takeTest(tx: Tx, receiver: string, now: Date, leaseMs: number): Promise<TakenNotice> {
   const { rows } = await tx.query<TakenNotice>(
-    `insert into notice (receiver, event, at, due_at, attempts) values ($1, 'test', $2, $3, 1) returning ${columns}`,
+    `insert into notice (receiver, event, at, due_at, attempts, under_way) values ($1, 'test', $2, $3, 1, true) returning ${columns}`,
     [receiver, now, new Date(now.getTime() + leaseMs)],
   );
   const [test] = rows;
@@ -80,7 +95,7 @@ export async function recordOutcome(
   const next = dueAfter(notice, outcome, now, random);
   const state: NoticeState = next !== undefined ? "queued" : outcome.status === "retry" ? "failed" : endOf(outcome);
   const { rowCount } = await tx.query(
-    `update notice set state = $3, reason = $4, due_at = coalesce($5, due_at), ended_at = $6
+    `update notice set state = $3, reason = $4, due_at = coalesce($5, due_at), ended_at = $6, under_way = false
      where seq = $1 and attempts = $2 and state = 'queued'`,
     [
       notice.seq,

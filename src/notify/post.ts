@@ -24,7 +24,7 @@ export async function post(
   url: URL,
   body: string,
   headers: Readonly<Record<string, string>>,
-  options: { readonly guard: AddressGuard; readonly timeoutMs: number },
+  options: { readonly guard: AddressGuard; readonly timeoutMs: number; readonly now: Date },
 ): Promise<Posted> {
   options.guard.assertUrl(url);
   const signal = AbortSignal.timeout(options.timeoutMs);
@@ -43,7 +43,11 @@ export async function post(
       readStart(answer).then(
         (text) => {
           request.destroy();
-          resolve({ status: answer.statusCode ?? 0, body: text, retryAfter: secondsIn(answer.headers["retry-after"]) });
+          resolve({
+            status: answer.statusCode ?? 0,
+            body: text,
+            retryAfter: secondsIn(answer.headers["retry-after"], options.now),
+          });
         },
         (error: unknown) => reject(signal.aborted ? lateAfter(options.timeoutMs) : error),
       );
@@ -68,6 +72,11 @@ function lateAfter(timeoutMs: number): Error {
   return Object.assign(new Error(`no answer in ${timeoutMs / 1_000} s`), { code: "ETIMEDOUT" });
 }
 
-function secondsIn(header: string | undefined): number | undefined {
-  return header !== undefined && /^\d{1,6}$/.test(header) ? Number(header) : undefined;
+/** RFC 9110, 10.2.3: a number of seconds, or a date in the one form that is written today (5.6.7). */
+export function secondsIn(header: string | undefined, now: Date): number | undefined {
+  if (header === undefined) return undefined;
+  if (/^\d{1,6}$/.test(header)) return Number(header);
+  if (!/^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/.test(header)) return undefined;
+  const at = Date.parse(header);
+  return Number.isNaN(at) ? undefined : Math.max(0, Math.ceil((at - now.getTime()) / 1_000));
 }

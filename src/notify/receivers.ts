@@ -17,6 +17,8 @@ export type Receiver = {
   readonly team: string;
   /** Only requests that ask one of these; empty: all of the team. */
   readonly groups: readonly string[];
+  /** Only what is about runs that this principal asked for; null: whoever asked. */
+  readonly requester: string | null;
   readonly kind: ReceiverKind;
   readonly events: readonly NoticeEvent[];
   readonly level: NoticeLevel;
@@ -30,23 +32,36 @@ export type Receiver = {
 };
 
 export type NewReceiver = Pick<Receiver, "team" | "groups" | "events" | "level" | "by"> & {
+  readonly requester?: string | null;
   readonly settings: ReceiverSettings;
   readonly now: Date;
 };
 
-const columns = `id, team, groups, kind, events, level, shown, settings, at, by_principal as by, disabled_at as "disabledAt",
+const columns = `id, team, groups, requester, kind, events, level, shown, settings, at, by_principal as by, disabled_at as "disabledAt",
   disabled_reason as "disabledReason", removed_at as "removedAt"`;
 
 /** Adds a receiver: it is told of what happens from now on. The caller has checked that its address may be reached. */
 export async function addReceiver(tx: Tx, keys: PayloadKeys, receiver: NewReceiver): Promise<Receiver> {
-  const { team, groups, events, level, by, settings, now } = receiver;
+  const { team, groups, requester = null, events, level, by, settings, now } = receiver;
   // The salt keeps the digest from telling a guess of a short address from another.
   const sealed = { salt: randomBytes(16).toString("base64url"), settings };
   const [digest] = await putPayloads(tx, keys, [sealed as unknown as Json]);
   const { rows } = await tx.query<Receiver>(
-    `insert into notice_receiver (id, team, groups, kind, events, level, shown, settings, at, by_principal)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning ${columns}`,
-    [`rcv_${ulid(now.getTime())}`, team, groups, settings.kind, events, level, shownOf(settings), digest, now, by],
+    `insert into notice_receiver (id, team, groups, kind, events, level, shown, settings, at, by_principal, requester)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning ${columns}`,
+    [
+      `rcv_${ulid(now.getTime())}`,
+      team,
+      groups,
+      settings.kind,
+      events,
+      level,
+      shownOf(settings),
+      digest,
+      now,
+      by,
+      requester,
+    ],
   );
   const [added] = rows;
   if (added === undefined) throw new NotifyError("receiver_missing", "the receiver was not written");

@@ -57,7 +57,7 @@ export async function send(
       case "email":
         return await sendEmail(options, settings.to, message);
       case "slack":
-        return await sendSlack(options, settings, message);
+        return await sendSlack(options, settings, message, now);
     }
   } catch (error) {
     return failureOf(error);
@@ -85,7 +85,7 @@ async function sendWebhook(
     "webhook-signature": new Webhook(settings.secret).sign(message.id, now, body),
     "user-agent": "countersign",
   };
-  const answer = await post(new URL(settings.url), body, headers, options);
+  const answer = await post(new URL(settings.url), body, headers, { ...options, now });
   if (answer.status === 410) return { status: "gone", reason: "the receiver answered 410: it wants no more" };
   return outcomeOf(answer);
 }
@@ -94,10 +94,11 @@ async function sendSlack(
   options: SendOptions,
   settings: Extract<ReceiverSettings, { kind: "slack" }>,
   message: Message,
+  now: Date,
 ): Promise<Outcome> {
   const contents = slackMessage(wordsOf(message));
   if ("url" in settings) {
-    const answer = await post(new URL(settings.url), JSON.stringify(contents), {}, options);
+    const answer = await post(new URL(settings.url), JSON.stringify(contents), {}, { ...options, now });
     // Slack's words for a webhook that was taken away.
     if (answer.status === 410 || (answer.status === 404 && /no_service|no_team|channel_not_found/.test(answer.body)))
       return { status: "gone", reason: `Slack answered ${answer.status}: the webhook is gone` };
@@ -106,7 +107,7 @@ async function sendSlack(
   const url = new URL("chat.postMessage", options.slackApi);
   const body = JSON.stringify({ channel: settings.conversation, ...contents });
   const headers = { "content-type": "application/json; charset=utf-8", authorization: `Bearer ${settings.token}` };
-  const answer = await post(url, body, headers, options);
+  const answer = await post(url, body, headers, { ...options, now });
   return answer.status === 200 ? slackSays(answer.body) : outcomeOf(answer);
 }
 
@@ -135,7 +136,13 @@ async function sendEmail({ mail, timeoutMs }: SendOptions, to: string, message: 
 
 function wordsOf({ facts, link }: Message): NoticeText {
   if (facts !== undefined) return textOf(facts, link);
-  return { title: "Countersign can reach you here", lines: [["this", "is a test"]], rendered: undefined, link };
+  return {
+    title: "Countersign can reach you here",
+    lines: [["this", "is a test"]],
+    rendered: undefined,
+    link,
+    toDo: "Read what waits",
+  };
 }
 
 function outcomeOf({ status, retryAfter }: Posted): Outcome {

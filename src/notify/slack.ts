@@ -10,7 +10,7 @@ const more = "… (cut: the link has all of it)";
  * A notice as Slack's blocks. There is a link and no button that acts: nothing can be decided from the conversation. All that others
  * wrote goes into elements that Slack reads as plain text; only the link is markup, and it is ours.
  */
-export function slackMessage({ title, lines, rendered, link }: NoticeText): { readonly [name: string]: Json } {
+export function slackMessage({ title, lines, rendered, link, toDo }: NoticeText): { readonly [name: string]: Json } {
   const fields = lines.map(([name, value]) => `${name}: ${value}`).join("\n");
   return {
     // What notifications show: the one place where mentions of people and channels would be obeyed, were they not escaped.
@@ -26,7 +26,7 @@ export function slackMessage({ title, lines, rendered, link }: NoticeText): { re
       ...(rendered === undefined ? [] : [preformatted(rendered)]),
       {
         type: "section",
-        text: { type: "mrkdwn", verbatim: true, text: `<${escapeSlack(link)}|Read it, and decide there>` },
+        text: { type: "mrkdwn", verbatim: true, text: `<${escapeSlack(link)}|${escapeSlack(toDo)}>` },
       },
     ],
   };

@@ -1,5 +1,5 @@
 import type { ApprovalContext } from "../api/index.ts";
-import { lookalikeNote, similarDecisions, visibleText } from "../approvals/index.ts";
+import { editBehind, lookalikeNote, similarDecisions, visibleText } from "../approvals/index.ts";
 import type { ApprovalRequest } from "../approvals/index.ts";
 import type { FlowFacts } from "../core/labels.ts";
 import type { Digest } from "../core/ids.ts";
@@ -12,7 +12,8 @@ import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, getPayloads, runById, stepsOf } from "../store/index.ts";
 import type { PayloadKeys, RunRow, StepRow, Tx } from "../store/index.ts";
 import { ApiError } from "../api/index.ts";
-import { placesOf } from "./value-places.ts";
+import { callOf } from "./recorded-call.ts";
+import { changedPaths, placesOf } from "./value-places.ts";
 import type { PlacedText } from "./value-places.ts";
 
 const shownMessages = 20;
@@ -22,23 +23,30 @@ const shownCharacters = 2_000;
 export async function contextOf(tx: Tx, keys: PayloadKeys, request: ApprovalRequest): Promise<ApprovalContext> {
   const run = await runById(tx, request.run);
   if (run === undefined) throw new ApiError("run_not_found", `no run \`${request.run}\``);
-  const [release, steps, decisions, similar, policySet] = await Promise.all([
+  const [release, steps, decisions, similar, policySet, call, behind] = await Promise.all([
     releaseByDigest(tx, run.release),
     stepsOf(tx, run.id),
     decisionsOf(tx, run.id),
     similarDecisions(tx, request.id),
     policySetByDigest(tx, request.policySet),
+    callOf(tx, keys, request),
+    editBehind(tx, request.id),
   ]);
   const asked = steps.find(({ seq }) => seq === request.seq);
   const before = steps.filter(({ seq }) => seq <= (asked?.askedBy ?? request.seq - 1));
   const decision = decisions.find((one) => one.approval === request.id && one.outcome === "require_approval");
   const payloads = await getPayloads(tx, keys, digestsIn(run, before));
   const conversation = conversationOf(run, release.document, before, payloads);
-  const { sources, searchedAll } = sourcesOf(asked, before, payloads, conversation, decision?.facts.flow);
+  const flow = decision?.facts.flow;
+  const original = argumentsAsked(asked, before, payloads);
+  // Of the call that is asked about: where a reviewer has changed it, that is not what the model asked for.
+  const args = behind === undefined ? original : (call?.action.arguments ?? {});
+  const change = behind === undefined ? undefined : { original, by: request.editors };
+  const { sources, searchedAll } = sourcesOf(args, conversation, flow, change);
   return {
     sources: [...sources],
     searchedAll,
-    flags: [...flagsOf(decision?.facts.flow)],
+    flags: [...flagsOf(flow, change)],
     conversation: conversation.slice(-shownMessages).map(shown),
     leftOut: Math.max(0, conversation.length - shownMessages),
     policies: reasonsOf(parsePolicySet(policySet.document), decision?.policies ?? []).map(({ policy, text }) => ({
@@ -122,30 +130,43 @@ function shown({ whole, ...said }: Said): ApprovalContext["conversation"][number
   };
 }
 
-function sourcesOf(
+/** What reviewers made of the call, and of what. */
+type Change = { readonly original: Json; readonly by: readonly string[] };
+
+function argumentsAsked(
   asked: StepRow | undefined,
   steps: readonly StepRow[],
   payloads: ReadonlyMap<Digest, Json>,
-  conversation: readonly Said[],
-  flow: FlowFacts | undefined,
-): Pick<ApprovalContext, "sources" | "searchedAll"> {
+): Json {
   const asking = steps.find(({ seq }) => seq === asked?.askedBy);
   const answer =
     asking === undefined || asking.result === null
       ? undefined
       : (payloads.get(asking.result) as unknown as ModelResult | undefined);
-  const args = argumentsIn(answer?.toolCalls[asked?.callIndex ?? -1]?.arguments);
+  return argumentsIn(answer?.toolCalls[asked?.callIndex ?? -1]?.arguments);
+}
+
+function sourcesOf(
+  args: Json,
+  conversation: readonly Said[],
+  flow: FlowFacts | undefined,
+  change: Change | undefined,
+): Pick<ApprovalContext, "sources" | "searchedAll"> {
   const texts = conversation.flatMap((said): readonly PlacedText[] =>
     said.by === "model" || said.whole === undefined ? [] : [{ place: placeOf(said), text: said.whole }],
   );
   const found = placesOf(args, texts);
+  const changed = change === undefined ? new Set<string>() : changedPaths(change.original, args);
   return {
     searchedAll: found.searchedAll,
     sources: found.values.map(({ path, argument, value, places }) => ({
       path: visibleText(path),
       value: visibleText(value),
       origin: (Object.hasOwn(flow?.origins ?? {}, argument) ? flow?.origins[argument] : undefined) ?? "derived",
-      places: [...places],
+      places: [
+        ...(changed.has(path) && change !== undefined ? [`a change by ${change.by.join(", ")}`] : []),
+        ...places,
+      ],
     })),
   };
 }
@@ -164,11 +185,12 @@ function argumentsIn(text: string | undefined): Json {
   }
 }
 
-function flagsOf(flow: FlowFacts | undefined): readonly string[] {
+function flagsOf(flow: FlowFacts | undefined, change: Change | undefined): readonly string[] {
   if (flow === undefined) return [];
+  const maker = change === undefined ? "the model made it" : "the model made it, or a reviewer who changed the call";
   return [
     ...(flow.destination === "untrusted" ? ["where it goes stands only in text that somebody else can write"] : []),
-    ...(flow.destination === "derived" ? ["where it goes stands nowhere: the model made it"] : []),
+    ...(flow.destination === "derived" ? [`where it goes stands nowhere: ${maker}`] : []),
     ...(flow.contested ? ["untrusted text names the destination too"] : []),
     ...(flow.mixedScript ? ["a destination has look-alike or hidden characters"] : []),
     ...(flow.ungroundedLinks > 0 ? [`${flow.ungroundedLinks} links that nobody trusted gave`] : []),

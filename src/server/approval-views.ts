@@ -8,6 +8,7 @@ import type {
   StoredCapacity,
   StoredDecision,
 } from "../approvals/index.ts";
+import { neededText } from "../core/decision.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { ApprovalRecord, CapacityRecord } from "../core/run-record.ts";
 import type { Tx } from "../store/index.ts";
@@ -30,7 +31,7 @@ export function viewOfApproval(
     name,
     action,
     state: request.state === "pending" && now >= request.expiresAt ? "expired" : request.state,
-    requirements: request.requirements.map((requirement) => ({ ...requirement })),
+    requirements: request.requirements.map((requirement) => ({ ...requirement, needs: neededText(requirement) })),
     requestedBy,
     openedAt: request.openedAt.toISOString(),
     expiresAt: request.expiresAt.toISOString(),

@@ -11,6 +11,7 @@ import {
 import type { Undelivered } from "../approvals/index.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, RunId } from "../core/ids.ts";
+import type { Tx } from "../store/index.ts";
 import { faultPoint } from "../faults/index.ts";
 import type { Services } from "./dependencies.ts";
 
@@ -48,13 +49,26 @@ async function tell(services: Services, run: RunId, request: ApprovalId, mark: (
   }
 }
 
+type Untold = (tx: Tx, limit: number, after?: Undelivered) => Promise<readonly Undelivered[]>;
+type Kind = { readonly untold: Untold; readonly tellRun: typeof wake };
+
+const kinds: readonly Kind[] = [
+  { untold: undelivered, tellRun: wake },
+  { untold: untoldOutcomes, tellRun: tellOutcome },
+  { untold: untoldEdits, tellRun: tellEdit },
+];
+
 /** Until the server stops: tells runs of decisions that they may not know of. Any number of servers may do this. */
 export async function deliverDecisions(services: Services): Promise<void> {
+  /** Up to where each kind has been gone through: what Temporal refuses for good must not keep the rest from their turn. */
+  const after = new Map<Kind, Undelivered>();
   while (!services.stopping.aborted) {
     try {
-      await deliver(services, await undelivered(services.pool, atOnce), wake);
-      await deliver(services, await untoldOutcomes(services.pool, atOnce), tellOutcome);
-      await deliver(services, await untoldEdits(services.pool, atOnce), tellEdit);
+      for (const kind of kinds) {
+        const last = await deliver(services, kind, after.get(kind));
+        if (last === undefined) after.delete(kind);
+        else after.set(kind, last);
+      }
     } catch (error) {
       services.logger.warn({ err: error }, "undelivered decisions could not be read");
     }
@@ -62,10 +76,17 @@ export async function deliverDecisions(services: Services): Promise<void> {
   }
 }
 
-async function deliver(services: Services, waiting: readonly Undelivered[], tellRun: typeof wake): Promise<void> {
+/** The next of those that wait. Returns after which it goes on; undefined: from the oldest again. */
+async function deliver(
+  services: Services,
+  { untold, tellRun }: Kind,
+  after: Undelivered | undefined,
+): Promise<Undelivered | undefined> {
+  const waiting = await untold(services.pool, atOnce, after);
   for (const { id, run } of waiting) {
-    if (services.stopping.aborted) return;
+    if (services.stopping.aborted) return after;
     // Where Temporal is away, the others can wait; a run that it refuses to signal must not hold them up.
-    if (!(await tellRun(services, run, id)) && !(await services.runs.isReachable())) return;
+    if (!(await tellRun(services, run, id)) && !(await services.runs.isReachable())) return after;
   }
+  return waiting.length < atOnce ? undefined : waiting.at(-1);
 }

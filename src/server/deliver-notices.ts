@@ -2,13 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import type { ApprovalId } from "../core/ids.ts";
 import type { NoticeEvent } from "../core/notice.ts";
-import { factsOf, receiverById, recordOutcome, send, settingsOf, takeDue } from "../notify/index.ts";
+import { factsOf, isQuestion, receiverById, recordOutcome, send, settingsOf, takeDue } from "../notify/index.ts";
 import type { Outcome, Receiver, TakenNotice } from "../notify/index.ts";
 import { inTransaction } from "../store/index.ts";
 import type { Services } from "./dependencies.ts";
 
 const betweenMs = 1_000;
-const atOnce = 16;
+const atOnce = 32;
 const atOnceOfOne = 4;
 const endsWithinMs = 2_000;
 
@@ -67,10 +67,7 @@ async function attempt(services: Services, notice: TakenNotice): Promise<Outcome
   const receiver = await receiverById(pool, notice.receiver);
   if (receiver.removedAt !== null) return { status: "withdrawn", reason: "the receiver was removed" };
   const { request, event } = notice;
-  const told =
-    request === null || event === "test"
-      ? undefined
-      : await factsOf(pool, keys, { ...notice, request, event }, receiver.level);
+  const told = event === "test" ? undefined : await factsOf(pool, keys, { ...notice, event }, receiver.level);
   if (told !== undefined && !told.pending && isStale(receiver, told.facts.event)) {
     return { status: "withdrawn", reason: "the request had ended before this could be delivered" };
   }
@@ -81,7 +78,7 @@ async function attempt(services: Services, notice: TakenNotice): Promise<Outcome
 
 /** People are not asked about what nobody can decide any more. A service is told everything that happened. */
 function isStale({ kind }: Receiver, event: NoticeEvent): boolean {
-  return kind !== "webhook" && (event === "opened" || event === "reminded" || event === "escalated");
+  return kind !== "webhook" && isQuestion(event);
 }
 
 /** Where people read a request; without one, where they read all. */

@@ -231,11 +231,11 @@ export function unstartedRunClosed(
 }
 
 /** Where contents of a run were read. */
-export type ReadPlace = "record" | "run" | "events" | "approval" | "outcome" | "temporal";
+export type ReadPlace = "record" | "run" | "events" | "approval" | "outcome" | "temporal" | "report";
 
-/** Somebody read a run's contents. Not one of the run's own entries: its chain ends when it is closed. */
+/** Somebody read a run's contents, or, without a run, what a report says of many. Not one of the run's own entries: its chain ends when it is closed. */
 export function contentsRead(
-  run: { readonly id: RunId; readonly team: string },
+  run: { readonly id?: RunId; readonly team: string },
   what: ReadPlace,
   read: string,
   by: string,
@@ -246,7 +246,7 @@ export function contentsRead(
     kind: "audit.read",
     dedupKey: `read/${read}`,
     at: now.toISOString(),
-    facts: { run: run.id, by, what },
+    facts: { ...(run.id === undefined ? {} : { run: run.id }), by, what },
   };
 }
 

@@ -8,10 +8,10 @@ import type { Services } from "./dependencies.ts";
 import { contentsRead } from "./ledger-events.ts";
 import type { ReadPlace } from "./ledger-events.ts";
 
-/** Puts it into the team's ledger that somebody reads contents, before any leaves: what cannot be recorded is not read. */
+/** Puts it into the team's ledger that somebody reads contents, of a run or of many of the team, before any leaves: what cannot be recorded is not read. */
 export async function noteRead(
   { pool, now }: Pick<Services, "pool" | "now">,
-  run: { readonly id: RunId; readonly team: string },
+  run: { readonly id?: RunId; readonly team: string },
   what: ReadPlace,
   by: string,
 ): Promise<void> {
@@ -21,7 +21,7 @@ export async function noteRead(
 /** The same where an auditor does; whoever works with runs and approvals reads them all day. */
 export async function noteAuditorsRead(
   services: Pick<Services, "pool" | "now">,
-  run: { readonly id: RunId; readonly team: string },
+  run: { readonly id?: RunId; readonly team: string },
   what: ReadPlace,
   { id, roles }: Pick<Caller, "id" | "roles">,
 ): Promise<void> {

@@ -6,11 +6,12 @@ type ReceiverView = ResponseOf<"addReceiver">["receiver"];
 type NoticeView = ResponseOf<"showApproval">["notices"][number];
 
 export function viewOfReceiver(receiver: Receiver): ReceiverView {
-  const { id, team, groups, kind, events, level, shown, at, by, disabledAt, disabledReason } = receiver;
+  const { id, team, groups, requester, kind, events, level, shown, at, by, disabledAt, disabledReason } = receiver;
   return {
     id,
     team,
     groups: [...groups],
+    requester,
     kind,
     events: [...events],
     level,
@@ -29,13 +30,13 @@ export function viewOfNotice(notice: NoticeOfRequest): NoticeView {
 
 /** Who may be told what of a team's requests is for its ledger: not where they are. */
 export function receiverAdded(receiver: Receiver, now: Date): LedgerEvent {
-  const { id, team, groups, kind, events, level, by } = receiver;
+  const { id, team, groups, requester, kind, events, level, by } = receiver;
   return {
     log: team,
     kind: "receiver.added",
     dedupKey: `receiver/${id}/added`,
     at: now.toISOString(),
-    facts: { receiver: id, kind, groups, events, level, by },
+    facts: { receiver: id, kind, groups, ...(requester === null ? {} : { requester }), events, level, by },
   };
 }
 

@@ -48,6 +48,12 @@ export function placesOf(
   };
 }
 
+/** The paths whose values are others in `after`, or were not there in `before`. */
+export function changedPaths(before: Json, after: Json): ReadonlySet<string> {
+  const known = new Map(leavesOf(before, "", "").map(({ path, value }) => [path, value]));
+  return new Set(leavesOf(after, "", "").flatMap(({ path, value }) => (known.get(path) === value ? [] : [path])));
+}
+
 type Leaf = { readonly path: string; readonly argument: string; readonly value: string };
 
 function leavesOf(value: Json, path: string, argument: string): readonly Leaf[] {

@@ -62,6 +62,7 @@ export function viewOfDecision(row: DecisionRow): DecisionView {
     policies: [...row.policies],
     policySet: row.policySet,
     approval: row.approval,
+    standingGrant: row.standingGrant,
     cosigned:
       row.witnesses === null || row.cosignBy === null
         ? null

@@ -113,7 +113,7 @@ class RunWatcher {
 
   async #lookAtApprovals(run: RunRow): Promise<void> {
     for (const approval of await approvalsOfRun(this.#services.pool, run, this.#services.now())) {
-      const print = `${approval.state}/${approval.decidedBy.length}`;
+      const print = `${approval.state}/${approval.decidedBy.length}/${approval.unanswered}`;
       if (this.#approvals.get(approval.id) === print) continue;
       this.#approvals.set(approval.id, print);
       this.#send({ type: "approval", approval });

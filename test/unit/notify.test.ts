@@ -129,6 +129,7 @@ describe("what is written", () => {
     state: "pending",
     openedAt: queued,
     expiresAt: queued,
+    decidedAt: null,
     summary: {
       agent: "support",
       run: "run_01M89N1BZC51RAP98MPQ1Y71KV" as never,
@@ -139,6 +140,7 @@ describe("what is written", () => {
       needs: [{ group: "treasury", quorum: 1, policy: tool }],
       concerns: [requestedBy],
       decidedBy: [],
+      saidBy: null,
     },
     rendered,
   });

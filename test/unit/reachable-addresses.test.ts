@@ -150,7 +150,8 @@ describe("a redirect leads nowhere", () => {
   });
 
   const cases: Readonly<Record<Fetcher, () => Promise<unknown>>> = {
-    notice: () => post(new URL(url), "{}", {}, { guard: createAddressGuard("127.0.0.1"), timeoutMs: 5_000 }),
+    notice: () =>
+      post(new URL(url), "{}", {}, { guard: createAddressGuard("127.0.0.1"), timeoutMs: 5_000, now: new Date() }),
     tool: () => callTool(url).catch((error: unknown) => (error as { code?: string }).code),
     authzen: () => askRemote(must(remoteOptionsOf({ COUNTERSIGN_AUTHZEN_URL: url })), question),
     presidio: () => detect(must(detectorOptionsOf({ COUNTERSIGN_PRESIDIO_URL: url })), "Ada"),

@@ -1,10 +1,9 @@
 import type { Command } from "commander";
 
-import type { ApprovalDetail } from "../../api/index.ts";
 import type { ApprovalId } from "../../core/ids.ts";
+import { describeMessages } from "../approval-text.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { localTime, safe } from "../terminal.ts";
 
 export function addAskCommands(approvals: Command): void {
   approvals
@@ -28,11 +27,4 @@ async function answer({ client, terminal }: Cli, id: ApprovalId, text: string): 
   const { messages } = await client.answerApproval({ params: { approval: id }, body: { text } });
   describeMessages(terminal.say, messages);
   terminal.result({ messages });
-}
-
-export function describeMessages(say: (line: string) => void, messages: ApprovalDetail["messages"]): void {
-  for (const { kind, author, at, text } of messages) {
-    say(`${safe(author)} ${kind === "question" ? "asked" : "answered"} at ${localTime(at)}:`);
-    for (const line of safe(text ?? "(erased)").split("\n")) say(`  │ ${line}`);
-  }
 }

@@ -1,6 +1,6 @@
 import type { ApprovalDetail, ApprovalSummary } from "../../api/index.ts";
 import type { ApprovalId } from "../../core/ids.ts";
-import { describeApproval } from "../approval-text.ts";
+import { describeWhole } from "../approval-text.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, reportOf } from "../cli-error.ts";
 import type { ReportedError } from "../cli-error.ts";
@@ -34,7 +34,7 @@ export async function decideMany(
   for (const id of ids) {
     try {
       const detail = await reviewer.showApproval({ params: { approval: id } });
-      describeApproval(say, detail);
+      describeWhole(say, detail);
       say("");
       details.push(detail);
     } catch (error) {

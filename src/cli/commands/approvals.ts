@@ -2,14 +2,15 @@ import { Option } from "commander";
 import type { Command } from "commander";
 
 import type { ApprovalDetail } from "../../api/index.ts";
+import { neededText } from "../../core/decision.ts";
 import { codeOf } from "../../core/errors.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { describeApproval, describeContext, neededText } from "../approval-text.ts";
+import { describeWhole } from "../approval-text.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime } from "../terminal.ts";
-import { addAskCommands, describeMessages } from "./approvals-ask.ts";
+import { addAskCommands } from "./approvals-ask.ts";
 import { decideMany, requestsLike } from "./approvals-batch.ts";
 import { addEditCommand } from "./approvals-edit.ts";
 import { addGrantCommands } from "./approvals-grant.ts";
@@ -96,9 +97,7 @@ async function list(cli: Cli, flags: ListFlags): Promise<void> {
 
 async function show({ reviewer, terminal }: Cli, id: ApprovalId): Promise<void> {
   const detail = await reviewer.showApproval({ params: { approval: id } });
-  describeApproval(terminal.say, detail);
-  describeContext(terminal.say, detail.context);
-  describeMessages(terminal.say, detail.messages);
+  describeWhole(terminal.say, detail);
   if (detail.state === "pending") {
     if (detail.requirements.some(({ signed }) => signed !== undefined))
       terminal.say(`approve with your passkey: ${detail.page}`);
@@ -140,7 +139,7 @@ async function decide(cli: Cli, id: ApprovalId, decision: "approve" | "deny", fl
   const { reviewer, terminal } = cli;
   const { readPrivateKey, signDecision } = await import("../sign-decision.ts");
   const detail = await reviewer.showApproval({ params: { approval: id } });
-  describeApproval(terminal.json ? terminal.note : terminal.say, detail);
+  describeWhole(terminal.json ? terminal.note : terminal.say, detail);
   if (decision === "approve") assertKeyWillDo(detail);
   const privateKey = readPrivateKey(flags.key ?? cli.connection.keyFile);
   if (flags.yes !== true && !(await terminal.confirm(decision === "approve" ? "Approve this?" : "Deny this?"))) {

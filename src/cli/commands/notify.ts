@@ -17,6 +17,7 @@ type Address = CallOf<"addReceiver">["body"]["address"];
 type CommonFlags = {
   readonly team: string;
   readonly group: readonly string[];
+  readonly requester?: string;
   readonly event: readonly NoticeEvent[];
   readonly level: NoticeLevel;
 };
@@ -64,6 +65,7 @@ function common(command: Command): Command {
   return command
     .requiredOption("--team <team>")
     .option("--group <group>", "only requests that ask this group; may be repeated", collect, [])
+    .option("--requester <principal>", "only what is about runs that they asked for")
     .addOption(new Option("--event <event...>", "only these events").choices(noticeEvents).default([], "all of them"))
     .addOption(
       new Option("--level <level>", "how much it is told; `full` sends arguments")
@@ -73,8 +75,15 @@ function common(command: Command): Command {
 }
 
 async function addOne({ client, terminal }: Cli, flags: CommonFlags, address: Address): Promise<void> {
-  const { team, group, event, level } = flags;
-  const body = { team, groups: [...group], level, address, ...(event.length === 0 ? {} : { events: [...event] }) };
+  const { team, group, requester, event, level } = flags;
+  const body = {
+    team,
+    groups: [...group],
+    level,
+    address,
+    ...(requester === undefined ? {} : { requester }),
+    ...(event.length === 0 ? {} : { events: [...event] }),
+  };
   const added = await client.addReceiver({ body });
   const { id, shown } = added.receiver;
   terminal.say(`${id}: ${brief(shown, 80)} is told of requests of team ${team} (${level})`);
@@ -123,7 +132,10 @@ async function list({ client, terminal }: Cli, flags: ListFlags): Promise<void> 
       page.receivers.map((one) => [
         one.id,
         one.team,
-        one.groups.length === 0 ? "all" : one.groups.join(", "),
+        [
+          one.groups.length === 0 ? "all" : one.groups.join(", "),
+          ...(one.requester === null ? [] : [`asked for by ${one.requester}`]),
+        ].join("; "),
         one.kind,
         brief(one.shown, 40),
         one.level,

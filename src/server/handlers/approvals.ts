@@ -9,6 +9,7 @@ import {
   editOf,
   eventsOf,
   listRequests,
+  noteViewing,
   statementFacts,
   takeDue,
   whoMayDecide,
@@ -56,7 +57,11 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
   async showApproval({ params: { approval } }, { services, caller }) {
     const { pool, keys } = services;
     const request = await existingRequest(pool, approval);
-    await noteAuditorsRead(services, { id: request.run, team: request.team }, "approval", caller());
+    const { id, roles } = caller();
+    await noteAuditorsRead(services, { id: request.run, team: request.team }, "approval", { id, roles });
+    // Who may never decide is no reviewer whose time is counted.
+    if (request.state === "pending" && (roles.includes("reviewer") || roles.includes("admin")))
+      await noteViewing(pool, request.id, id, services.now());
     const [decisions, shown, eligible, events, notices, context, call, made, edit, behind, messages, salt] =
       await Promise.all([
         decisionsOf(pool, request.id),

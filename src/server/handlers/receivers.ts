@@ -10,7 +10,7 @@ import {
   takeTest,
 } from "../../notify/index.ts";
 import type { ReceiverSettings } from "../../notify/index.ts";
-import { targetExists } from "../../registry/index.ts";
+import { principalExists, targetExists } from "../../registry/index.ts";
 import { inTransaction } from "../../store/index.ts";
 import { deliver } from "../deliver-notices.ts";
 import type { Services } from "../dependencies.ts";
@@ -20,7 +20,7 @@ import { receiverAdded, receiverRemoved, viewOfReceiver } from "../receiver-view
 export const receiverHandlers: Handlers<"addReceiver" | "listReceivers" | "testReceiver" | "removeReceiver"> = {
   async addReceiver({ body }, { services, caller }) {
     const { id: by } = caller();
-    const { team, groups, events, level, address } = body;
+    const { team, groups, requester, events, level, address } = body;
     const settings = settingsFor(services, address);
     const now = services.now();
     return inTransaction(services.pool, async (tx) => {
@@ -29,7 +29,18 @@ export const receiverHandlers: Handlers<"addReceiver" | "listReceivers" | "testR
           hint: "see `countersign agent list`",
         });
       }
-      const receiver = await addReceiver(tx, services.keys, { team, groups, events, level, by, settings, now });
+      if (requester !== undefined && !(await principalExists(tx, requester)))
+        throw new ApiError("invalid_request", `body \`requester\`: there is no \`${requester}\``);
+      const receiver = await addReceiver(tx, services.keys, {
+        team,
+        groups,
+        requester: requester ?? null,
+        events,
+        level,
+        by,
+        settings,
+        now,
+      });
       await appendToOutbox(tx, [receiverAdded(receiver, now)]);
       return { receiver: viewOfReceiver(receiver), secret: settings.kind === "webhook" ? settings.secret : null };
     });
