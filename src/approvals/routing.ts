@@ -159,7 +159,8 @@ export function dueAfter(requirements: readonly ApprovalRequirement[], afterMs: 
               policy,
               group,
               to: [],
-              tell: groupsAfter(requirement, afterMs),
+              // Whom it is escalated to at that very moment is told so, and reminded the next time.
+              tell: groupsAfter(requirement, reminders * remindMs - 1),
               key: `${key} ${reminders}`,
               afterMs: reminders * remindMs,
             } as const,

@@ -27,6 +27,8 @@ forbid(principal, action == Action::"tool/pay", resource);
 `;
 const hostile = `</pre><script>document.title="owned"</script><img src=x onerror="document.title='owned'">\u202eada`;
 
+type ScriptedTurn = Parameters<typeof createWorld>[0]["turns"][number];
+
 let browser: Browser;
 beforeAll(async () => void (browser = await startChromium()));
 afterAll(() => browser?.close());
@@ -142,6 +144,60 @@ test("a passkey is enrolled by one and confirmed by another, and approves a run 
   expect(failedBy((copy) => copy.keys.entries.pop())).toEqual(["keys"]);
 });
 
+test("the page shows what the call came from and why it is asked, all of it as text; untrusted words are marked", async () => {
+  const { world, origin, person } = await createSite({
+    before: [{ text: `see ${hostile}`, calls: [{ tool: "look", arguments: { thing: hostile } }] }],
+  });
+  await world.work();
+  const rita = await person("rita", ["reviewer"], ["treasury"]);
+  const earlier = await world.request(await world.start());
+  await world.pool.query("update approval_request set state = 'denied', decided_at = now() where id = $1", [
+    earlier.id,
+  ]);
+  const request = await world.request(await world.start());
+  await rita.client.askApproval({ params: { approval: request.id }, body: { text: `Why ${hostile}?` } });
+  const page = await openPage(`${origin}/approve/${request.id}`);
+  await page.setViewportSize({ width: 1000, height: 900 });
+  await signIn(page, rita.token);
+  await page.getByRole("heading", { name: "pay in testers" }).waitFor();
+  const { context, messages } = await rita.client.showApproval({ params: { approval: request.id } });
+  const textsOf = (selector: string) => page.locator(selector).allTextContents();
+
+  expect(await textsOf("#facts dd")).toContain("1 of treasury, signed with a passkey (policy pay-needs-a-passkey)");
+  expect(await textsOf("#reasons li")).toEqual([
+    "payments need a passkey (policy pay-needs-a-passkey)",
+    ...context.flags,
+  ]);
+  expect(await textsOf("#sources tr:nth-child(1) td")).toEqual([
+    "to",
+    context.sources[0]?.value,
+    "untrusted text",
+    "untrusted result of step 1 (look)",
+  ]);
+  expect(await textsOf("#sources tr:nth-child(2) td")).toEqual([
+    "amount_cents",
+    "6000",
+    "made by the model",
+    "nowhere: the model made it",
+  ]);
+  expect(await textsOf("#conversation pre")).toEqual(context.conversation.map(({ text }) => text));
+  expect(await textsOf("#conversation li.untrusted .by")).toEqual([
+    "model, step 0 untrusted",
+    "Tool look, step 1 untrusted",
+    "model, step 2 untrusted",
+  ]);
+  expect(await textsOf("#messages pre")).toEqual(messages.map(({ text }) => text));
+  expect(await textsOf("#similar li")).toEqual(["So far: 1 denied", expect.stringContaining(earlier.id)]);
+  expect(await page.locator("#cost").textContent()).toMatch(/^4 of 40 steps, \$\d/);
+
+  // None of it became markup, whoever wrote it.
+  expect(await page.locator("main :is(img, script)").count()).toBe(0);
+  expect(await page.locator("#conversation pre *, #messages pre *, #sources td *, #reasons li *").count()).toBe(0);
+  expect(await page.title()).toBe("Decide · Countersign");
+  if (process.env["TEST_SCREENSHOTS"] !== undefined)
+    await page.screenshot({ path: `${process.env["TEST_SCREENSHOTS"]}/approve.png`, fullPage: true });
+});
+
 type Mutable = {
   approvals: {
     decisions: { passkey?: Record<"authenticatorData" | "clientDataJSON" | "origin" | "userHandle", string> }[];
@@ -247,10 +303,10 @@ test("the command line proposes, confirms and lists keys, and says where to go w
 });
 
 /** A server with all that a run needs, under an address that browsers make passkeys for. */
-async function createSite({ virtualAuthenticators = true } = {}) {
+async function createSite({ virtualAuthenticators = true, before = [] as readonly ScriptedTurn[] } = {}) {
   const world = await createWorld({
     policy,
-    turns: [{ calls: [{ tool: "pay", arguments: { to: hostile, amount_cents: 6_000 } }] }, { text: "done" }],
+    turns: [...before, { calls: [{ tool: "pay", arguments: { to: hostile, amount_cents: 6_000 } }] }, { text: "done" }],
   });
   const originOf = (log: string) => `localhost/ledger/${log}`;
   const signerOf = (log: string) => createSigner(originOf(log), new Uint8Array(32).fill(9));

@@ -45,3 +45,25 @@ test("a reviewer is told where values came from, what led to it, what asks for i
   // The first request is told nothing of what came after it.
   expect((await contextOf(world.pool, world.keys, first)).similar.last).toEqual([]);
 });
+
+test("of a call that a reviewer has changed, the values are those that are asked about, and what they changed is said to be theirs", async () => {
+  const world = await createWorld({
+    turns: [{ calls: [call("pay", { to: "ada", amount_cents: 6000 })] }, { text: "done" }],
+  });
+  await world.work();
+  const run = await world.start();
+  const first = await world.request(run);
+  const args = { to: "ada", amount_cents: 6000 };
+  const rita = await world.reviewer("rita");
+  await rita.edit(first, world.actionOf(first, args), { to: "bob", amount_cents: 6000 }, "to bob");
+  await world.wake(run, first);
+  const second = await world.request(run);
+  expect(second.editors).toEqual(["rita"]);
+  const { sources, flags } = await contextOf(world.pool, world.keys, second);
+  expect(sources).toEqual([
+    { path: "amount_cents", value: "6000", origin: "derived", places: [] },
+    { path: "to", value: "bob", origin: "derived", places: ["a change by rita"] },
+  ]);
+  expect(flags.join()).toContain("or a reviewer who changed the call");
+  expect((await contextOf(world.pool, world.keys, first)).sources[0]).toMatchObject({ value: "ada", places: [] });
+});

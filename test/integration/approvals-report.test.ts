@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 
 import { addReviewerKey, publicKeyOf } from "../../src/approvals/index.ts";
-import { putPrincipal } from "../../src/registry/index.ts";
+import { createClient } from "../../src/api/index.ts";
+import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { checkPolicySet, loadPolicyDirectory } from "../../src/policy/index.ts";
 import { digestOf, putPayloads } from "../../src/store/index.ts";
@@ -111,6 +112,7 @@ test("what asking cost, by policy and by reviewer; what is always approved comes
       medianMs: 35_000,
       p90Ms: 63_000,
       decisions: 9,
+      shown: 0,
       quick: 2,
     },
     {
@@ -123,12 +125,13 @@ test("what asking cost, by policy and by reviewer; what is always approved comes
       medianMs: 60_000,
       p90Ms: 60_000,
       decisions: 1,
+      shown: 0,
       quick: 0,
     },
   ]);
   expect(report.reviewers).toEqual([
-    { reviewer: "rita", decisions: 9, approved: 8, medianMs: 40_000, quick: 2 },
-    { reviewer: "rolf", decisions: 1, approved: 1, medianMs: 70_000, quick: 0 },
+    { reviewer: "rita", decisions: 9, approved: 8, shown: 0, medianMs: 40_000, quick: 2 },
+    { reviewer: "rolf", decisions: 1, approved: 1, shown: 0, medianMs: 70_000, quick: 0 },
   ]);
   expect(report.candidates).toMatchObject([{ policy: "refund/ask", tool: "refund", approved: 8 }]);
   const [{ narrowing }] = report.candidates as [(typeof report.candidates)[number]];
@@ -159,6 +162,93 @@ test("what asking cost, by policy and by reviewer; what is always approved comes
     query: { team: "shop", since: new Date(0).toISOString(), limit: 1 },
   });
   expect(whole).toMatchObject({ policies: [{ asked: 9 }], next: "1" });
+});
+
+test("the time to decide counts from when a reviewer was first shown the request; a decision counts for the policies whose groups it is of", async () => {
+  const world = await noticeWorld({ policy });
+  await reviewers(world);
+  const token = newToken();
+  await putPrincipal(
+    world.pool,
+    { id: "rita", displayName: "rita", roles: ["reviewer"], groups: ["treasury"] },
+    hashToken(token),
+  );
+  const rita = createClient({ baseUrl: world.url, token });
+  const openedAt = world.now();
+  const late = { group: "legal", escalate: { afterMs: 1_800_000, to: ["treasury"] } };
+  const request = await world.ask({
+    openedAt,
+    expiresAt: new Date(openedAt.getTime() + 86_400_000),
+    requirements: [
+      { policy: "either", group: "legal", orGroups: ["treasury"], quorum: 1, expiresMs: 86_400_000 },
+      { policy: "legal", group: "legal", quorum: 1, expiresMs: 86_400_000 },
+      { policy: "passkey", group: "treasury", signed: "passkey", quorum: 1, expiresMs: 86_400_000 },
+      { policy: "escalated", ...late, quorum: 1, expiresMs: 86_400_000 },
+      {
+        policy: "later",
+        ...late,
+        escalate: { ...late.escalate, afterMs: 7_200_000 },
+        quorum: 1,
+        expiresMs: 86_400_000,
+      },
+    ],
+  });
+  world.forward(3_600_000);
+  // An operator's look is nobody's, and the second look of a reviewer changes nothing.
+  await world.client.showApproval({ params: { approval: request } });
+  await rita.showApproval({ params: { approval: request } });
+  world.forward(60_000);
+  await rita.showApproval({ params: { approval: request } });
+  const { rows } = await world.pool.query<{ reviewer: string; at: Date }>("select reviewer, at from approval_viewing");
+  expect(rows.map(({ reviewer }) => reviewer)).toEqual(["rita"]);
+  const seen = rows[0]?.at.getTime() ?? 0;
+  expect(seen - openedAt.getTime()).toBeLessThan(3_660_000);
+  const sign = async (reviewer: string, at: number, groups: readonly string[]) =>
+    world.pool.query(
+      `insert into approval_decision (request, reviewer, decision, statement, key_id, signature, at, groups)
+       select $1, $2, 'approve', '', key_id, '', $3, $4 from reviewer_key where principal = $2`,
+      [request, reviewer, new Date(at), groups],
+    );
+  await sign("rita", seen + 2_000, ["treasury"]);
+  await sign("rolf", openedAt.getTime() + 1_000, ["legal"]);
+  await world.end(request, "approved");
+  // After the end nobody's look is counted.
+  const report = await world.client.reportApprovals({ query: { team: "shop" } });
+  const counted = Object.fromEntries(
+    report.policies.map(({ policy: one, decisions, shown, quick }) => [one, [decisions, shown, quick]]),
+  );
+  expect(counted).toEqual({
+    either: [2, 1, 2],
+    legal: [1, 0, 1],
+    passkey: [0, 0, 0],
+    escalated: [2, 1, 2],
+    later: [1, 0, 1],
+  });
+  expect(report.reviewers).toMatchObject([
+    { reviewer: "rita", shown: 1, medianMs: 2_000, quick: 1 },
+    { reviewer: "rolf", shown: 0, medianMs: 1_000, quick: 1 },
+  ]);
+});
+
+test("a report whose proposals hold arguments is an entry of the ledger where an auditor reads it", async () => {
+  const world = await noticeWorld({ policy });
+  await reviewers(world);
+  const reads = async () =>
+    (
+      await world.pool.query<{ event: string }>(
+        "select event::text as event from ledger_outbox where event::text like '%audit.read%'",
+      )
+    ).rows;
+  await world.client.reportApprovals({ query: { team: "shop", samples: 5 } });
+  expect(await reads()).toEqual([]);
+  for (let n = 0; n < 5; n += 1) await asked(world, { args: { order_id: "A", amount_cents: 6_000, reason: "broken" } });
+  await world.client.reportApprovals({ query: { team: "shop", samples: 5 } });
+  const [read, ...more] = await reads();
+  expect(more).toEqual([]);
+  expect(JSON.parse(read?.event ?? "")).toMatchObject({
+    kind: "audit.read",
+    facts: { by: "operator", what: "report" },
+  });
 });
 
 test("arguments that cannot be read, or are not those that were approved, end in no proposal", async () => {

@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
+import { createServer as createTcpServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 
 import { SMTPServer } from "smtp-server";
 import { Webhook } from "standardwebhooks";
@@ -351,7 +352,84 @@ describe("mail", () => {
   });
 });
 
+describe("a mail server", () => {
+  test("that hangs fails by the time of an attempt, and is asked again", async () => {
+    const connections: Socket[] = [];
+    const server = createTcpServer((socket) => void connections.push(socket));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    onTestFinished(() => {
+      for (const socket of connections) socket.destroy();
+      server.close();
+    });
+    const url = `smtp://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const env = { COUNTERSIGN_SMTP_URL: url, COUNTERSIGN_SMTP_FROM: "asks@example.com" };
+    const world = await noticeWorld({ env: { ...env, COUNTERSIGN_NOTIFY_TIMEOUT_MS: "500" } });
+    await add(world, { kind: "email", to: "rita@example.com" });
+    const approval = await world.ask();
+    const late = await notice(world, approval, ({ reason }) => reason !== null);
+    expect(late).toMatchObject({ state: "queued", attempts: 1, reason: "no answer in 0.5 s" });
+    expect(connections).toHaveLength(1);
+    world.forward(10_000);
+    await until(async () => (connections.length === 2 ? true : undefined));
+  });
+
+  test.each([
+    ["other than this machine", "0.0.0.0", false],
+    ["on this machine", "127.0.0.1", true],
+  ])("%s gets a password over TLS or not at all", async (_name, host, isGiven) => {
+    const passwords: string[] = [];
+    const server = new SMTPServer({
+      disabledCommands: ["STARTTLS"],
+      allowInsecureAuth: true,
+      onAuth({ password }, _session, done) {
+        passwords.push(password ?? "");
+        done(null, { user: "asks" });
+      },
+      onData(stream, _session, done) {
+        stream.resume().on("end", () => done());
+      },
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server.server, "listening");
+    onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())));
+    const url = `smtp://asks:hunter2@${host}:${(server.server.address() as AddressInfo).port}`;
+    const world = await noticeWorld({ env: { COUNTERSIGN_SMTP_URL: url, COUNTERSIGN_SMTP_FROM: "asks@example.com" } });
+    await add(world, { kind: "email", to: "rita@example.com" });
+    const approval = await world.ask();
+    const told = await notice(world, approval, ({ state, reason }) => state === "delivered" || reason !== null);
+    expect([told.state, passwords]).toEqual(isGiven ? ["delivered", ["hunter2"]] : ["queued", []]);
+    if (!isGiven) expect(told.reason).toMatch(/ETLS|502|500/);
+  });
+});
+
 describe("Slack", () => {
+  test("an incoming webhook that is gone is disabled; one that is busy is asked when it says, as seconds or as a date", async () => {
+    const world = await noticeWorld();
+    const gone = await httpReceiver((response) => response.writeHead(404).end("no_service"));
+    const lost = await httpReceiver((response) => response.writeHead(404).end("a proxy's page"));
+    const later = new Date(world.now().getTime() + 1_800_000).toUTCString();
+    const busy = await httpReceiver((response) => response.writeHead(429, { "retry-after": "1800" }).end());
+    const dated = await httpReceiver((response) => response.writeHead(429, { "retry-after": later }).end());
+    for (const { url } of [gone, lost, busy, dated]) await add(world, { kind: "slack", url });
+    const approval = await world.ask();
+    const all = await until(async () => {
+      const told = await noticesOf(world, approval);
+      return told.length === 4 && told.every(({ reason }) => reason !== null) ? told : undefined;
+    });
+    expect(all.map(({ state, reason }) => [state, reason])).toEqual([
+      ["failed", "Slack answered 404: the webhook is gone"],
+      ["queued", "the receiver answered 404"],
+      ["queued", "the receiver answered 429"],
+      ["queued", "the receiver answered 429"],
+    ]);
+    const waits = all.map(({ due }) => (due === null ? 0 : Date.parse(due) - Date.parse(later)));
+    expect(waits[1]).toBeLessThan(-600_000);
+    for (const wait of waits.slice(2)) expect(Math.abs(wait)).toBeLessThan(600_000);
+    const { receivers } = await world.client.listReceivers({});
+    expect(receivers.map(({ disabled }) => disabled !== null)).toEqual([false, false, false, true]);
+  });
+
   test("a bot posts blocks with a link and no button; mentions in names are words; a revoked token disables", async () => {
     let revoked = false;
     const slack = await httpReceiver((response) =>

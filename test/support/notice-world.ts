@@ -47,7 +47,13 @@ export const noEngine = {
 
 export const loopback = { COUNTERSIGN_NOTIFY_ALLOW: "127.0.0.0/8" };
 
-export function serverOn(pool: Pool, databaseUrl: string, notify: NotifyOptions, now?: () => Date) {
+export function serverOn(
+  pool: Pool,
+  databaseUrl: string,
+  notify: NotifyOptions,
+  now?: () => Date,
+  engine: RunEngine = noEngine,
+) {
   return createServer(
     {
       pool,
@@ -64,7 +70,7 @@ export function serverOn(pool: Pool, databaseUrl: string, notify: NotifyOptions,
       notify,
       ...(now === undefined ? {} : { now }),
     },
-    noEngine,
+    engine,
   );
 }
 
@@ -97,6 +103,7 @@ export async function noticeWorld(
     readonly env?: Record<string, string>;
     readonly policy?: string;
     readonly serve?: boolean;
+    readonly engine?: RunEngine;
     /** Whoever asks for it closes it. */ readonly keep?: boolean;
   } = {},
 ) {
@@ -128,7 +135,7 @@ export async function noticeWorld(
     { id: "operator", displayName: "operator", roles: ["operator", "auditor"], groups: [] },
     hashToken(token),
   );
-  const server = serverOn(pool, database.url, notifyOptionsOf({ ...loopback, ...options.env }), now);
+  const server = serverOn(pool, database.url, notifyOptionsOf({ ...loopback, ...options.env }), now, options.engine);
   const url = options.serve === false ? "" : (await server.start(0)).url;
   const close = async (): Promise<void> => {
     await server.stop();

@@ -1,5 +1,6 @@
 import { startAuthentication } from "@simplewebauthn/browser";
 
+import { showContext } from "./context.js";
 import { attempt, byId, call, element, say, signIn, time } from "./page.js";
 
 /** What is put before a statement when it is signed. */
@@ -22,6 +23,12 @@ signIn(async (me) => {
 async function listRequests() {
   const { approvals, next } = await call("GET", "/v1/approvals?state=pending&limit=100");
   const list = byId("requests");
+  const { outcomes } = await call("GET", "/v1/unknown-outcomes?state=open&limit=100");
+  for (const outcome of outcomes) {
+    const item = element("li", `Did ${outcome.name} in ${outcome.team} happen? Nobody knows.`);
+    item.append(element("div", `Look, and say so: countersign approvals resolve ${outcome.run} ${outcome.seq}`));
+    list.append(item);
+  }
   for (const approval of approvals) {
     const item = document.createElement("li");
     const link = /** @type {HTMLAnchorElement} */ (element("a", `${approval.name} in ${approval.team}`));
@@ -29,7 +36,7 @@ async function listRequests() {
     item.append(link, element("div", `asked for by ${approval.requestedBy}, expires ${time(approval.expiresAt)}`));
     list.append(item);
   }
-  if (approvals.length === 0) list.append(element("li", "Nothing waits."));
+  if (approvals.length + outcomes.length === 0) list.append(element("li", "Nothing waits."));
   if (next !== null) list.append(element("li", "There are more; decide on these first."));
   byId("list").hidden = false;
 }
@@ -37,10 +44,7 @@ async function listRequests() {
 /** @param {any} request */
 function show(request) {
   byId("request-title").textContent = `${request.name} in ${request.team}`;
-  const needs = request.requirements.map(
-    (/** @type {any} */ one) =>
-      `${one.quorum} of ${one.group}${one.signed === undefined ? "" : ", with a passkey"} (policy ${one.policy})`,
-  );
+  const needs = request.requirements.map((/** @type {any} */ one) => `${one.needs} (policy ${one.policy})`);
   const decided = request.decidedBy.map(
     (/** @type {any} */ one) => `${one.reviewer}: ${one.decision === "approve" ? "approved" : "denied"}`,
   );
@@ -50,18 +54,22 @@ function show(request) {
     ["Asked for by", request.requestedBy],
     ["Needs", needs.join("; ")],
     ["Decided", decided.join("; ") || "by nobody yet"],
+    ...(request.editors.length === 0 ? [] : [["Changed by", request.editors.join(", ")]]),
     ["Expires", time(request.expiresAt)],
   ]);
   byId("rendered").textContent = request.rendered;
+  showContext(request);
   byId("decide").hidden = request.state !== "pending";
   byId("request").hidden = false;
   if (request.state !== "pending") say("info", `This request is ${request.state}: there is nothing to decide.`);
   byId("rendered").focus();
 }
 
-/** @param {[string, string][]} rows */
+/** @param {string[][]} rows */
 function facts(rows) {
-  byId("facts").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+  byId("facts").replaceChildren(
+    ...rows.flatMap(([name = "", value = ""]) => [element("dt", name), element("dd", value)]),
+  );
 }
 
 /**
