@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
-import type { StepView } from "../../src/api/index.ts";
-import { RunProgress } from "../../src/cli/run-progress.ts";
+import type { DecisionView, StepView } from "../../src/api/index.ts";
+import { decisionLines, RunProgress } from "../../src/cli/run-progress.ts";
 import { withheldAnswer } from "../../src/core/transcript.ts";
 import { createTerminal } from "../../src/cli/terminal.ts";
 
@@ -51,4 +51,17 @@ test.each<[string, Partial<StepView>, string]>([
   ],
 ])("%s", (_what, step, line) => {
   expect(shown(step)).toBe(line);
+});
+
+test("a call that a standing grant let through says which", () => {
+  const decision = { outcome: "allow", code: null, policies: [], cosigned: null, standingGrant: "sgr_1" };
+  const step = { seq: 1, kind: "tool", name: "pay", arguments: "{}" } as StepView;
+  const lines = (of: object) =>
+    decisionLines(
+      { ...decision, ...of } as unknown as DecisionView,
+      step,
+      createTerminal({ json: false, color: false }, process as never),
+    );
+  expect(lines({})).toEqual(["  1 tool pay {}  allow", "      granted ahead: countersign approvals grant show sgr_1"]);
+  expect(lines({ standingGrant: null })).toHaveLength(1);
 });
