@@ -147,6 +147,31 @@ describe("what is written", () => {
   const queued = "2026-11-25T00:00:00.000Z";
   const link = "https://ask.example.com/approvals/x";
 
+  test("says what is true: who must agree, what an end came to, what an unknown outcome wants", () => {
+    const base = facts("refund", "ann", "amount: 1");
+    const needs = [{ group: "legal", orGroups: ["compliance"], signed: "passkey", quorum: 1, policy: "p" } as const];
+    const opened = textOf({ ...base, summary: { ...base.summary!, needs } }, link);
+    expect(opened.lines).toContainEqual(["needs", "1 of legal or compliance, signed with a passkey (policy p)"]);
+    const title = (of: Partial<NoticeFacts>) => textOf({ ...base, ...of }, link).title;
+    expect([
+      title({ event: "expired", state: "expired" }),
+      title({ event: "expired", state: "expired", decidedAt: queued }),
+      title({ event: "cancelled", state: "cancelled", decidedAt: queued }),
+      title({ event: "decided", state: "denied", decidedAt: queued }),
+    ]).toEqual([
+      "Approval request expired: nobody decided in time (shop/support: refund)",
+      "Approval expired: it was approved in time, and not used (shop/support: refund)",
+      "Approval cancelled: it was approved, and not used (shop/support: refund)",
+      "Approval request denied (shop/support: refund)",
+    ]);
+    const unknown = textOf({ ...base, event: "outcome_unknown", state: "open" }, link);
+    const command = `countersign approvals resolve ${base.summary!.run} 3`;
+    expect(mailOf(unknown).text).toContain(`${command}: ${link}`);
+    expect(JSON.stringify(slackMessage(unknown))).toContain(command);
+    const asked = textOf({ ...base, event: "asked", said: "Why?" }, link);
+    expect(asked.rendered).toBe("question: Why?\n\namount: 1");
+  });
+
   test("no name or argument becomes a header, markup or a mention, whatever is in it", () => {
     fc.assert(
       fc.property(hostile, hostile, hostile, (tool, requestedBy, rendered) => {
