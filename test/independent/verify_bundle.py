@@ -102,9 +102,11 @@ class Bundle:
         self.requirements()
 
     # Logs.
-    def keys_of(self, log):
-        keys = []
-        for text in self.trust["logs"].get(log, {}).get("verifierKeys", []):
+    def keys_of(self, log, size=0):
+        """Keys that count for a checkpoint of this size: retired ones up to the last that is still theirs."""
+        keys, trusted = [], self.trust["logs"].get(log, {})
+        retired = [one["verifierKey"] for one in trusted.get("retiredKeys", []) if size <= one["untilSize"]]
+        for text in [*trusted.get("verifierKeys", []), *retired]:
             name, key_hash, encoded = text.split("+", 2)
             keys.append((name, bytes.fromhex(key_hash), base64.b64decode(encoded)[1:]))
         return keys
@@ -112,20 +114,29 @@ class Bundle:
     def checkpoint(self, note, log):
         """(origin, size, root) of a note that a trusted key of the log signed; a signature of such a key that does not hold refutes."""
         text, lines = note.rsplit("\n\n", 1)
+        origin, size, root = text.split("\n")[:3]
+        check(re.fullmatch("0|[1-9][0-9]*", size) is not None, "size")
         signed = False
         for line in lines.splitlines():
             dash, signer, blob = line.split(" ")
             blob = plain64(blob)
             check(dash == "\u2014" and len(blob) > 4, "signature line")
-            for name, key_hash, key in self.keys_of(log):
+            for name, key_hash, key in self.keys_of(log, int(size)):
                 if signer == name and blob[:4] == key_hash:
                     check(ed25519_verify(key, f"{text}\n".encode(), blob[4:]), f"signature on a checkpoint of {log}")
                     signed = True
-        origin, size, root = text.split("\n")[:3]
         check(signed, f"no trusted key of {log} signed its checkpoint")
-        check(re.fullmatch("0|[1-9][0-9]*", size) is not None, "size")
         check(any(origin == name for name, _, _ in self.keys_of(log)), "origin")
         return origin, int(size), plain64(root)
+
+    def is_current(self, note, log):
+        """Whether a key signed it that is not retired. That its signature holds was looked at."""
+        lines = [line.split(" ") for line in note.rsplit("\n\n", 1)[1].splitlines()]
+        keys = [(name, key_hash) for name, key_hash, _ in self.keys_of(log, float("inf"))]
+        return any((signer, base64.b64decode(blob)[:4]) in keys for _, signer, blob in lines)
+
+    def is_pinned(self, origin, size, root):
+        return any(pin.split("\n")[:3] == [origin, str(size), base64.b64encode(root).decode()] for pin in self.pinned)
 
     def witnesses_of(self, note):
         text, lines = note.rsplit("\n\n", 1)
@@ -150,8 +161,11 @@ class Bundle:
             return
         origin, size, root = self.checkpoint(note, log)
         same(f"origin of {log}", section["origin"], origin)
+        if not self.is_current(note, log) and not self.witnesses_of(note) and not self.is_pinned(origin, size, root):
+            self.open.append(f"{log}: a retired key alone signed its checkpoint")
         quorum = self.trust.get("witnesses", {}).get("quorum", 0)
-        check(len(self.witnesses_of(note)) >= quorum, f"witnesses of {log}")
+        if len(self.witnesses_of(note)) < quorum:
+            self.open.append(f"fewer witnesses than asked for have cosigned the checkpoint of {log}")
         data = self.data(section["leaves"])
         check(data == b"" or data.endswith(b"\n"), "leaves")
         lines = data.split(b"\n")[:-1]
@@ -501,7 +515,7 @@ class Bundle:
                 check(not names & (barred | {run["requestedBy"], subject.get("id"), subject.get("email")} - {None}), "decided by who may not")
                 check(entry["at"] < request["expiresAt"], "decided late")
                 check(when(statement["issuedAt"]) <= when(entry["at"]) + timedelta(seconds=5), "signed after it was entered")
-                self.whose(one, entry["at"], entry["at"])
+                self.whose(one, entry, entry["at"], entry["at"])
                 if "delegation" in entry["facts"]:
                     self.delegation(one, entry)
                 if one["decision"] == "approve":
@@ -517,14 +531,14 @@ class Bundle:
             statement = self.signed("countersign/edit/v1", one, record)
             same("edit", (statement["request"], statement["edited"], statement["arguments"]), (one["request"], one["action"], one["arguments"]))
             entry = leaf_of("approval.edited", approval=one["request"])
-            self.whose(one, entry["at"], entry["at"])
+            self.whose(one, entry, entry["at"], entry["at"])
         for one in record.get("resolutions", []):
             statement = self.signed("countersign/resolution/v1", one, record)
             entry = leaf_of("step.reconciled", seq=one["seq"])
             same("resolution", (statement["unknown"], statement["seq"]), (one["id"], one["seq"]))
             if entry is not None:
                 same("outcome", entry["facts"]["outcome"], statement["outcome"])
-                self.whose(one, entry["facts"].get("saidAt", entry["at"]), entry["at"])
+                self.whose(one, entry, entry["facts"].get("saidAt", entry["at"]), entry["at"])
         for grant in record.get("standingGrants", []):
             terms = sha256(jcs(grant["terms"]).encode()).hex()
             persons = set()
@@ -536,7 +550,7 @@ class Bundle:
                 check(entry is not None and entry["facts"]["terms"] == terms, "an approval of a standing grant")
                 for use in grant["uses"]:
                     check(not {one["reviewer"], one["person"]} & {bar["person"] for bar in use["barred"]}, "a standing grant by who may not")
-                    self.whose(one, entry["at"], use["at"])
+                    self.whose(one, entry, entry["at"], use["at"])
                 if asked & set(self.groups(one, one["groups"])):
                     persons.add(one["person"])
             check(len(persons) >= 2, "a standing grant by one person")
@@ -577,7 +591,7 @@ class Bundle:
                     persons.add(person)
             check(len(persons) >= need["quorum"], f"quorum of {need['group']}")
 
-    def whose(self, one, signed_at, used_at):
+    def whose(self, one, entry, signed_at, used_at):
         """The key is the auditor's for this reviewer, and the log of people had it then."""
         trusted = self.approvers.get(one["keyId"])
         if trusted is None:
@@ -592,9 +606,16 @@ class Bundle:
         if people is None or people["section"]["coverage"] != "full":
             self.open.append("the log of people is not here whole")
             return
-        of = [entry for _, entry, _ in people["entries"] if entry["facts"].get("keyId") == one["keyId"]]
-        added = next((entry for entry in of if entry["kind"] == "approver.key.added"), None)
+        keys_size = entry["facts"].get("keysSize")
+        if keys_size is not None and keys_size > max(people["tops"]):
+            self.open.append("the log of people was longer when it was decided than it is here")
+        placed = [(index, e) for index, e, _ in people["entries"] if e["facts"].get("keyId") == one["keyId"]]
+        of = [e for _, e in placed]
+        added = next((e for e in of if e["kind"] == "approver.key.added"), None)
         check(added is not None, "a key that nobody enrolled")
+        check(sum(e["kind"] == "approver.key.added" for e in of) == 1, "a key that was enrolled twice")
+        revoked = [index for index, e in placed if e["kind"] == "approver.key.revoked"]
+        check(keys_size is None or all(index >= keys_size for index in revoked), "a key that was revoked by then")
         facts = added["facts"]
         same("enrolled", (facts["principal"], facts["publicKey"]), (one["reviewer"], one["publicKey"]))
         check(added["at"] <= signed_at, "a key from before it was enrolled")
@@ -630,7 +651,10 @@ class Bundle:
 
     def histories(self, section, record, beside):
         run = section["run"]
-        seals = {e["facts"]["temporalRunId"]: e["facts"] for e in beside if e["kind"] == "history.sealed" and e["facts"]["run"] == run}
+        seals = {}
+        for facts in (e["facts"] for e in beside if e["kind"] == "history.sealed" and e["facts"]["run"] == run):
+            of = [facts[name] for name in ("position", "events", "root")]
+            same("two seals", of, [seals.setdefault(facts["temporalRunId"], facts)[name] for name in ("position", "events", "root")])
         if not section["histories"]:
             if "histories" in self.trust.get("require", []):
                 self.open.append(f"{run} has no histories")
@@ -648,6 +672,8 @@ class Bundle:
             if seal is not None:
                 root = root_of([sha256(b"\x00" + jcs(event).encode()) for event in events]).hex()
                 same("seal", (seal["position"], seal["events"], seal["root"]), (position, len(events), root))
+            elif record["run"]["closedAt"] is not None:
+                self.open.append(f"{run}: an execution has no seal here")
             for event in events:
                 self.activity(event, run, one["temporalRunId"], activities, steps)
         same("seals without a history", seals, {})
@@ -686,7 +712,7 @@ class Bundle:
         signed = any(
             one["keyid"] == f"{name}+{key_hash.hex()}" and ed25519_verify(key, message, base64.b64decode(one["sig"]))
             for one in envelope["signatures"]
-            for name, key_hash, key in self.keys_of(section["log"])
+            for name, key_hash, key in self.keys_of(section["log"], max(self.logs[section["log"]]["tops"]))
         )
         check(signed, "the statement is not signed by the log's key")
         of = lambda *kinds: [entry for _, entry, _ in leaves if entry["kind"] in kinds]
@@ -712,6 +738,10 @@ class Bundle:
 
     def requirements(self):
         required, sections = self.trust.get("require", []), self.manifest["logs"]
+        if required and not self.manifest["runs"]:
+            self.open.append("something is required, and there is no run")
+        if not set(self.trust.get("runs", [])) <= {one["run"] for one in self.manifest["runs"]}:
+            self.open.append("a run that has to be here is not")
         of_runs = {one["log"] for one in self.manifest["runs"]}
         if {"contents", "decisions"} & set(required) and self.manifest["contents"] != "included":
             self.open.append("contents are required")
