@@ -74,13 +74,15 @@ class Walk {
   unfounded(): readonly string[] {
     const { steps, ledger } = this.#record;
     if (ledger.waiting > 0) return [];
-    return steps
-      // The cost of an answer that people still decide on is entered when they have.
-      .filter(({ seq, state, costMicroUsd }) => state !== "waiting" && costMicroUsd !== (this.#costs.get(seq) ?? 0))
-      .map(
-        ({ seq, costMicroUsd }) =>
-          `step ${seq}: cost ${costMicroUsd} micro-USD, the ledger says ${this.#costs.get(seq) ?? 0}`,
-      );
+    return (
+      steps
+        // The cost of an answer that people still decide on is entered when they have.
+        .filter(({ seq, state, costMicroUsd }) => state !== "waiting" && costMicroUsd !== (this.#costs.get(seq) ?? 0))
+        .map(
+          ({ seq, costMicroUsd }) =>
+            `step ${seq}: cost ${costMicroUsd} micro-USD, the ledger says ${this.#costs.get(seq) ?? 0}`,
+        )
+    );
   }
 
   /**

@@ -27,6 +27,8 @@ export type BundleSource = {
   contents(run: RunId): Promise<Contents>;
   /** The latest signed note, or undefined where nothing was signed. */
   checkpoint(log: string): Promise<string | undefined>;
+  /** The newest note that a quorum of the log's witnesses cosigned; where there is none, the latest. */
+  cosigned(log: string): Promise<string | undefined>;
   /** The leaves of the log's first `size` entries. */
   entries(log: string, size: number): AsyncIterable<string>;
   consistency(log: string, from: number, to: number): Promise<readonly string[]>;
@@ -87,7 +89,7 @@ export async function exportBundle(source: BundleSource, options: ExportOptions)
     }
     const people = teams.includes(enrolmentLog)
       ? undefined
-      : await wholeLog(source, folder, enrolmentLog, undefined, options);
+      : await wholeLog(source, folder, enrolmentLog, undefined, options, enrolmentsSeen(runs));
     const sections: RunSection[] = [];
     for (const run of runs) sections.push(await writeRun(source, folder, run, options));
     const manifest: Manifest = {
@@ -147,12 +149,21 @@ async function fetchRuns(source: BundleSource, options: ExportOptions): Promise<
     };
     runs.push(...(await fetched(run, work)));
   }
+  for (const [team, size] of sizes) {
+    const own = runs.filter(({ run }) => run.team === team);
+    const note = (await cosignedOver(source, team, size)) ?? (await cosignedOver(source, team, coveringSize(own)));
+    if (note !== undefined) sizes.set(team, sizeOf(note));
+  }
   const whole: Fetched[] = [];
   for (const found of runs) {
     const { run, ledger, contents } = found;
-    // A later run may have needed a later checkpoint than the ones before it.
+    // A later run may have needed a later checkpoint than the ones before it, and witnesses may have cosigned an earlier one.
     const size = sizes.get(run.team) ?? 0;
-    const again = async (): Promise<Fetched> => ({ ...(await source.evidence(run.id, size)), contents });
+    const again = async (): Promise<Fetched> => {
+      const evidence = await source.evidence(run.id, size);
+      if (!isCoveredWhole(evidence)) throw notSigned(run.id);
+      return { ...evidence, contents };
+    };
     whole.push(...(sizeOf(ledger.checkpoint) === size ? [found] : await fetched(run.id, again)));
   }
   if (whole.length === 0 && failed !== undefined) throw failed.error;
@@ -171,9 +182,7 @@ async function covered(source: BundleSource, run: RunId, sizes: Map<string, numb
     }
     const known = sizes.get(team) ?? 0;
     const found = sizeOf(evidence.ledger.checkpoint);
-    const whole =
-      evidence.ledger.waiting === 0 &&
-      [...evidence.ledger.entries, ...besideRuns(evidence.ledger)].every(({ proof }) => proof !== undefined);
+    const whole = isCoveredWhole(evidence);
     const ended = hasEndedIn(evidence);
     if (whole && ended && found >= known) {
       sizes.set(team, found);
@@ -182,13 +191,49 @@ async function covered(source: BundleSource, run: RunId, sizes: Map<string, numb
     size = found < known ? known : undefined;
     if (size === undefined) await sleep(pauseMs);
   }
-  throw new EvidenceError(
-    "bundle_unreadable",
-    `not all of run \`${run}\` has been signed yet, or its history has not ended`,
-    {
-      hint: "try again in a moment; `countersign doctor` tells whether the servers are well",
-    },
+  throw notSigned(run);
+}
+
+function notSigned(run: RunId): EvidenceError {
+  const what = `not all of run \`${run}\` has been signed yet, or its history has not ended`;
+  return new EvidenceError("bundle_unreadable", what, {
+    hint: "try again in a moment; `countersign doctor` tells whether the servers are well",
+  });
+}
+
+function isCoveredWhole({ ledger }: RunEvidence): boolean {
+  const entries = [...ledger.entries, ...besideRuns(ledger)];
+  return ledger.waiting === 0 && entries.every(({ proof }) => proof !== undefined);
+}
+
+/** The smallest tree that has all entries of the runs. */
+function coveringSize(runs: readonly RunEvidence[]): number {
+  const indexes = runs.flatMap(({ ledger }) => [...ledger.entries, ...besideRuns(ledger)].map(({ index }) => index));
+  return Math.max(-1, ...indexes) + 1;
+}
+
+/**
+ * The newest note that witnesses cosigned and that is of `size` at least: they need seconds. Undefined where none comes; the latest is
+ * exported then, and a verifier that asks for witnesses says that they are missing.
+ */
+async function cosignedOver(source: BundleSource, log: string, size: number): Promise<string | undefined> {
+  for (let look = 1; look <= looks; look += 1) {
+    const note = await source.cosigned(log);
+    if (note === undefined || sizeOf(note) >= size) return note;
+    await sleep(pauseMs);
+  }
+  return undefined;
+}
+
+/** How many entries the log of enrolments had at least, by what the runs' entries say of it. */
+function enrolmentsSeen(runs: readonly RunEvidence[]): number {
+  const sizes = runs.flatMap(({ ledger }) =>
+    [...ledger.entries, ...besideRuns(ledger)].map(({ leaf }) => {
+      const { keysSize } = (JSON.parse(leaf) as { readonly facts: { readonly keysSize?: unknown } }).facts;
+      return typeof keysSize === "number" ? keysSize : 0;
+    }),
   );
+  return Math.max(0, ...sizes);
 }
 
 /** A run is closed in the record moments before its workflow ends in Temporal. */
@@ -250,6 +295,7 @@ async function wholeLog(
   log: string,
   runs: undefined,
   options: ExportOptions,
+  atLeast: number,
 ): Promise<LogSection | undefined>;
 async function wholeLog(
   source: BundleSource,
@@ -257,8 +303,10 @@ async function wholeLog(
   log: string,
   runs: readonly Fetched[] | undefined,
   options: ExportOptions,
+  atLeast = 0,
 ): Promise<LogSection | undefined> {
-  const note = runs?.[0]?.ledger.checkpoint ?? (await source.checkpoint(log));
+  const note =
+    runs?.[0]?.ledger.checkpoint ?? (await cosignedOver(source, log, atLeast)) ?? (await source.checkpoint(log));
   if (note === undefined) return undefined;
   const size = sizeOf(note);
   const leaves = `logs/${log}/leaves`;

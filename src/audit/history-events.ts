@@ -43,11 +43,18 @@ export function linkProblems(record: RunRecord): readonly string[] {
     const started = at(events[0] ?? null, "workflowExecutionStartedEventAttributes");
     const next = at(at(events.at(-1) ?? null, "workflowExecutionContinuedAsNewEventAttributes"), "newExecutionRunId");
     const following = record.histories[index + 1]?.temporalRunId ?? null;
+    const before = at(started, "continuedExecutionRunId");
+    const preceding = record.histories[index - 1]?.temporalRunId ?? null;
     return [
       ...(at(started, "workflowId") === record.run.id ? [] : [`execution ${index} is of another workflow`]),
       ...(at(started, "originalExecutionRunId") === temporalRunId
         ? []
         : [`execution ${index} is not \`${temporalRunId}\``]),
+      ...((before === "" ? null : before) === preceding
+        ? []
+        : [
+            `execution ${index} goes on from \`${JSON.stringify(before)}\`, before it is \`${JSON.stringify(preceding)}\``,
+          ]),
       ...(next === following
         ? []
         : [

@@ -1,29 +1,14 @@
 import { cosigningOf } from "../core/decision.ts";
 import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement, DenialCode, ResponseFacts } from "../core/decision.ts";
-import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { flowRules, rulesOf } from "../core/labels.ts";
-import type { DataClass, FlowFacts, FlowRules } from "../core/labels.ts";
+import type { DataClass, FlowFacts } from "../core/labels.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
-import { transcript } from "../core/transcript.ts";
-import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
-import {
-  answerFacts,
-  approvedAhead,
-  emptyHead,
-  exhaustedBy,
-  extendFlow,
-  extendHead,
-  isShadow,
-  policyRequestOf,
-  resolveModelStep,
-  resolveToolStep,
-  startFlow,
-  withBudgets,
-} from "../gate/offline.ts";
-import type { Flow, ResolvedStep, RunContext } from "../gate/offline.ts";
+import type { ModelResult } from "../core/transcript.ts";
+import { answerFacts, approvedAhead, exhaustedBy, isShadow, policyRequestOf, withBudgets } from "../gate/offline.ts";
+import type { ResolvedStep, RunContext } from "../gate/offline.ts";
 import {
   callAction,
   compilePolicies,
@@ -41,11 +26,12 @@ import { answerProblems } from "./answers.ts";
 import { editedAgain } from "./edits.ts";
 import { grantedApprovals } from "./approvals.ts";
 import { erasedText, erasureOf } from "./erasure.ts";
+import { resolveStep, runContextOf } from "./recorded-step.ts";
 import { check, erasedCheck } from "./report.ts";
 import { standingBehind, standingDecisionProblems } from "./standing.ts";
 import type { AuditCheck } from "./report.ts";
 
-/** Denials that the engine had no part in, and that the record itself must bear out. */
+/** Denials that the engine had no part in, and that the record itself must bear out, or that nobody can look at again. */
 const gateDenials: ReadonlySet<string> = new Set<DenialCode>([
   "declined",
   "approval_expired",
@@ -53,34 +39,60 @@ const gateDenials: ReadonlySet<string> = new Set<DenialCode>([
   "no_price",
 ]);
 
+/** Of those, what the record has nothing on: the grant that was named, and the prices of then. */
+const unseenDenials: ReadonlySet<string> = new Set<DenialCode>(["invalid_grant", "no_price"]);
+const undecidablePolicy = "gate:undecidable";
+/** What another decision point said, or a detector did not say, nobody can ask again: denials only, with these codes. */
+const elsewhere: Readonly<Record<string, readonly DenialCode[]>> = {
+  [remotePolicy]: ["forbidden", "undecidable"],
+  [detectorPolicy]: ["undecidable"],
+};
+
+/** `asRecorded`: denials that are taken as recorded, since what they rest on is in no record. */
+export type DecidedAgain = { readonly check: AuditCheck; readonly again: number; readonly asRecorded: number };
+
+export function checkDecisions(record: RunRecord): AuditCheck {
+  return decideAgain(record).check;
+}
+
 /**
  * Decides every recorded decision again: the action from the recorded contents, the policy set that is recorded, the facts that
  * are recorded, and the approvals whose signatures hold. Differences name the step and both sides.
  */
-export function checkDecisions(record: RunRecord): AuditCheck {
+export function decideAgain(record: RunRecord): DecidedAgain {
   const erasure = erasureOf(record);
   if (erasure !== undefined) {
     const undecided = undecidedSteps(record);
-    if (undecided.length > 0) return check("decisions", "", undecided);
-    return erasedCheck("decisions", `${record.decisions.length} not decided again: contents ${erasedText(erasure)}`);
+    const told = `${record.decisions.length} not decided again: contents ${erasedText(erasure)}`;
+    const found = undecided.length > 0 ? check("decisions", "", undecided) : erasedCheck("decisions", told);
+    return { check: found, again: 0, asRecorded: 0 };
   }
   const run = runContextOf(record);
+  let asRecorded = 0;
   const problems = record.decisions.flatMap((decision) => {
     const step = record.steps.find((candidate) => candidate.seq === decision.seq);
     if (step === undefined) return [`step ${decision.seq}: decided on, but not recorded`];
     try {
-      return redecide(record, run, step, decision).map((problem) => `step ${step.seq} (${step.name}): ${problem}`);
+      const { problems: found, again } = redecide(record, run, step, decision);
+      if (!again) asRecorded += 1;
+      return found.map((problem) => `step ${step.seq} (${step.name}): ${problem}`);
     } catch (error) {
       return [
         `step ${step.seq} (${step.name}): cannot be decided again: ${error instanceof Error ? error.message : "unknown error"}`,
       ];
     }
   });
-  return check("decisions", `${record.decisions.length} decided again`, [
-    ...problems,
-    ...undecidedSteps(record),
-    ...answerProblems(record),
-  ]);
+  const again = record.decisions.length - asRecorded;
+  const rest = asRecorded === 0 ? "" : `; ${asRecorded} denials taken as recorded: what they rest on is in no record`;
+  return {
+    check: check("decisions", `${again} decided again${rest}`, [
+      ...problems,
+      ...undecidedSteps(record),
+      ...answerProblems(record),
+    ]),
+    again,
+    asRecorded,
+  };
 }
 
 function undecidedSteps({ steps, decisions }: RunRecord): readonly string[] {
@@ -89,21 +101,9 @@ function undecidedSteps({ steps, decisions }: RunRecord): readonly string[] {
     .map(({ seq, name }) => `step ${seq} (${name}): recorded without a decision`);
 }
 
-export function runContextOf(record: RunRecord): RunContext {
-  const { id, team, agent, requestedBy, release, input: inputDigest } = record.run;
-  return {
-    id,
-    team,
-    agent,
-    requestedBy,
-    release: { digest: release, document: record.release },
-    input: record.input,
-    inputDigest,
-    salt: record.salt,
-  };
-}
+type Redecided = { readonly problems: readonly string[]; readonly again: boolean };
 
-function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): readonly string[] {
+function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): Redecided {
   const rules = rulesOf(recorded.facts.flow);
   const asked = resolveStep(record, run, step, rules);
   const problems: string[] = [];
@@ -115,23 +115,56 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
   const { edit = null } = recorded;
   const resolved = edit === null ? asked : editedAgain(record, asked, edit);
   if (recorded.outcome === "deny" && gateDenials.has(recorded.code ?? ""))
-    return [...problems, ...unfounded(record, recorded)];
+    return { problems: [...problems, ...unfounded(record, recorded)], again: !unseenDenials.has(recorded.code ?? "") };
   if (resolved.refusal !== undefined) {
-    expect(problems, "code", recorded, recorded.code, resolved.refusal.code);
-    return problems;
+    expectDenial(problems, recorded, resolved.refusal.code);
+    return { problems, again: true };
   }
-  // What another decision point said then, or a detector did not, nobody can ask again.
-  if (recorded.policies.includes(remotePolicy) || recorded.policies.includes(detectorPolicy)) return problems;
+  const codes = recorded.policies.flatMap((policy) => elsewhere[policy] ?? []);
+  if (codes.length > 0) {
+    // The record's own word opens nothing: only such a denial is taken, and it has nothing beside it.
+    const code = codes.find((one) => one === recorded.code) ?? codes[0];
+    expectDenial(problems, recorded, code ?? null);
+    expect(problems, "number of policies", recorded, String(recorded.policies.length), "1");
+    return { problems, again: false };
+  }
   const document = record.policySets[recorded.policySet];
-  if (document === undefined) return [...problems, `policy set \`${recorded.policySet}\` is missing`];
+  if (document === undefined)
+    return { problems: [...problems, `policy set \`${recorded.policySet}\` is missing`], again: true };
   const compiled = compiledFor(document, record);
-  if (compiled === undefined || recorded.policies.includes("gate:undecidable")) {
-    const action = actionOf(resolved, recorded);
-    // What could not be counted then, cannot be seen from the run's own record.
-    const countable = compiled !== undefined && (compiled.slices.get(action)?.history.length ?? 0) === 0;
-    expect(problems, "code", recorded, recorded.code, countable ? null : "undecidable");
-    return problems;
+  if (compiled === undefined) {
+    expectDenial(problems, recorded, "undecidable");
+    return { problems, again: true };
   }
+  if (recorded.policies.includes(undecidablePolicy)) {
+    expectDenial(problems, recorded, "undecidable");
+    // What could not be counted then, cannot be seen from the run's own record.
+    const counts = (compiled.slices.get(actionOf(resolved, recorded))?.history.length ?? 0) > 0;
+    if (!counts) problems.push(`decision ${recorded.n}: undecidable, and its policies count nothing`);
+    return { problems, again: !counts };
+  }
+  compare(problems, { record, run, step: resolved, recorded, compiled });
+  return { problems, again: true };
+}
+
+/** A denial with this code, and nothing that a call could be made with. */
+function expectDenial(problems: string[], recorded: DecisionRecord, code: string | null): void {
+  expect(problems, "outcome", recorded, recorded.outcome, "deny");
+  expect(problems, "code", recorded, recorded.code, code);
+  expect(problems, "effective arguments", recorded, recorded.effective, null);
+}
+
+type Comparing = {
+  readonly record: RunRecord;
+  readonly run: RunContext;
+  readonly step: ResolvedStep;
+  readonly recorded: DecisionRecord;
+  readonly compiled: CompiledPolicies;
+};
+
+/** What the policies say of it now, against all that is recorded of what they said then. */
+function compare(problems: string[], { record, run, step: resolved, recorded, compiled }: Comparing): void {
+  const { edit = null } = recorded;
   const known = knownOf(record, run, resolved, recorded);
   expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(asThen(known.flow, recorded.facts.flow)));
   expect(problems, "answer", recorded, plain(recorded.facts.response), plain(answerAsThen(known.response, recorded)));
@@ -183,7 +216,6 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     const opened = record.approvals.find((candidate) => candidate.id === recorded.approval);
     expect(problems, "requirements", recorded, requirements(opened?.requirements), requirements(decision.requirements));
   }
-  return problems;
 }
 
 function plain(facts: FlowFacts | ResponseFacts | undefined): string {
@@ -285,53 +317,4 @@ function unfounded(record: RunRecord, { n, code, approval }: DecisionRecord): re
   if (code === "approval_expired" && request?.state !== "expired")
     return [`decision ${n}: expired, but the request is ${request?.state ?? "missing"}`];
   return [];
-}
-
-/** The step's action, worked out again from the recorded contents alone. */
-export function resolveStep(
-  record: RunRecord,
-  run: RunContext,
-  step: StepRecord,
-  rules: FlowRules = flowRules,
-): ResolvedStep {
-  if (step.kind === "model") {
-    const messages = transcript(record.release.prompt, record.input.prompt, finishedBefore(record, step.seq));
-    // The price decides what was held, which is no part of the decision.
-    const free = { inputPerMillion: 0, cachedInputPerMillion: 0, outputPerMillion: 0 };
-    return resolveModelStep(
-      run,
-      { run: run.id, seq: step.seq },
-      { messages, head: extendHead(emptyHead, messages), flow: flowBefore(record, run, step.seq, rules) },
-      free,
-    );
-  }
-  const model = step.askedBy ?? -1;
-  const asking = record.steps.find((candidate) => candidate.seq === model && candidate.kind === "model");
-  const asked =
-    asking === undefined || asking.result === null
-      ? undefined
-      : (record.payloads[asking.result] as unknown as ModelResult);
-  const call = step.callIndex ?? -1;
-  const resolved =
-    asked === undefined
-      ? undefined
-      : resolveToolStep(run, { run: run.id, seq: step.seq, model, call }, asked, flowBefore(record, run, model, rules));
-  if (resolved === undefined) throw new Error(`no recorded model step asked for it`);
-  return resolved;
-}
-
-function flowBefore(record: RunRecord, run: RunContext, seq: number, rules: FlowRules): Flow {
-  return extendFlow(startFlow(run, rules), run, finishedBefore(record, seq));
-}
-
-function finishedBefore(record: RunRecord, seq: number): readonly FinishedStep[] {
-  return record.steps
-    .filter((step) => step.seq < seq)
-    .map((step): FinishedStep => {
-      const result: Json | undefined = step.result === null ? undefined : record.payloads[step.result as Digest];
-      if (result === undefined) throw new Error(`step ${step.seq} before it has no result`);
-      return step.kind === "model"
-        ? { kind: "model", result: result as unknown as ModelResult }
-        : { kind: "tool", callId: step.callId ?? "", result: result as unknown as ToolResult };
-    });
 }

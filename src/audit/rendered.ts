@@ -9,7 +9,7 @@ import type { ResolvedStep } from "../gate/offline.ts";
 import { compilePolicies, explain, parsePolicySet } from "../policy/index.ts";
 import { contentDigest } from "../store/canonical.ts";
 import { editedAgain } from "./edits.ts";
-import { resolveStep, runContextOf } from "./redecide.ts";
+import { resolveStep, runContextOf } from "./recorded-step.ts";
 
 /**
  * Whether what reviewers were shown is the action that they decided on: the text is made again from the recorded contents. Texts of an

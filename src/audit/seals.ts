@@ -24,7 +24,14 @@ export function checkSeals(record: RunRecord, checkpoint: Checkpoint | string | 
         problems.push(`entry ${index} seals nothing of this run`);
         continue;
       }
-      sealed.set(String(entry.facts["temporalRunId"]), entry);
+      const temporalRunId = String(entry.facts["temporalRunId"]);
+      const before = sealed.get(temporalRunId);
+      if (
+        before !== undefined &&
+        ["position", "events", "root"].some((fact) => before.facts[fact] !== entry.facts[fact])
+      )
+        problems.push(`execution \`${temporalRunId}\` is sealed twice, and not as the same`);
+      else sealed.set(temporalRunId, entry);
       if (checkpoint === undefined) continue;
       if (!isCovered(sealing, checkpoint)) uncovered += 1;
     } catch (error) {

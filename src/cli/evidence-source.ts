@@ -12,6 +12,7 @@ export function evidenceSource(client: ApiClient): BundleSource {
       client.runEvidence({ params: { run }, ...(size === undefined ? {} : { query: { size } }) }),
     contents: (run) => client.runRecord({ params: { run } }),
     checkpoint: (log) => checkpointOf(client, log),
+    cosigned: (log) => checkpointOf(client, log, true),
     entries: (log, size) => leavesOf(client, log, size),
     async consistency(log, from, to) {
       return (await client.consistencyProof({ params: { log }, query: { from, to } })).proof;
@@ -22,10 +23,10 @@ export function evidenceSource(client: ApiClient): BundleSource {
   };
 }
 
-/** The latest signed note, or undefined where nothing was signed. */
-export async function checkpointOf(client: ApiClient, log: string): Promise<string | undefined> {
+/** The latest signed note, or the newest that witnesses cosigned; undefined where nothing was signed. */
+export async function checkpointOf(client: ApiClient, log: string, cosigned = false): Promise<string | undefined> {
   try {
-    return (await client.checkpoint({ params: { log } })).checkpoint;
+    return (await client.checkpoint({ params: { log }, query: { cosigned: String(cosigned) } })).checkpoint;
   } catch (error) {
     if (codeOf(error) === "not_signed_yet") return undefined;
     throw error;

@@ -2,9 +2,9 @@ import { peopleLog } from "../core/ids.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { LedgerExcerpt } from "../core/run-record.ts";
 import {
-  checkpointOfSize,
   latestCheckpoint,
   cosignedCheckpoint,
+  cosignedLatest,
   proveConsistency,
   proveInclusions,
   readKeyedEntries,
@@ -30,7 +30,7 @@ export async function ledgerExcerpt(
   size?: number,
 ): Promise<LedgerExcerpt> {
   const [checkpoint, entries, waiting, ofGrants, executions] = await Promise.all([
-    size === undefined ? latestCheckpoint(tx, run.team) : checkpointOfSize(tx, run.team, size),
+    size === undefined ? cosignedLatest(tx, run.team) : cosignedCheckpoint(tx, run.team, size),
     readRunEntries(tx, run.id),
     unsequenced(tx, run.id),
     unsequencedKeyed(tx, run.team, grants),

@@ -19,6 +19,7 @@ import {
   createWitnessing,
   entryBodies,
   latestCheckpoint,
+  publishedCheckpoint,
   loadOrCreateSeed,
   openWitnessState,
   parseCosignerKey,
@@ -110,7 +111,7 @@ async function recordOf(world: World, run: RunId): Promise<RunRecord> {
   return buildRunRecord(servicesOf(world), row);
 }
 
-async function exported(world: World, run: RunId): Promise<string> {
+async function exported(world: World, run: RunId, witnesses: readonly string[]): Promise<string> {
   const row = (await runById(world.pool, run))!;
   const { pool } = world;
   const { input, payloads, salt } = await recordOf(world, run);
@@ -119,6 +120,7 @@ async function exported(world: World, run: RunId): Promise<string> {
       evidence: (_, size) => buildRunEvidence(servicesOf(world), row, size),
       contents: async () => ({ input, payloads, salt }),
       checkpoint: async (log) => (await latestCheckpoint(pool, log))?.note,
+      cosigned: async (log) => (await publishedCheckpoint(pool, log, witnesses, witnesses.length))?.note,
       async *entries(log, size) {
         for await (const body of entryBodies(pool, log, size)) yield Buffer.from(body).toString("utf8");
       },
@@ -143,14 +145,14 @@ async function exported(world: World, run: RunId): Promise<string> {
   return directory;
 }
 
-const trustIn = (witnesses: readonly string[]): Trust => ({
+const trustIn = (witnesses: readonly string[], quorum = 0): Trust => ({
   format: trustFormat,
   logs: { testers: { verifierKeys: [verifierKey] }, people: { verifierKeys: [signerOf("people").verifierKey] } },
   approvers: [],
-  witnesses: { keys: [...witnesses], quorum: 0 },
+  witnesses: { keys: [...witnesses], quorum },
 });
-const offline = (directory: string, witnesses: readonly string[]): OfflineReport =>
-  verifyEvidence({ directory, trust: parseTrust(trustText(trustIn(witnesses))) });
+const offline = (directory: string, witnesses: readonly string[], quorum = 0): OfflineReport =>
+  verifyEvidence({ directory, trust: parseTrust(trustText(trustIn(witnesses, quorum))) });
 const codesOf = ({ verdict, checks }: OfflineReport) => [
   verdict,
   ...checks.flatMap(({ findings }) => findings.map(({ code }) => code)),
@@ -206,7 +208,11 @@ describe("a call that has to be cosigned", () => {
       expect((await replayRun(loose, code)).verdict).toBe("refuted");
       expect(verifyRun(loose, verifierKey, witnesses).verdict).toBe("refuted");
 
-      const bundle = await exported(world, run);
+      const bundle = await exported(
+        world,
+        run,
+        [one, two].map(({ witness }) => witness.key.name),
+      );
       // For `test/vectors/evidence`, as in `test/e2e/evidence.test.ts`.
       const kept = process.env["RECORD_EVIDENCE"];
       if (kept !== undefined) {
@@ -214,6 +220,7 @@ describe("a call that has to be cosigned", () => {
         await writeFile(join(kept, "trust.json"), trustText(trustIn(witnesses)));
       }
       expect(codesOf(offline(bundle, witnesses))).toEqual(["verified"]);
+      expect(codesOf(offline(bundle, witnesses, 2))).toEqual(["verified"]);
       expect(codesOf(offline(bundle, [one.witness.verifierKey]))).toEqual(["incomplete", "cosigning_unproven"]);
       expect(codesOf(offline(bundle, [one.witness.verifierKey, stranger]))).toEqual(["refuted", "not_cosigned"]);
     },

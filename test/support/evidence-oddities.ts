@@ -66,7 +66,7 @@ const everywhere: readonly Omit<Oddity, "base">[] = [
   {
     oddity: "with a witness's signature, which is asked for",
     change: (d) => d.manifest.logs.forEach(({ log }) => cosign(d, log)),
-    trust: (t) => ({ ...t, witnesses: { keys: [witness.verifierKey], quorum: 1 }, require: ["witnesses"] }),
+    trust: (t) => ({ ...t, witnesses: { keys: [witness.verifierKey], quorum: 1 } }),
   },
   {
     oddity: "of a case in other scripts",
@@ -89,7 +89,7 @@ const once: readonly Oddity[] = [
   {
     oddity: "a whole log, led back to an earlier pin",
     base: "whole",
-    pinned: (w) => [w.pinned],
+    pinned: (w, d) => [w.pinned, d.text("logs/people/checkpoint")],
     trust: (t) => ({ ...t, require: ["pinned", "whole-log"] }),
   },
   { oddity: "a selection that brings the earlier checkpoint along", base: "pinned", pinned: (w) => [w.pinned] },
@@ -149,7 +149,7 @@ const once: readonly Oddity[] = [
   {
     oddity: "all that can be required, of a bundle that has it",
     base: "whole",
-    pinned: (w) => [w.pinned],
+    pinned: (w, d) => [w.pinned, d.text("logs/people/checkpoint")],
     trust: (t) => ({ ...t, require: ["contents", "decisions", "histories", "statements", "pinned", "whole-log"] }),
   },
   {

@@ -83,6 +83,7 @@ function delegated(...people: readonly { readonly kind: string; readonly at: num
     new Enrolments(
       [enrolled, ...rows].filter(({ entry }) => isEnrolment(entry)),
       true,
+      1 + rows.length,
     ),
     trust,
     findings,

@@ -32,6 +32,7 @@ function codes(enrolled: Record<string, string>, rpIds?: readonly string[]): rea
   const enrolments = new Enrolments(
     [leaf("approver.key.added", "2026-01-01", { principal: "ada", keyId, publicKey, ...enrolled })],
     true,
+    1,
   );
   const decided = leaf("approval.approved", "2026-01-02", { approval: "apr_1", reviewer: "ada" });
   const findings = new Findings();

@@ -8,7 +8,7 @@ import type { Role } from "../../registry/index.ts";
 import { createRun, dataKeyOf, inTransaction, newRunKey, putPayloads, subjectKey } from "../../store/index.ts";
 import type { PayloadKeys, Pool, Sealing, Tx } from "../../store/index.ts";
 import { wasUsed } from "../approvals.ts";
-import { resolveStep, runContextOf } from "../redecide.ts";
+import { resolveStep, runContextOf } from "../recorded-step.ts";
 import type { ForkPlan } from "./plan.ts";
 import { noTokens, spentTokensBySeq, tokensBySeq } from "./tokens.ts";
 

@@ -19,8 +19,11 @@ type Enrolled = {
   readonly principal: string;
   readonly publicKey: string;
   readonly addedAt: string;
+  readonly index: number;
+  times: number;
   readonly facts: LedgerEntry["facts"];
   revokedAt?: string;
+  revokedIndex?: number;
 };
 
 /** Keys as the log of enrolments has them, in its order. */
@@ -28,12 +31,14 @@ export class Enrolments {
   readonly #keys = new Map<string, Enrolled>();
   readonly #people: readonly Leaf[];
   readonly #whole: boolean;
+  readonly size: number;
 
-  /** `whole`: every entry of the log is there, so that no revocation can be left out. */
-  constructor(leaves: readonly Leaf[], whole: boolean) {
+  /** `whole`: every entry of the log up to `size` is there, so that no revocation can be left out. */
+  constructor(leaves: readonly Leaf[], whole: boolean, size: number) {
     this.#whole = whole;
+    this.size = size;
     this.#people = leaves;
-    for (const { entry } of leaves) this.#take(entry);
+    for (const leaf of leaves) this.#take(leaf);
   }
 
   get whole(): boolean {
@@ -49,7 +54,7 @@ export class Enrolments {
     return this.#keys.get(keyId);
   }
 
-  #take({ kind, at, facts }: LedgerEntry): void {
+  #take({ index, entry: { kind, at, facts } }: Leaf): void {
     const keyId = String(facts["keyId"]);
     const known = this.#keys.get(keyId);
     // Entries of delegations have no key.
@@ -58,9 +63,15 @@ export class Enrolments {
         principal: String(facts["principal"]),
         publicKey: String(facts["publicKey"]),
         addedAt: at,
+        index,
+        times: 1,
         facts,
       });
-    if (kind === "approver.key.revoked" && known !== undefined) known.revokedAt ??= at;
+    else if (kind === "approver.key.added" && known !== undefined) known.times += 1;
+    if (kind === "approver.key.revoked" && known !== undefined) {
+      known.revokedAt ??= at;
+      known.revokedIndex ??= index;
+    }
   }
 }
 
@@ -205,6 +216,10 @@ function whose(
   }
   if (enrolments === undefined || !enrolments.whole)
     return say("enrolment_unproven", "the whole log of enrolments is not in the bundle, or is not trusted");
+  // How long the log of enrolments was then. An older state of it could hide that the key was revoked.
+  const { keysSize } = facts;
+  if (typeof keysSize === "number" && keysSize > enrolments.size)
+    say("enrolment_unproven", `the log of enrolments had ${keysSize} entries then, and has ${enrolments.size} here`);
   const enrolled = enrolments.key(signed.keyId);
   if (enrolled === undefined) return say("key_not_enrolled");
   if (enrolled.principal !== signed.reviewer || enrolled.publicKey !== signed.publicKey)
@@ -218,7 +233,11 @@ function whose(
     say("key_of_another", "it was enrolled as another passkey, or for another site");
   if (enrolled.addedAt > signedAt)
     say("key_not_yet_enrolled", `it was enrolled at ${enrolled.addedAt}, and used at ${signedAt}`);
-  if (enrolled.revokedAt !== undefined && enrolled.revokedAt <= at)
+  if (enrolled.times > 1) say("enrolled_twice");
+  // The place in the log counts, whatever time an entry says.
+  if (typeof keysSize === "number" && enrolled.revokedIndex !== undefined && enrolled.revokedIndex < keysSize)
+    say("key_revoked", `the log had its revocation (entry ${enrolled.revokedIndex}) when the key was used`);
+  else if (enrolled.revokedAt !== undefined && enrolled.revokedAt <= at)
     say("key_revoked", `it was revoked at ${enrolled.revokedAt}, and used at ${at}`);
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 
 import type { z } from "zod";
@@ -15,6 +15,8 @@ import type { Manifest } from "./manifest.schema.ts";
 const maxWhole = 256 * 1024 * 1024;
 const maxManifest = 64 * 1024 * 1024;
 const maxLeaves = 1024 * 1024 * 1024 * 1024;
+/** The most files beside a bundle that are told. */
+const maxUnlisted = 10_000;
 const chunkBytes = 1024 * 1024;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -168,6 +170,20 @@ export class BundleFiles {
     for (const path of Object.keys(this.manifest.files)) {
       if (!this.#checked.has(path) && !this.#reported.has(path)) this.bytes(path);
     }
+  }
+
+  /** What lies in the folder and is not named by the manifest. Links are told, and not followed. */
+  unlisted(): readonly string[] {
+    const found: string[] = [];
+    const folders = [""];
+    for (let folder = folders.pop(); folder !== undefined && found.length < maxUnlisted; folder = folders.pop()) {
+      for (const entry of readdirSync(join(this.#root, folder), { withFileTypes: true })) {
+        const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
+        if (entry.isDirectory()) folders.push(path);
+        else if (path !== "manifest.json" && !this.has(path)) found.push(path);
+      }
+    }
+    return found.toSorted();
   }
 
   #named(path: string, most: number): { readonly bytes: number; readonly sha256: string } | undefined {

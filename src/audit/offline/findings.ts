@@ -54,15 +54,18 @@ export const findingCodes = {
     "an approval for somebody else has no delegation in the log of enrolments that was in force then",
   not_in_group: "an approval is by somebody who is not in the group that had to agree",
   quorum_not_met: "fewer members of a group agreed than had to",
+  enrolled_twice: "the log of enrolments has two entries of one key, where there can be one",
   enrolment_unproven: "the bundle or the trust file lacks what shows whose the signing key was",
   history_foreign: "a workflow history is not this run's, or its parts do not follow each other",
   seal_differs: "a workflow history is not the one that was sealed in the ledger when it ended",
   history_cut: "a workflow history stops before the run's end",
+  not_sealed: "the ledger's seal of a workflow history that has ended is not here",
   intent_without_history: "something was begun that the workflow history does not have",
   history_without_record: "the workflow history has a step that is not recorded",
   statement_unsigned: "the in-toto statement is not signed by a trusted key",
   statement_differs: "the in-toto statement is not what the entries say",
   report_differs: "the report shows something else than the bundle holds",
+  page_unlisted: "the folder has a page for people that is not the bundle's report",
   run_missing: "the bundle names a run that it does not hold, or holds one that it does not name",
   required: "the trust file requires something that the bundle does not prove",
 } as const;
@@ -77,6 +80,8 @@ const openCodes: ReadonlySet<FindingCode> = new Set([
   "enrolment_unproven",
   "cosigning_unproven",
   "history_cut",
+  "not_sealed",
+  "witness_quorum",
   "required",
 ]);
 

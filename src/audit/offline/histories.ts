@@ -3,11 +3,20 @@ import type { RunRecord } from "../../core/run-record.ts";
 import { at, eventsOf, hasEnded, linkProblems, scheduledInput } from "../history-events.ts";
 import type { Findings } from "./findings.ts";
 
-type Seen = { readonly activity: string; readonly type: string; readonly seq: number | undefined; readonly run: Json };
+/** An activity of a history. `acted`: not one that was only put off, so that it is to be asked for again. */
+type Seen = {
+  readonly activity: string;
+  readonly type: string;
+  readonly seq: number | undefined;
+  readonly run: Json;
+  readonly local: boolean;
+  readonly acted: boolean;
+};
 
 /**
- * Joins a run's workflow histories with its record, without executing the workflow: each effect that was begun was an activity of the
- * history, and each activity that asks for a step asks for a recorded one of this run. Returns the number of events.
+ * Joins a run's workflow histories with its record, without executing the workflow: each decision was made in an activity of the history, of
+ * the step's own kind and of no other step, and each activity that asks for a step asks for a recorded one of this run. Returns the number of
+ * events.
  */
 export function checkHistories(record: RunRecord, findings: Findings): number {
   const where = record.run.id;
@@ -17,19 +26,8 @@ export function checkHistories(record: RunRecord, findings: Findings): number {
   const seen = record.histories.flatMap(({ temporalRunId, history }) =>
     eventsOf(history).flatMap((event) => [...scheduled(event, temporalRunId), ...local(event, temporalRunId)]),
   );
-  const activities = new Set(seen.map(({ activity }) => activity));
-  // A workflow that was terminated may have lost the marker of a local activity that had acted.
-  if (whole && isOrderly(record)) {
-    for (const { seq, outcome, activity } of record.decisions) {
-      if (outcome === "allow" && !activities.has(activity))
-        findings.add(
-          "histories",
-          "intent_without_history",
-          `${where} step ${seq}`,
-          `the history has no activity \`${activity}\``,
-        );
-    }
-  }
+  joinDecisions(record, seen, whole, findings);
+  if (whole) joinLocal(record, seen, findings);
   const steps = new Set(record.steps.map(({ seq }) => seq));
   const stopped = record.run.failure?.code.startsWith("limit_") === true || record.run.status === "cancelled";
   for (const { type, seq, run } of seen) {
@@ -40,11 +38,67 @@ export function checkHistories(record: RunRecord, findings: Findings): number {
         where,
         `activity \`${type}\` was asked for on behalf of another run`,
       );
-    const isStep = type === "model" || type === "tool" || type === "retrieval" || type === "notify";
-    if (whole && !stopped && isStep && seq !== undefined && !steps.has(seq))
+    if (whole && !stopped && isStep(type) && seq !== undefined && !steps.has(seq))
       findings.add("histories", "history_without_record", `${where} step ${seq}`);
   }
   return record.histories.reduce((sum, { history }) => sum + eventsOf(history).length, 0);
+}
+
+/** Each decision has its activity: there, of the step's kind, and no other step's. */
+function joinDecisions(record: RunRecord, seen: readonly Seen[], whole: boolean, findings: Findings): void {
+  const byActivity = new Map(seen.map((one) => [one.activity, one]));
+  const kinds = new Map(record.steps.map(({ seq, kind }) => [seq, kind as string]));
+  const taken = new Map<string, number>();
+  // Calls of one answer end before the model is asked again.
+  const lastModel = Math.max(
+    -1,
+    ...seen.flatMap(({ type, seq }) => (type === "model" && seq !== undefined ? [seq] : [])),
+  );
+  const orderly = isOrderly(record);
+  for (const { seq, activity } of record.decisions) {
+    const say = (message: string): void =>
+      findings.add("histories", "intent_without_history", `${record.run.id} step ${seq}`, message);
+    const other = taken.get(activity);
+    if (other !== undefined && other !== seq) say(`activity \`${activity}\` is that of step ${other} already`);
+    taken.set(activity, seq);
+    const found = byActivity.get(activity);
+    if (found === undefined) {
+      // A workflow that was terminated may have lost the marker of a local activity that had acted: of the last calls, no others.
+      const lost = !orderly && kinds.get(seq) !== "model" && seq > lastModel;
+      if (whole && !lost) say(`the history has no activity \`${activity}\``);
+      continue;
+    }
+    const kind = kinds.get(seq);
+    if (kind !== undefined && found.type !== kind)
+      say(`activity \`${activity}\` is a \`${found.type}\`, the step a \`${kind}\``);
+    if (found.seq !== undefined && found.seq !== seq) say(`activity \`${activity}\` is of step ${found.seq}`);
+  }
+}
+
+/**
+ * A local activity's marker does not say of which step it is. One that acted is named by a decision, or did again what a decided one had put
+ * off: there are no more of those than steps whose own activities have not acted.
+ */
+function joinLocal(record: RunRecord, seen: readonly Seen[], findings: Findings): void {
+  const named = new Set(record.decisions.map(({ activity }) => activity));
+  const acted = new Set(seen.flatMap((one) => (one.acted ? [one.activity] : [])));
+  const extra = seen.filter((one) => one.local && one.acted && isStep(one.type) && !named.has(one.activity));
+  for (const type of new Set(extra.map((one) => one.type))) {
+    const open = record.steps.filter(
+      ({ seq, kind }) => kind === type && record.decisions.every((one) => one.seq !== seq || !acted.has(one.activity)),
+    ).length;
+    for (const { activity } of extra.filter((one) => one.type === type).slice(open))
+      findings.add(
+        "histories",
+        "history_without_record",
+        record.run.id,
+        `local activity \`${activity}\` did something that no decision names`,
+      );
+  }
+}
+
+function isStep(type: string): boolean {
+  return type === "model" || type === "tool" || type === "retrieval" || type === "notify";
 }
 
 function scheduled(event: Json, execution: string): readonly Seen[] {
@@ -56,6 +110,8 @@ function scheduled(event: Json, execution: string): readonly Seen[] {
       type: activityType,
       seq: typeof seq === "number" ? seq : undefined,
       run: at(input, "run"),
+      local: false,
+      acted: true,
     };
   });
 }
@@ -70,11 +126,24 @@ function local(event: Json, execution: string): readonly Seen[] {
   try {
     const about = JSON.parse(Buffer.from(data, "base64").toString("utf8")) as Json;
     const type = at(about, "activity_type");
-    return [
-      { activity: `${execution}/${textOf(at(about, "activity_id"))}`, type: textOf(type), seq: undefined, run: null },
-    ];
+    const acted = at(about, "backoff") === null && at(marker, "failure") === null && !isPutOff(at(marker, "details"));
+    const activity = `${execution}/${textOf(at(about, "activity_id"))}`;
+    return [{ activity, type: textOf(type), seq: undefined, run: null, local: true, acted }];
   } catch {
     return [];
+  }
+}
+
+/** Whether a local activity's result says that nothing was done: frozen, waiting for people, or halted. What cannot be read says nothing. */
+function isPutOff(details: Json): boolean {
+  const payloads = at(at(details, "result"), "payloads");
+  const data = Array.isArray(payloads) ? at((payloads as readonly Json[])[0] ?? null, "data") : null;
+  if (typeof data !== "string") return false;
+  try {
+    const status = at(JSON.parse(Buffer.from(data, "base64").toString("utf8")) as Json, "status");
+    return status === "frozen" || status === "waiting" || status === "halted";
+  } catch {
+    return false;
   }
 }
 

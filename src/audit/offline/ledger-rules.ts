@@ -54,6 +54,11 @@ export class LedgerRules {
     return this.#runs.size;
   }
 
+  /** Runs that the bundle has entries of, and no record. */
+  get unrecorded(): readonly string[] {
+    return [...this.#runs.keys()].filter((run) => !this.#recorded.has(run));
+  }
+
   get closed(): number {
     return this.#closed;
   }

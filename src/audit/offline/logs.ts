@@ -7,6 +7,7 @@ import {
   leafHash,
   maxEntryBytes,
   parseCheckpoint,
+  parseNote,
   ProofError,
   scanEntry,
   verifyConsistency,
@@ -115,6 +116,14 @@ function signedBy(
 function countWitnesses({ log }: LogSection, note: string, { trust, findings }: LogQuestion): readonly string[] {
   if (trust.witnesses.length === 0) return [];
   const names = cosignersOf(note, trust);
+  const wrong = misfits(note, trust);
+  if (wrong.length > 0)
+    findings.add(
+      "witnesses",
+      "signature_invalid",
+      log,
+      `what stands as the cosignature of ${wrong.join(", ")} is none`,
+    );
   if (names.length < trust.quorum)
     findings.add(
       "witnesses",
@@ -356,6 +365,21 @@ function checkCosigned(
     const count = cosignersOf(note, trust).length;
     if (count < wanted)
       findings.add("witnesses", "not_cosigned", where, `${count} trusted witnesses cosigned it, ${wanted} had to`);
+  }
+}
+
+/** Trusted witnesses whose line on the note does not fit it. That one is missing may be; that one is wrong may not. */
+function misfits(note: string, { witnesses }: TrustRoots): readonly string[] {
+  try {
+    const { text, signatures } = parseNote(note);
+    return signatures.flatMap(({ name, keyId, signature }) =>
+      witnesses
+        .filter((one) => one.name === name && one.keyId === keyId && !one.verify(Buffer.from(text), signature))
+        .map((one) => one.name),
+    );
+  } catch (error) {
+    if (error instanceof ProofError) return [];
+    throw error;
   }
 }
 

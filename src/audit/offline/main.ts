@@ -11,7 +11,7 @@ import { exitCodeOf, reportLines } from "./print.ts";
 import { parseTrust } from "./trust.ts";
 import { verifyEvidence } from "./verify.ts";
 
-const usage = "usage: countersign-verify DIR --trust trust.json [--pinned CHECKPOINT]... [--json]";
+const usage = "usage: countersign-verify DIR --trust trust.json [--pinned CHECKPOINT]... [--run RUN]... [--json]";
 const help = `${usage}
 
 Verifies an evidence bundle without a server, a database or a network.
@@ -19,6 +19,7 @@ Verifies an evidence bundle without a server, a database or a network.
   DIR                  the bundle, as \`countersign audit export\` wrote it
   --trust FILE         whom you trust: keys of logs, reviewers and witnesses, never from the bundle itself
   --pinned CHECKPOINT  a checkpoint that you kept from before; may be given more than once
+  --run RUN            a run that has to be in the bundle; may be given more than once
   --json               the report as JSON
   --version            the version of this verifier
 
@@ -34,6 +35,7 @@ function run(argv: readonly string[]): number {
       options: {
         trust: { type: "string" },
         pinned: { type: "string", multiple: true },
+        run: { type: "string", multiple: true },
         json: { type: "boolean" },
         help: { type: "boolean", short: "h" },
         version: { type: "boolean" },
@@ -47,6 +49,7 @@ function run(argv: readonly string[]): number {
       directory,
       trust: parseTrust(readFileSync(values.trust, "utf8")),
       pinned: (values.pinned ?? []).map((file) => readFileSync(file, "utf8")),
+      runs: values.run ?? [],
     });
     say(values.json === true ? JSON.stringify(report, undefined, 2) : reportLines(report).join("\n"));
     return exitCodeOf(report);

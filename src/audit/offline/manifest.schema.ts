@@ -107,6 +107,8 @@ export const trustSchema = z.strictObject({
   rpIds: z.array(z.string().min(1).max(300)).max(100).optional(),
   /** Witnesses whose cosignatures count, and how many of them a checkpoint needs. */
   witnesses: z.strictObject({ keys: z.array(z.string().max(1_000)).max(100), quorum: count }).optional(),
+  /** Runs that have to be in the bundle. */
+  runs: z.array(z.string().regex(runIdPattern)).max(100_000).optional(),
   /** Checks that have to have been made, beside those that always have. */
   require: z
     .array(z.enum(["witnesses", "pinned", "decisions", "histories", "statements", "contents", "whole-log"]))

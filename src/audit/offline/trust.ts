@@ -15,6 +15,7 @@ export type TrustRoots = {
   readonly rpIds: ReadonlySet<string> | undefined;
   readonly witnesses: readonly VerifierKey[];
   readonly quorum: number;
+  readonly runs: readonly string[];
   readonly required: ReadonlySet<string>;
 };
 
@@ -66,6 +67,7 @@ function rootsOf(trust: Trust): TrustRoots {
     rpIds: trust.rpIds === undefined ? undefined : new Set(trust.rpIds),
     witnesses,
     quorum,
+    runs: trust.runs ?? [],
     required: new Set(trust.require ?? []),
   };
 }

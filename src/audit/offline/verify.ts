@@ -6,7 +6,7 @@ import { checkContents } from "../contents.ts";
 import { erasureOf } from "../erasure.ts";
 import type { Erasure } from "../erasure.ts";
 import { checkRunEntries } from "../ledger.ts";
-import { checkDecisions } from "../redecide.ts";
+import { decideAgain } from "../redecide.ts";
 import type { AuditCheck } from "../report.ts";
 import { checkSeals } from "../seals.ts";
 import { checkEnrolment, Enrolments, isEnrolment } from "./enrolment.ts";
@@ -31,6 +31,8 @@ export type VerifyOptions = {
   readonly trust: TrustRoots;
   /** Signed checkpoints that the auditor kept: the bundle's logs have to have grown out of them. */
   readonly pinned?: readonly string[];
+  /** Runs that have to be in the bundle, beside those that the trust file names. */
+  readonly runs?: readonly string[];
   readonly onProgress?: (line: string) => void;
 };
 
@@ -61,6 +63,9 @@ type Tally = {
   /** Keys that signed, and were enrolled without a second person. */
   readonly alone: Set<string>;
   decisions: number;
+  /** Runs all of whose decisions were made again, and denials that could only be taken as recorded. */
+  decidedRuns: number;
+  asRecorded: number;
   statements: number;
   /** Runs whose contents were erased, with the entries that say so. */
   readonly erased: (Erasure & { readonly run: string; readonly log: string })[];
@@ -84,7 +89,7 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
   const enrolments =
     enrolled?.checkpoint === undefined
       ? undefined
-      : new Enrolments(enrolled.kept, enrolled.section.coverage === "full");
+      : new Enrolments(enrolled.kept, enrolled.section.coverage === "full", enrolled.checkpoint.size);
   const tally: Tally = {
     sealed: 0,
     histories: 0,
@@ -93,6 +98,8 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
     groupsKnown: true,
     alone: new Set(),
     decisions: 0,
+    decidedRuns: 0,
+    asRecorded: 0,
     statements: 0,
     erased: [],
   };
@@ -103,7 +110,12 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
   files.checkRest();
   requireAll(options, manifest, logs, tally, findings);
   const unused = unusedPins(manifest.logs, { trust: options.trust, pinned: options.pinned ?? [], findings });
-  return conclude(manifest, logs, runs, options, findings, { ...tally, reported, unused });
+  return conclude(manifest, logs, runs, options, findings, {
+    ...tally,
+    reported,
+    unused,
+    unlisted: files.unlisted(),
+  });
 }
 
 /** Logs and runs as a bundle has them, for whoever renders it. */
@@ -200,8 +212,11 @@ function checkRun(
     }
     if (contents) {
       take(checkContents(record));
-      take(checkDecisions(record));
-      tally.decisions += record.decisions.length;
+      const { check, again, asRecorded } = decideAgain(record);
+      take(check);
+      tally.decisions += again;
+      tally.asRecorded += asRecorded;
+      tally.decidedRuns += 1;
     }
     // Without a key that is trusted, nobody can say who signed it; the log's own check says so.
     if (section.statement !== undefined && trust.keysOf(section.log).length > 0) {
@@ -214,11 +229,12 @@ function checkRun(
   });
 }
 
-/** Histories from before there were seals have none: that is told, and held against nobody. */
+/** Every execution that has ended is sealed. One whose seal is not here may be another than it was. */
 function checkSealed(section: RunSection, record: RunRecord, findings: Findings, tally: Tally): void {
-  const { status, problems } = checkSeals(record, undefined);
+  const { status, problems, detail } = checkSeals(record, undefined);
   for (const problem of problems) findings.add("histories", "seal_differs", section.run, problem);
   if (status === "passed") tally.sealed += 1;
+  if (status === "incomplete") findings.add("histories", "not_sealed", section.run, detail);
 }
 
 /** A record is made by who may be an attacker: what it makes a check stumble over is wrong with the record. */
@@ -256,6 +272,9 @@ function checkReport(
   findings: Findings,
 ): boolean {
   const { manifest } = files;
+  // Whoever opens the folder takes any page in it for the bundle's own.
+  for (const path of [...Object.keys(manifest.files), ...files.unlisted()])
+    if (path !== manifest.report && /\.x?html?$/i.test(path)) findings.add("report", "page_unlisted", path);
   if (manifest.report === undefined) return false;
   const page = files.text(manifest.report);
   if (page === undefined || !isOfThisVersion(page)) return false;
@@ -277,7 +296,7 @@ function isOfThisVersion(page: string): boolean {
 
 /** What the trust file asks for beyond what is always checked. */
 function requireAll(
-  { trust, pinned = [] }: VerifyOptions,
+  { trust, pinned = [], runs = [] }: VerifyOptions,
   manifest: Manifest,
   logs: readonly LogFound[],
   tally: Tally,
@@ -287,11 +306,17 @@ function requireAll(
     if (trust.required.has(name) && !made) findings.add(check, "required", "trust file", message);
   };
   const contents = manifest.contents === "included";
-  const ofRuns = new Set(manifest.runs.map(({ log }) => log));
-  const pins = logs.filter(({ section }) => ofRuns.has(section.log)).every((log) => log.pinned === "matched");
-  need("contents", "contents", contents, "contents are required, and are withheld");
-  need("decisions", "decisions", contents, "decisions are to be made again, which takes the contents");
-  need("histories", "histories", tally.histories === manifest.runs.length, "not every run has its histories");
+  // Of nothing, everything is so.
+  if (trust.required.size > 0 && (manifest.runs.length === 0 || logs.length === 0))
+    findings.add("runs", "required", "trust file", "something is required, and the bundle has no run");
+  const here = new Set(manifest.runs.map(({ run }) => run));
+  for (const run of new Set([...trust.runs, ...runs]))
+    if (!here.has(run)) findings.add("runs", "required", run, "this run is to be in the bundle");
+  const pins = logs.every((log) => log.pinned === "matched");
+  const whole = contents && tally.decidedRuns === manifest.runs.length;
+  need("contents", "contents", whole, "contents of every run are required, and are withheld or erased");
+  need("decisions", "decisions", whole, "decisions of every run are to be made again, which takes the contents");
+  need("histories", "histories", tally.sealed === manifest.runs.length, "not every run has its histories, sealed");
   need("statements", "statements", tally.statements === manifest.runs.length, "not every run has a signed statement");
   need("pinned", "pinned", pins && pinned.length > 0, "a pinned checkpoint of each log is required: --pinned FILE");
   need("witnesses", "witnesses", trust.quorum > 0, "witnesses are required, and the trust file asks for none");
@@ -303,7 +328,11 @@ function conclude(
   runs: readonly LoadedRun[],
   { trust }: VerifyOptions,
   findings: Findings,
-  tally: Tally & { readonly reported: boolean; readonly unused: readonly string[] },
+  tally: Tally & {
+    readonly reported: boolean;
+    readonly unused: readonly string[];
+    readonly unlisted: readonly string[];
+  },
 ): OfflineReport {
   const contents = manifest.contents === "included";
   const entries = logs.reduce((sum, log) => sum + log.entries, 0);
@@ -337,7 +366,7 @@ function conclude(
     findings.check("contents", `${contents ? "rehashed" : "withheld"}${erasedIn(tally)}`, contents),
     findings.check(
       "decisions",
-      contents ? `${tally.decisions} decided again${erasedIn(tally)}` : "contents are withheld",
+      contents ? `${tally.decisions} decided again${takenAs(tally)}${erasedIn(tally)}` : "contents are withheld",
       contents,
     ),
     findings.check("histories", `${tally.events} events of ${tally.histories} runs joined`, tally.histories > 0),
@@ -361,7 +390,32 @@ function conclude(
         ({ run, log, index }) =>
           `what run ${run} was about: its contents are ERASED (entry ${index} of log ${log}), so its decisions cannot be made again`,
       ),
+      ...(tally.asRecorded === 0
+        ? []
+        : [
+            `that ${tally.asRecorded} denials were called for: another decision point or what was counted then said so`,
+          ]),
       ...(matched.length > 0 ? [] : ["that the log was not rewritten before this export: no checkpoint was pinned"]),
+      ...(matched.length === 0 || matched.length === logs.length
+        ? []
+        : [
+            `that these logs were not rewritten before this export, of which no checkpoint was pinned: ${logs
+              .filter(({ pinned }) => pinned !== "matched")
+              .map(({ section }) => section.log)
+              .join(", ")}`,
+          ]),
+      "that this is the newest state of the logs: what was entered after these checkpoints is not here",
+      ...logs.flatMap(({ section, rules }) => {
+        const rest = rules.unrecorded;
+        return section.coverage === "selected" || rest.length === 0
+          ? []
+          : [
+              `anything but entries of ${rest.length} runs of log ${section.log}, which have no record here: ${some(rest)}`,
+            ];
+      }),
+      ...(tally.unlisted.length === 0
+        ? []
+        : [`what files beside the bundle say, which it does not name: ${some(tally.unlisted)}`]),
       ...tally.unused.map((origin) => `anything of ${origin}, whose checkpoint was pinned: the bundle has none of it`),
       ...(trust.quorum > 0 ? [] : ["that others were shown the same log: no witnesses are asked for"]),
       ...(logs.every(({ section }) => section.coverage === "full" || section.log === enrolmentLog)
@@ -410,8 +464,17 @@ function conclude(
   };
 }
 
+function takenAs({ asRecorded }: Tally): string {
+  return asRecorded === 0 ? "" : `; ${asRecorded} denials taken as recorded`;
+}
+
 function erasedIn({ erased }: Tally): string {
   return erased.length === 0 ? "" : `; of ${erased.length} runs ERASED`;
+}
+
+/** The first few of a list, and how many more there are. */
+function some(names: readonly string[]): string {
+  return `${names.slice(0, 10).join(", ")}${names.length > 10 ? ` and ${names.length - 10} more` : ""}`;
 }
 
 function unreadable(findings: Findings): OfflineReport {

@@ -6,7 +6,7 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 
-type VerifyFlags = { readonly trust: string; readonly pinned: readonly string[] };
+type VerifyFlags = { readonly trust: string; readonly pinned: readonly string[]; readonly run: readonly string[] };
 
 export function addVerifyCommand(program: Command): void {
   program
@@ -19,6 +19,7 @@ export function addVerifyCommand(program: Command): void {
       add,
       [],
     )
+    .option("--run <run>", "a run that has to be in the bundle; may be repeated", add, [])
     .addHelpText("after", "\nExit codes: 0 verified, 1 refuted, 2 incomplete or not readable.")
     .action((directory: string, flags: VerifyFlags, command: Command) => verify(cliOf(command), directory, flags));
 }
@@ -29,6 +30,7 @@ async function verify({ terminal }: Cli, directory: string, flags: VerifyFlags):
     directory,
     trust: parseTrust(read(flags.trust)),
     pinned: flags.pinned.map(read),
+    runs: flags.run,
     ...(terminal.interactive ? { onProgress: (line: string) => terminal.note(`  ${line}`) } : {}),
   });
   const { colors } = terminal;
@@ -46,6 +48,6 @@ function read(path: string): string {
   }
 }
 
-function add(file: string, before: readonly string[]): readonly string[] {
-  return [...before, file];
+function add(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
 }

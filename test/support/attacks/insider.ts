@@ -1,4 +1,5 @@
-import type { Anything } from "../evidence-draft.ts";
+import type { Anything, EvidenceDraft } from "../evidence-draft.ts";
+import type { GenuineEvidence } from "../genuine-evidence.ts";
 import {
   shop,
   people,
@@ -16,6 +17,50 @@ import {
   addPeople,
 } from "./attack.ts";
 import type { Attack } from "./attack.ts";
+
+/** A denied call of a run told to have come out otherwise, for a reason that no record has, everywhere. */
+function allowedBy(
+  d: EvidenceDraft,
+  w: GenuineEvidence,
+  policy: string,
+  code: string | null = null,
+  outcome = "allow",
+  more: readonly string[] = [],
+): void {
+  const run = w.runs.denied;
+  const policies = [policy, ...more];
+  d.relog(
+    shop,
+    (es) => {
+      const e = es[placeOf(es, (one) => kind("step.decided", run)(one) && one.facts.outcome === "deny")];
+      Object.assign(e.facts, { outcome, policies });
+      if (code === null) delete e.facts.code;
+      else e.facts.code = code;
+    },
+    insider(w),
+  );
+  d.edit(d.record(run), (r) =>
+    Object.assign(
+      r.decisions.find((x: Anything) => x.outcome === "deny"),
+      { outcome, code, policies },
+    ),
+  );
+}
+
+/** Contents of a run left out as if they had been erased, with an entry that says so of `told`. */
+function erased(d: EvidenceDraft, w: GenuineEvidence, run: string, told = run): void {
+  const path = d.record(run);
+  d.relog(
+    shop,
+    (es) => {
+      const { dataKey } = es[placeOf(es, kind("run.started", told))].facts;
+      const { v, log, at } = es.at(-1);
+      es.push({ v, kind: "payload.erased", log, at, dedupKey: "erased/forged", facts: { dataKey, by: "root" } });
+    },
+    insider(w),
+  );
+  d.edit(path, (r) => delete r.salt);
+}
 
 /** By who holds the log's key, so that signatures and tree are in order: what the log says contradicts itself. */
 export const insiderAttacks: readonly Attack[] = [
@@ -244,6 +289,36 @@ export const insiderAttacks: readonly Attack[] = [
     },
   },
   {
+    attack: "a denied call told to have been allowed by another decision point",
+    base: "whole",
+    code: "decision_differs",
+    tamper: (d, w) => allowedBy(d, w, "gate:remote"),
+  },
+  {
+    attack: "a denied call told to have been allowed where no detector answered",
+    base: "whole",
+    code: "decision_differs",
+    tamper: (d, w) => allowedBy(d, w, "gate:detector"),
+  },
+  {
+    attack: "a denied call told to have been allowed as one that nobody could decide",
+    base: "whole",
+    code: "decision_differs",
+    tamper: (d, w) => allowedBy(d, w, "gate:undecidable", "undecidable"),
+  },
+  {
+    attack: "an allowed call told to have been denied by another decision point, with a code that none gives",
+    base: "whole",
+    code: "decision_differs",
+    tamper: (d, w) => allowedBy(d, w, "gate:remote", "not_permitted", "deny"),
+  },
+  {
+    attack: "a denial told to be another decision point's, and a policy's too",
+    base: "whole",
+    code: "decision_differs",
+    tamper: (d, w) => allowedBy(d, w, "gate:remote", "forbidden", "deny", ["refund/limit"]),
+  },
+  {
     attack: "the prompt changed, with its digest everywhere",
     base: "whole",
     code: "decision_differs",
@@ -331,6 +406,81 @@ export const insiderAttacks: readonly Attack[] = [
         },
         insider(w, people),
       ),
+  },
+  {
+    attack: "a key revoked before it was used, by its place in the log, with a later time",
+    base: "whole",
+    code: "key_revoked",
+    tamper: (d, w) => {
+      d.relog(
+        people,
+        (es) => es.splice(1, 0, { ...structuredClone(es[0]), kind: "approver.key.revoked", dedupKey: "r", at: far }),
+        insider(w, people),
+      );
+      d.relog(
+        shop,
+        (es) => (es[placeOf(es, kind("approval.approved", w.runs.approved))].facts.keysSize = 2),
+        insider(w),
+      );
+    },
+  },
+  {
+    attack: "a key enrolled twice",
+    base: "whole",
+    code: "enrolled_twice",
+    tamper: (d, w) =>
+      d.relog(people, (es) => es.push({ ...structuredClone(es[0]), dedupKey: "again" }), insider(w, people)),
+  },
+  {
+    attack: "an older state of the log of enrolments, which could hide a revocation",
+    base: "whole",
+    code: "enrolment_unproven",
+    verdict: "incomplete",
+    tamper: (d, w) => d.relog(people, (es) => es.splice(1), insider(w, people)),
+  },
+  {
+    attack: "a history sealed twice, each time as another",
+    base: "whole",
+    code: "seal_differs",
+    tamper: (d, w) =>
+      d.relog(
+        shop,
+        (es) => {
+          const place = placeOf(es, (e) => e.kind === "history.sealed" && e.facts.run === w.runs.approved);
+          const other = structuredClone(es[place]);
+          other.dedupKey = "sealed/first";
+          other.facts.root = "0".repeat(64);
+          // The genuine one comes last, and must not make up for it.
+          es.splice(place, 0, other);
+        },
+        insider(w),
+      ),
+  },
+  {
+    attack: "a history's seal left out",
+    base: "whole",
+    code: "not_sealed",
+    verdict: "incomplete",
+    tamper: (d, w) =>
+      d.relog(
+        shop,
+        (es) => drop(es, (e) => e.kind === "history.sealed" && e.facts.run === w.runs.approved),
+        insider(w),
+      ),
+  },
+  {
+    attack: "an erasure entered by the operator, contents left out, where decisions are required",
+    base: "whole",
+    code: "required",
+    verdict: "incomplete",
+    trust: (t) => ({ ...t, require: ["decisions"] }),
+    tamper: (d, w) => erased(d, w, w.runs.denied),
+  },
+  {
+    attack: "contents left out, with the erasure of another run",
+    base: "whole",
+    code: "content_missing",
+    tamper: (d, w) => erased(d, w, w.runs.denied, w.runs.declined),
   },
   {
     attack: "a key that was enrolled for somebody else",

@@ -345,13 +345,14 @@ export const logAttacks: readonly Attack[] = [
     attack: "forked by the operator, without the witness that others ask",
     base: "whole",
     code: "witness_quorum",
+    verdict: "incomplete",
     trust: (t) => ({ ...t, witnesses: { keys: [witness.verifierKey], quorum: 1 } }),
     tamper: (d, w) => d.relog(shop, (es) => (es[0].at = long_ago), insider(w)),
   },
   {
     attack: "a witness's cosignature moved from another checkpoint",
     base: "whole",
-    code: "witness_quorum",
+    code: "signature_invalid",
     trust: (t) => ({ ...t, witnesses: { keys: [witness.verifierKey], quorum: 1 } }),
     tamper: (d, w) => {
       cosign(d, shop);
@@ -380,6 +381,17 @@ export const logAttacks: readonly Attack[] = [
         checkpoint: "logs/shop/old/3.checkpoint",
         consistency: "logs/shop/old/3.consistency.json",
       });
+    },
+  },
+  {
+    attack: "the activation that a run was decided under left out of a selection",
+    base: "withheld",
+    code: "policy_not_in_force",
+    tamper: (d) => {
+      const leaves = d.leaves(shop);
+      const place = leaves.findLastIndex((leaf) => kind("policy.activated")(JSON.parse(leaf)));
+      d.putLeaves(shop, leaves.toSpliced(place, 1));
+      d.edit(d.log(shop).proofs!, ({ proofs }) => proofs.splice(place, 1));
     },
   },
   {

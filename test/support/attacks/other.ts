@@ -1,3 +1,6 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
 import { canonicalText } from "../../../src/store/canonical.ts";
 import type { Anything, EvidenceDraft } from "../evidence-draft.ts";
 import { outsider, placeOf } from "./attack.ts";
@@ -7,6 +10,11 @@ type History = { events: Anything[] };
 const history = (d: EvidenceDraft, run: string): string => d.section(run).histories[0]!.file;
 const scheduledOf = (events: Anything[], type: string): number =>
   placeOf(events, (e) => e.activityTaskScheduledEventAttributes?.activityType?.name === type);
+
+const isLocalTool = (event: Anything): boolean => {
+  const data = event.markerRecordedEventAttributes?.details?.data?.payloads?.[0]?.data;
+  return data !== undefined && Buffer.from(data, "base64").toString().includes('"tool"');
+};
 
 export const otherAttacks: readonly Attack[] = [
   {
@@ -76,6 +84,47 @@ export const otherAttacks: readonly Attack[] = [
       d.edit(history(d, w.runs.approved), ({ events }: History) => (events[3].eventTime = "2001-01-01T00:00:00Z")),
   },
   {
+    attack: "a local activity in the history that no decision names",
+    base: "withheld",
+    code: "history_without_record",
+    tamper: (d, w) =>
+      d.edit(history(d, w.runs.approved), ({ events }: History) => {
+        const place = placeOf(events, isLocalTool);
+        const more = structuredClone(events[place]);
+        const [payload] = more.markerRecordedEventAttributes.details.data.payloads;
+        const about = JSON.parse(Buffer.from(payload.data, "base64").toString());
+        payload.data = Buffer.from(JSON.stringify({ ...about, activity_id: "77" })).toString("base64");
+        events.splice(place, 0, more);
+      }),
+  },
+  {
+    attack: "a local activity of another kind than the step that was decided in it",
+    base: "withheld",
+    code: "intent_without_history",
+    tamper: (d, w) =>
+      d.edit(history(d, w.runs.approved), ({ events }: History) => {
+        const [payload] = events[placeOf(events, isLocalTool)].markerRecordedEventAttributes.details.data.payloads;
+        const about = JSON.parse(Buffer.from(payload.data, "base64").toString());
+        payload.data = Buffer.from(JSON.stringify({ ...about, activity_type: "retrieval" })).toString("base64");
+      }),
+  },
+  {
+    attack: "two steps decided in one activity",
+    base: "withheld",
+    code: "intent_without_history",
+    tamper: (d, w) => d.edit(d.record(w.runs.approved), (r) => (r.decisions[2].activity = r.decisions[0].activity)),
+  },
+  {
+    attack: "the first execution of a run left out",
+    base: "withheld",
+    code: "history_foreign",
+    tamper: (d, w) =>
+      d.edit(history(d, w.runs.approved), ({ events }: History) => {
+        events[0].workflowExecutionStartedEventAttributes.continuedExecutionRunId =
+          "01a20a30-b402-7b9a-982c-2d602c37af27";
+      }),
+  },
+  {
     attack: "a history cut off before its end",
     base: "withheld",
     code: "history_cut",
@@ -139,6 +188,43 @@ export const otherAttacks: readonly Attack[] = [
     tamper: (d) => {
       d.keepsReport = true;
       d.put("report.html", "<h1>VERIFIED</h1>");
+    },
+  },
+  {
+    attack: "a page beside the bundle that it does not name",
+    base: "withheld",
+    code: "page_unlisted",
+    tamper: (d) => {
+      d.files.delete("report.html");
+      delete d.manifest.report;
+      d.after.push((root) => writeFileSync(join(root, "report.html"), "<h1>VERIFIED</h1>"));
+    },
+  },
+  {
+    attack: "a page among the files that is not the report",
+    base: "withheld",
+    code: "page_unlisted",
+    tamper: (d) => d.put("runs/INDEX.HTM", "<h1>VERIFIED</h1>"),
+  },
+  {
+    attack: "a bundle of no run, where something is required",
+    base: "withheld",
+    code: "required",
+    verdict: "incomplete",
+    trust: (t) => ({ ...t, require: ["decisions", "histories", "contents"] }),
+    tamper: (d) => {
+      d.manifest.runs = [];
+      d.manifest.contents = "included";
+    },
+  },
+  {
+    attack: "a run left out that the auditor asks for",
+    base: "withheld",
+    code: "required",
+    verdict: "incomplete",
+    trust: (t, w) => ({ ...t, runs: [w.runs.twin] }),
+    tamper: (d, w) => {
+      d.manifest.runs = d.manifest.runs.filter(({ run }) => run !== w.runs.twin);
     },
   },
   {
