@@ -33,8 +33,12 @@ afterAll(async () => {
   await stack.stop();
 });
 
-const verify = (directory: string, trust: Trust = world.trust, pinned: readonly string[] = []): OfflineReport =>
-  verifyEvidence({ directory, trust: parseTrust(trustText(trust)), pinned });
+const verify = (
+  directory: string,
+  trust: Trust = world.trust,
+  pinned: readonly string[] = [],
+  runs: readonly string[] = [],
+): OfflineReport => verifyEvidence({ directory, trust: parseTrust(trustText(trust)), pinned, runs });
 const codesOf = (report: OfflineReport): readonly string[] =>
   report.checks.flatMap(({ findings }) => findings.map(({ code, where, message }) => `${code} ${where}: ${message}`));
 const draftOf = (name: keyof GenuineEvidence["bundles"]) => new EvidenceDraft(world.bundles[name]);
@@ -83,7 +87,7 @@ describe("unusual, and in order", () => {
       const root = saved(draft);
       const trust = oddity.trust?.(world.trust) ?? world.trust;
       const [directory, pinned] = [oddity.folder?.(root) ?? root, oddity.pinned?.(world, draft) ?? []];
-      const report = verify(directory, trust, pinned);
+      const report = verify(directory, trust, pinned, oddity.runs?.(world));
       expect(codesOf(report)).toEqual([]);
       expect(report.verdict).toBe("verified");
       expect((await second?.ask(directory, trust, pinned)) ?? report).toMatchObject({ verdict: "verified" });

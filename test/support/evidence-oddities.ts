@@ -3,7 +3,9 @@ import { join } from "node:path";
 
 import type { Trust } from "../../src/audit/offline/index.ts";
 import { createSigner, parseNote, signNote } from "../../src/ledger/proof/index.ts";
-import { addPeople, delegated } from "./attacks/attack.ts";
+import { nextKey, retired } from "./attacks/log.ts";
+import { erased } from "./attacks/insider.ts";
+import { addPeople, delegated, insider } from "./attacks/attack.ts";
 import { cosignedInOrder } from "./attacks/cosigned.ts";
 import type { EvidenceDraft } from "./evidence-draft.ts";
 import { cosign, witness } from "./evidence-witness.ts";
@@ -17,6 +19,7 @@ export type Oddity = {
   readonly change?: (draft: EvidenceDraft, world: GenuineEvidence) => unknown;
   readonly trust?: (trust: Trust) => Trust;
   readonly pinned?: (world: GenuineEvidence, draft: EvidenceDraft) => readonly string[];
+  readonly runs?: (world: GenuineEvidence) => readonly string[];
   /** The folder to verify, where it is not the one written. */
   readonly folder?: (root: string) => string;
 };
@@ -75,6 +78,65 @@ const everywhere: readonly Omit<Oddity, "base">[] = [
 ];
 
 const once: readonly Oddity[] = [
+  {
+    oddity: "a log under a new key, grown out of the last checkpoint under the stolen one",
+    base: "whole",
+    change: (d) => d.sign("shop", nextKey),
+    trust: (t) => retired(t, 100_000),
+    pinned: (w) => [w.pinned],
+  },
+  {
+    oddity: "a bundle of before the theft, whose very checkpoint was kept",
+    base: "whole",
+    trust: (t) => retired(t, 100_000),
+    pinned: (_, d) => [d.text("logs/shop/checkpoint")],
+  },
+  {
+    oddity: "a bundle of before the theft, cosigned then",
+    base: "whole",
+    change: (d) => d.manifest.logs.forEach(({ log }) => cosign(d, log)),
+    trust: (t) => ({ ...retired(t, 100_000), witnesses: { keys: [witness.verifierKey], quorum: 1 } }),
+  },
+  {
+    oddity: "a log that two keys sign while one is replaced",
+    base: "whole",
+    change: (d, w) => d.sign("shop", nextKey, insider(w)),
+  },
+  {
+    oddity: "cosigned in the time that is asked for",
+    base: "whole",
+    change: (d) => d.manifest.logs.forEach(({ log }) => cosign(d, log)),
+    trust: (t) => ({
+      ...t,
+      witnesses: { keys: [witness.verifierKey], quorum: 1 },
+      maxAgeHours: 1_000_000,
+      require: ["witnesses"],
+    }),
+  },
+  {
+    oddity: "with the runs that the auditor asks for",
+    base: "everything",
+    runs: (w) => [w.runs.twin, w.runs.cancelled],
+    trust: (t) => ({ ...t, require: ["decisions", "histories"] }),
+  },
+  {
+    oddity: "the same seal of a history twice",
+    base: "whole",
+    change: (d, w) =>
+      d.relog(
+        "shop",
+        (es) => {
+          const sealed = es.find((e) => e.kind === "history.sealed" && e.facts.run === w.runs.approved);
+          es.push({ ...structuredClone(sealed), dedupKey: "sealed/again" });
+        },
+        insider(w),
+      ),
+  },
+  {
+    oddity: "contents of one run erased",
+    base: "whole",
+    change: (d, w) => erased(d, w, w.runs.denied),
+  },
   {
     oddity: "a call that had waited for a witness",
     base: "whole",

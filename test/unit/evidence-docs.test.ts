@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 
 import { findingCodes } from "../../src/audit/offline/index.ts";
 import { attacks } from "../support/attacks/index.ts";
+import { oddities } from "../support/evidence-oddities.ts";
 
 const path = "docs/evidence-tampering.md";
 const coverage = { selected: "selection", whole: "whole log", withheld: "selection, no contents" } as const;
@@ -25,13 +26,17 @@ function page(): string {
   );
   const codes = Object.entries(findingCodes).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`);
   const count = attacks.reduce((sum, [, table]) => sum + table.length, 0);
+  const kinds = new Set(attacks.flatMap(([, table]) => table.map(({ code }) => code as string))).size;
+  const oddKinds = new Set(oddities.map(({ oddity }) => oddity)).size;
   return `# What tampering is found, and as what
 
-\`test/e2e/evidence.test.ts\` makes these ${count} bundles from real runs, and expects each to be found by this name; beside them, unusual bundles
-that are in order. This page is written by \`UPDATE_DOCS=1 npx vitest run test/unit/evidence-docs.test.ts\`.
+\`test/e2e/evidence.test.ts\` makes these ${count} bundles from real runs, and expects each to be found by this name: ${kinds} codes. Beside them it makes
+${oddities.length} unusual bundles that are in order, and expects each to be verified: ${oddKinds} ways of being unusual, some of them done to each of several exports. This page is written by \`UPDATE_DOCS=1 npx vitest run test/unit/evidence-docs.test.ts\`.
 
 **Not found**: whoever holds the log's key, makes the whole log anew without contradictions, and has no witness and no pinned checkpoint
-against them. The verifier then says that nothing was pinned and no witness was asked for. Ask for both.
+against them. The verifier then says that nothing was pinned and no witness was asked for. Ask for both. Nor an older whole log with its own
+checkpoint, where no pin is newer and no age is asked for (\`maxAgeHours\`), an activation left out of a selection under which no run here was
+decided, and an erasure that who holds the log's key entered without need: what it took is told as not proven.
 
 ${tables.join("\n")}
 ## Codes

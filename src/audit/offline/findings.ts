@@ -16,6 +16,8 @@ export const findingCodes = {
   signature_missing: "the checkpoint has no signature of a trusted key",
   signature_invalid: "the signature of a trusted key does not fit the checkpoint",
   checkpoint_malformed: "the checkpoint cannot be read, or is of another log",
+  retired_unproven: "only a retired key signed the checkpoint, and it is neither pinned nor cosigned",
+  checkpoint_stale: "no trusted witnesses say that the checkpoint is as new as asked for",
   witness_quorum: "fewer trusted witnesses than asked for have signed the checkpoint",
   entry_malformed: "a leaf is not a canonical entry",
   entry_order: "leaves are not in the order of their indexes, or one comes twice",
@@ -82,6 +84,8 @@ const openCodes: ReadonlySet<FindingCode> = new Set([
   "history_cut",
   "not_sealed",
   "witness_quorum",
+  "retired_unproven",
+  "checkpoint_stale",
   "required",
 ]);
 

@@ -15,6 +15,7 @@ import {
   verifyNote,
 } from "../../ledger/proof/index.ts";
 import type { Checkpoint, Hash } from "../../ledger/proof/index.ts";
+import { checkAge, checkRetired } from "./checkpoint-age.ts";
 import type { BundleFiles } from "./files.ts";
 import type { FindingCode, Findings } from "./findings.ts";
 import type { Leaf } from "./in-toto.ts";
@@ -44,6 +45,7 @@ export type LogQuestion = {
   /** Signed notes that the auditor kept, of any log. */
   readonly pinned: readonly string[];
   readonly runs: ReadonlySet<string>;
+  readonly now: Date;
   readonly keep: (entry: LedgerEntry) => boolean;
   readonly onProgress?: ((log: string, entries: number) => void) | undefined;
 };
@@ -59,6 +61,10 @@ export function verifyLogSection(files: BundleFiles, section: LogSection, questi
   const witnesses = note === undefined ? [] : countWitnesses(section, note, question);
   const rules = new LedgerRules(section.log, question.runs, findings, section.coverage === "full");
   const pins = pinnedOf(section, question);
+  if (note !== undefined && checkpoint !== undefined) {
+    checkRetired(section.log, note, checkpoint, pins, witnesses, trust, findings);
+    checkAge(section.log, note, question.now, trust, findings);
+  }
   const walk = walkLeaves(files, section, checkpoint, pins, rules, question);
   if (checkpoint !== undefined) comparePins(files, section, checkpoint, pins, walk, question);
   if (checkpoint !== undefined) checkOld(files, section, checkpoint, question);
@@ -80,12 +86,11 @@ export function verifyLogSection(files: BundleFiles, section: LogSection, questi
 
 function openTrusted(section: LogSection, note: string, question: LogQuestion): Checkpoint | undefined {
   const { findings, trust } = question;
-  const keys = trust.keysOf(section.log);
-  if (keys.length === 0) {
+  if (trust.keysOf(section.log).length === 0) {
     findings.add("checkpoints", "log_untrusted", section.log, "the trust file has no verifier key for this log");
     return undefined;
   }
-  const checkpoint = signedBy(note, keys, section.log, "checkpoints", findings);
+  const checkpoint = signedBy(note, trust, section.log, section.log, "checkpoints", findings);
   if (checkpoint !== undefined && checkpoint.origin !== section.origin)
     findings.add("checkpoints", "checkpoint_malformed", section.log, "the manifest gives the log another origin");
   return checkpoint;
@@ -93,14 +98,16 @@ function openTrusted(section: LogSection, note: string, question: LogQuestion): 
 
 function signedBy(
   note: string,
-  keys: Parameters<typeof verifyNote>[1],
+  trust: TrustRoots,
   log: string,
+  where: string,
   check: "checkpoints" | "pinned",
   findings: Findings,
 ): Checkpoint | undefined {
   try {
-    const { text } = verifyNote(note, keys);
-    const checkpoint = parseCheckpoint(text);
+    const checkpoint = parseCheckpoint(parseNote(note).text);
+    const keys = trust.keysAt(log, checkpoint.size);
+    verifyNote(note, keys);
     if (keys.every(({ name }) => name !== checkpoint.origin))
       throw new ProofError("checkpoint_malformed", "the checkpoint is of another log than the keys");
     return checkpoint;
@@ -108,7 +115,7 @@ function signedBy(
     if (!(error instanceof ProofError)) throw error;
     const known: readonly string[] = ["signature_missing", "signature_invalid"];
     const code = known.includes(error.code) ? (error.code as FindingCode) : "checkpoint_malformed";
-    findings.add(check, code, log, error.message);
+    findings.add(check, code, where, error.message);
     return undefined;
   }
 }
@@ -138,7 +145,7 @@ function countWitnesses({ log }: LogSection, note: string, { trust, findings }: 
 function pinnedOf({ log }: LogSection, { pinned, trust, findings }: LogQuestion): readonly Checkpoint[] {
   return pinned.flatMap((note) => {
     if (!isPinOf(note, log, trust)) return [];
-    const checkpoint = signedBy(note, trust.keysOf(log), `pinned ${log}`, "pinned", findings);
+    const checkpoint = signedBy(note, trust, log, `pinned ${log}`, "pinned", findings);
     return checkpoint === undefined ? [] : [checkpoint];
   });
 }
@@ -334,8 +341,7 @@ function checkOld(
   for (const { size, checkpoint: path, consistency } of section.old) {
     const note = files.text(path);
     const where = `${section.log} at ${size}`;
-    const old =
-      note === undefined ? undefined : signedBy(note, trust.keysOf(section.log), where, "checkpoints", findings);
+    const old = note === undefined ? undefined : signedBy(note, trust, section.log, where, "checkpoints", findings);
     if (old === undefined) continue;
     if (old.size !== size) findings.add("checkpoints", "checkpoint_malformed", where, `it is of size ${old.size}`);
     else if (!grewFrom(files, consistency, old, checkpoint)) findings.add("checkpoints", "log_rewritten", where);

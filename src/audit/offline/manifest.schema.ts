@@ -101,12 +101,24 @@ const approver = z.strictObject({
 export const trustSchema = z.strictObject({
   format: z.literal(trustFormat),
   /** Verifier keys by log; several where the key was rotated. */
-  logs: z.record(name, z.strictObject({ verifierKeys: z.array(z.string().max(1_000)).min(1).max(20) })),
+  logs: z.record(
+    name,
+    z.strictObject({
+      verifierKeys: z.array(z.string().max(1_000)).min(1).max(20),
+      /** Keys of before: they count for checkpoints of at most `untilSize` entries. */
+      retiredKeys: z
+        .array(z.strictObject({ verifierKey: z.string().max(1_000), untilSize: count }))
+        .max(100)
+        .optional(),
+    }),
+  ),
   approvers: z.array(approver).max(100_000),
   /** Sites (WebAuthn's RP ids) whose passkeys count; absent: those that the log of enrolments has. */
   rpIds: z.array(z.string().min(1).max(300)).max(100).optional(),
   /** Witnesses whose cosignatures count, and how many of them a checkpoint needs. */
   witnesses: z.strictObject({ keys: z.array(z.string().max(1_000)).max(100), quorum: count }).optional(),
+  /** How old a checkpoint may be, by the times of its cosignatures. */
+  maxAgeHours: z.number().positive().max(1_000_000).optional(),
   /** Runs that have to be in the bundle. */
   runs: z.array(z.string().regex(runIdPattern)).max(100_000).optional(),
   /** Checks that have to have been made, beside those that always have. */

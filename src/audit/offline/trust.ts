@@ -7,7 +7,11 @@ import type { Approver, Trust } from "./manifest.schema.ts";
 
 /** What an auditor trusts, with its keys ready. */
 export type TrustRoots = {
+  /** All keys of a log, retired ones too. */
   readonly keysOf: (log: string) => readonly VerifierKey[];
+  readonly currentKeysOf: (log: string) => readonly VerifierKey[];
+  /** Those that count for a checkpoint of `size` entries. */
+  readonly keysAt: (log: string, size: number) => readonly VerifierKey[];
   /** Names of all logs' keys: the origins of their checkpoints. */
   readonly origins: ReadonlySet<string>;
   readonly approver: (keyId: string) => Approver | undefined;
@@ -15,6 +19,7 @@ export type TrustRoots = {
   readonly rpIds: ReadonlySet<string> | undefined;
   readonly witnesses: readonly VerifierKey[];
   readonly quorum: number;
+  readonly maxAgeHours: number | undefined;
   readonly runs: readonly string[];
   readonly required: ReadonlySet<string>;
 };
@@ -39,11 +44,18 @@ export function parseTrust(text: string): TrustRoots {
 
 function rootsOf(trust: Trust): TrustRoots {
   const logs = new Map(
-    Object.entries(trust.logs).map(([log, { verifierKeys }]) => [
-      log,
-      verifierKeys.map((key) => readable(() => parseVerifierKey(key), `the verifier key of log \`${log}\``)),
-    ]),
+    Object.entries(trust.logs).map(([log, { verifierKeys, retiredKeys = [] }]) => {
+      const read = (key: string) => readable(() => parseVerifierKey(key), `the verifier key of log \`${log}\``);
+      if (retiredKeys.some(({ verifierKey }) => verifierKeys.includes(verifierKey)))
+        throw unreadable(`a key of log \`${log}\` is retired, and is not`);
+      const retired = retiredKeys.map(({ verifierKey, untilSize }) => ({ key: read(verifierKey), untilSize }));
+      return [log, { current: verifierKeys.map(read), retired }];
+    }),
   );
+  const keysAt = (log: string, size: number): readonly VerifierKey[] => {
+    const { current = [], retired = [] } = logs.get(log) ?? {};
+    return [...current, ...retired.flatMap(({ key, untilSize }) => (size <= untilSize ? [key] : []))];
+  };
   const approvers = new Map<string, Approver>();
   for (const approver of trust.approvers) {
     if (sha256(Buffer.from(approver.publicKey, "base64")) !== approver.keyId)
@@ -60,13 +72,16 @@ function rootsOf(trust: Trust): TrustRoots {
   if (quorum > witnesses.length)
     throw unreadable(`${quorum} witnesses are asked for, and ${witnesses.length} are trusted`);
   return {
-    keysOf: (log) => logs.get(log) ?? [],
-    origins: new Set([...logs.values()].flatMap((keys) => keys.map(({ name }) => name))),
+    keysOf: (log) => keysAt(log, 0),
+    currentKeysOf: (log) => logs.get(log)?.current ?? [],
+    keysAt,
+    origins: new Set([...logs.keys()].flatMap((log) => keysAt(log, 0).map(({ name }) => name))),
     approver: (keyId) => approvers.get(keyId),
     hasApprovers: approvers.size > 0,
     rpIds: trust.rpIds === undefined ? undefined : new Set(trust.rpIds),
     witnesses,
     quorum,
+    maxAgeHours: trust.maxAgeHours,
     runs: trust.runs ?? [],
     required: new Set(trust.require ?? []),
   };

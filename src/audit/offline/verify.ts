@@ -33,6 +33,8 @@ export type VerifyOptions = {
   readonly pinned?: readonly string[];
   /** Runs that have to be in the bundle, beside those that the trust file names. */
   readonly runs?: readonly string[];
+  /** Default: now. */
+  readonly now?: Date;
   readonly onProgress?: (line: string) => void;
 };
 
@@ -126,7 +128,7 @@ export function readBundle(files: BundleFiles, trust: TrustRoots, findings: Find
 
 function readLogs(
   files: BundleFiles,
-  { trust, pinned = [], onProgress }: Pick<VerifyOptions, "trust" | "pinned" | "onProgress">,
+  { trust, pinned = [], now = new Date(), onProgress }: Pick<VerifyOptions, "trust" | "pinned" | "now" | "onProgress">,
   findings: Findings,
 ): readonly LogFound[] {
   const { manifest } = files;
@@ -140,6 +142,7 @@ function readLogs(
       findings,
       pinned,
       runs,
+      now,
       keep: section.log === enrolmentLog ? isEnrolment : isBesideRuns,
       onProgress: onProgress && ((log, entries) => onProgress(`${log}: ${entries} entries`)),
     }),
@@ -223,7 +226,12 @@ function checkRun(
       const envelope = files.parsed(section.statement, envelopeSchema);
       if (envelope === undefined) return;
       tally.statements += 1;
-      const fault = statementFault(envelope, log.section.origin, leaves, trust.keysOf(section.log));
+      const fault = statementFault(
+        envelope,
+        log.section.origin,
+        leaves,
+        trust.keysAt(section.log, log.checkpoint?.size ?? 0),
+      );
       if (fault !== undefined) findings.add("statements", fault.code, section.run, fault.message);
     }
   });
@@ -404,7 +412,9 @@ function conclude(
               .map(({ section }) => section.log)
               .join(", ")}`,
           ]),
-      "that this is the newest state of the logs: what was entered after these checkpoints is not here",
+      trust.maxAgeHours === undefined
+        ? "that this is the newest state of the logs: the trust file asks for no age (`maxAgeHours`), and an older whole log looks the same"
+        : `what was entered into the logs in the last ${trust.maxAgeHours} hours: so old may the checkpoints be`,
       ...logs.flatMap(({ section, rules }) => {
         const rest = rules.unrecorded;
         return section.coverage === "selected" || rest.length === 0

@@ -48,14 +48,13 @@ function allowedBy(
 }
 
 /** Contents of a run left out as if they had been erased, with an entry that says so of `told`. */
-function erased(d: EvidenceDraft, w: GenuineEvidence, run: string, told = run): void {
+export function erased(d: EvidenceDraft, w: GenuineEvidence, run: string, told = run): void {
   const path = d.record(run);
   d.relog(
     shop,
     (es) => {
-      const { dataKey } = es[placeOf(es, kind("run.started", told))].facts;
       const { v, log, at } = es.at(-1);
-      es.push({ v, kind: "payload.erased", log, at, dedupKey: "erased/forged", facts: { dataKey, by: "root" } });
+      es.push({ v, kind: "payload.erased", log, at, dedupKey: "erased/forged", facts: { run: told, by: "root" } });
     },
     insider(w),
   );
@@ -436,7 +435,13 @@ export const insiderAttacks: readonly Attack[] = [
     base: "whole",
     code: "enrolment_unproven",
     verdict: "incomplete",
-    tamper: (d, w) => d.relog(people, (es) => es.splice(1), insider(w, people)),
+    tamper: (d, w) =>
+      d.relog(
+        shop,
+        (es) =>
+          (es[placeOf(es, kind("approval.approved", w.runs.approved))].facts.keysSize = d.leaves(people).length + 1),
+        insider(w),
+      ),
   },
   {
     attack: "a history sealed twice, each time as another",

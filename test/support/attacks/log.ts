@@ -1,9 +1,25 @@
-import { parseNote, signNote } from "../../../src/ledger/proof/index.ts";
+import type { Trust } from "../../../src/audit/offline/index.ts";
+import { createSigner, parseNote, signNote } from "../../../src/ledger/proof/index.ts";
 import { canonicalText } from "../../../src/store/canonical.ts";
 import type { Anything } from "../evidence-draft.ts";
 import { cosign, witness } from "../evidence-witness.ts";
 import { shop, people, far, long_ago, insider, outsider, kind, placeOf, ofStep } from "./attack.ts";
 import type { Attack } from "./attack.ts";
+
+/** The key of a log since its first one was stolen. */
+export const nextKey = createSigner("localhost/ledger/shop", Buffer.alloc(32, 7));
+
+/** An auditor who knows that the key of the log was replaced, and up to which size it counts. */
+export const retired = (trust: Trust, untilSize: number): Trust => ({
+  ...trust,
+  logs: {
+    ...trust.logs,
+    shop: {
+      verifierKeys: [nextKey.verifierKey],
+      retiredKeys: trust.logs["shop"]!.verifierKeys.map((verifierKey) => ({ verifierKey, untilSize })),
+    },
+  },
+});
 
 export const logAttacks: readonly Attack[] = [
   {
@@ -393,6 +409,53 @@ export const logAttacks: readonly Attack[] = [
       d.putLeaves(shop, leaves.toSpliced(place, 1));
       d.edit(d.log(shop).proofs!, ({ proofs }) => proofs.splice(place, 1));
     },
+  },
+  {
+    attack: "signed by the stolen key after it was retired",
+    base: "whole",
+    code: "signature_missing",
+    trust: (t) => retired(t, 3),
+    tamper: (d, w) => d.relog(shop, (es) => (es[0].at = long_ago), insider(w)),
+  },
+  {
+    attack: "another history of before the theft, signed by the stolen key, with nothing pinned or cosigned",
+    base: "whole",
+    code: "retired_unproven",
+    verdict: "incomplete",
+    trust: (t) => retired(t, 100_000),
+    tamper: (d, w) => d.relog(shop, (es) => (es[0].at = long_ago), insider(w)),
+  },
+  {
+    attack: "another history of before the theft, signed by the stolen key, against an earlier pin under it",
+    base: "whole",
+    code: "log_rewritten",
+    pinned: "earlier",
+    trust: (t) => retired(t, 100_000),
+    tamper: (d, w) => d.relog(shop, (es) => (es[0].at = long_ago), insider(w)),
+  },
+  {
+    attack: "a log under a new key that did not grow out of the last checkpoint under the stolen one",
+    base: "whole",
+    code: "log_rewritten",
+    pinned: "earlier",
+    trust: (t) => retired(t, 100_000),
+    tamper: (d) => d.relog(shop, (es) => (es[0].at = long_ago), nextKey),
+  },
+  {
+    attack: "a whole older log with its checkpoint, which witnesses cosigned long ago",
+    base: "whole",
+    code: "checkpoint_stale",
+    verdict: "incomplete",
+    trust: (t) => ({ ...t, witnesses: { keys: [witness.verifierKey], quorum: 1 }, maxAgeHours: 1 }),
+    tamper: (d) => (cosign(d, shop), cosign(d, people)),
+  },
+  {
+    attack: "a checkpoint of which no witness says when it was the newest, where an age is asked for",
+    base: "whole",
+    code: "checkpoint_stale",
+    verdict: "incomplete",
+    trust: (t) => ({ ...t, maxAgeHours: 1_000_000 }),
+    tamper: () => undefined,
   },
   {
     attack: "a log that the auditor knows nothing of",
