@@ -1,4 +1,4 @@
-import { renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Trust } from "../../src/audit/offline/index.ts";
@@ -72,6 +72,41 @@ const everywhere: readonly Omit<Oddity, "base">[] = [
     trust: (t) => ({ ...t, witnesses: { keys: [witness.verifierKey], quorum: 1 } }),
   },
   {
+    oddity: "with signatures of two keys that both count",
+    change: (d) => {
+      for (const { log, checkpoint } of d.manifest.logs) {
+        if (log !== "shop") continue;
+        const { text } = parseNote(d.text(checkpoint));
+        d.put(checkpoint, `${d.text(checkpoint)}${signNote(text, [nextKey]).slice(text.length + 1)}`);
+      }
+    },
+    trust: (t) => ({
+      ...t,
+      logs: { ...t.logs, shop: { verifierKeys: [nextKey.verifierKey, ...t.logs["shop"]!.verifierKeys] } },
+    }),
+  },
+  {
+    oddity: "under a key that was retired since, cosigned in the time that is asked for",
+    change: (d) => d.manifest.logs.forEach(({ log }) => cosign(d, log)),
+    trust: (t) => ({
+      ...retired(t, 100_000),
+      witnesses: { keys: [witness.verifierKey], quorum: 1 },
+      maxAgeHours: 1_000_000,
+    }),
+  },
+  {
+    oddity: "with every checkpoint pinned",
+    pinned: (_, d) => d.manifest.logs.map(({ checkpoint }) => d.text(checkpoint)),
+  },
+  {
+    oddity: "with folders of other things beside it",
+    change: (d) =>
+      d.after.push((root) => {
+        mkdirSync(join(root, "notes", "empty"), { recursive: true });
+        writeFileSync(join(root, "notes", "of an auditor.txt"), "looked at");
+      }),
+  },
+  {
     oddity: "of a case in other scripts",
     change: (d) => (d.manifest.case = { id: "№ 7", title: "الحالة \u202E 猫", note: "<script>" }),
   },
@@ -100,7 +135,7 @@ const once: readonly Oddity[] = [
   {
     oddity: "a log that two keys sign while one is replaced",
     base: "whole",
-    change: (d, w) => d.sign("shop", nextKey, insider(w)),
+    change: (d, w) => d.sign("shop", insider(w), nextKey),
   },
   {
     oddity: "cosigned in the time that is asked for",

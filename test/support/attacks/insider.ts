@@ -484,7 +484,7 @@ export const insiderAttacks: readonly Attack[] = [
   {
     attack: "contents left out, with the erasure of another run",
     base: "whole",
-    code: "content_missing",
+    code: "content_mismatch",
     tamper: (d, w) => erased(d, w, w.runs.denied, w.runs.declined),
   },
   {
