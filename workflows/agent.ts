@@ -8,6 +8,7 @@ import {
   defineQuery,
   defineSignal,
   isCancellation,
+  patched,
   CancellationScope,
   setHandler,
   sleep,
@@ -111,6 +112,7 @@ class AgentRun {
       this.#maxWallClockMs = maxWallClockMs;
       for (;;) {
         const ending = await this.#turn();
+        if (ending?.status === "failed" && isCancelled()) return { status: "cancelled" };
         if (ending !== undefined) return ending;
         if (this.#historyIsLong())
           await continueAsNew<(input: AgentWorkflowInput) => Promise<AgentWorkflowResult>>(this.#carried());
@@ -258,6 +260,11 @@ class AgentRun {
       waitingFor: [...this.#waiting],
     };
   }
+}
+
+/** A step that is under way is waited for, and its end then looks like a failure: the run has ended for another reason. */
+function isCancelled(): boolean {
+  return CancellationScope.current().consideredCancelled && patched("a cancelled step fails no run");
 }
 
 function pauseAfter(waits: number): number {

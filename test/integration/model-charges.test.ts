@@ -109,7 +109,13 @@ test("a run that is cancelled while its model is asked has used its budget: star
   await cancelRun(world.client, run);
   const row = await world.closed(run);
   const held = await hold(world, run);
-  expect(row).toMatchObject({ spentMicroUsd: held.money, spentTokens: held.tokens, heldMicroUsd: 0 });
+  expect(row).toMatchObject({
+    status: "cancelled",
+    failure: null,
+    spentMicroUsd: held.money,
+    spentTokens: held.tokens,
+    heldMicroUsd: 0,
+  });
   expect(await taken(world, run)).toMatchObject({ cost: held.money, assumed: held.money });
   const [budget] = await listBudgets(world.pool, "testers", new Date());
   expect(budget).toMatchObject({ spent: { microUsd: held.money, calls: 1 }, held: { microUsd: 0, calls: 0 } });
