@@ -71,6 +71,7 @@ test("runs outlive a database whose connections break all the time: each effect 
        from ledger_outbox group by 1 order by 1`,
     ),
   ).toEqual([
+    { kind: "policy.activated", n: 1, different: 1 },
     { kind: "run.closed", n: 8, different: 8 },
     { kind: "run.started", n: 8, different: 8 },
     { kind: "step.decided", n: 80, different: 80 },
