@@ -40,7 +40,7 @@ const short: readonly string[] = [
   "run.open:1:kill,decision.write:4:do-then-throw,run.start:1:do-then-throw,witness.ask:2:do-then-throw,run.register:2:do-then-kill",
   "model.call:2:do-then-throw,model.record:3:kill,approval.decide:1:do-then-throw,ledger.entries:4:kill",
   "effect.call:2:do-then-throw,effect.again:1:do-then-throw,approval.signal:1:do-then-kill",
-  "effect.record:2:do-then-kill,ledger.state:3:do-then-throw,history.seal:1:do-then-throw,approval.told:1:kill",
+  "effect.record:2:do-then-kill,ledger.state:3:do-then-throw,ledger.remember:6:do-then-throw,history.seal:1:do-then-throw,approval.told:1:kill",
   "activity.end:5:do-then-throw,approval.open:1:do-then-throw,ledger.checkpoint:5:kill,export.file:5:kill",
   "approval.consume:1:do-then-throw,outcome.settle:1:do-then-throw,ledger.sign:4:do-then-kill,export.rename:1:do-then-throw",
   "run.close:1:do-then-kill,outcome.resolve:1:do-then-throw,contents.read:1:do-then-throw,witness.keep:2:throw,ledger.batch:5:do-then-kill",
