@@ -13,6 +13,7 @@ const pauseMs = 200;
  * again, since its history would be incomplete.
  */
 export async function closedRecord(client: ApiClient, run: RunId): Promise<RunRecord> {
+  const { hasEnded } = await import("../audit/index.ts");
   const end = Date.now() + withinMs;
   for (;;) {
     const record = await client.runRecord({ params: { run } });

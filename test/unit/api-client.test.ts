@@ -101,7 +101,8 @@ test.each([
 });
 
 test("a health report of 503 is an answer", async () => {
-  const baseUrl = await answering(503, JSON.stringify({ status: "degraded", postgres: "ok", temporal: "unreachable" }));
+  const report = { status: "degraded", postgres: "ok", temporal: "unreachable", ledger: "ok" };
+  const baseUrl = await answering(503, JSON.stringify(report));
   expect(await createClient({ baseUrl, token: undefined }).health({})).toMatchObject({ temporal: "unreachable" });
 });
 

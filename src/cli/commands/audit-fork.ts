@@ -11,6 +11,7 @@ import type { RunRecord } from "../../core/run-record.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
+import { closedRecord } from "../closed-record.ts";
 import { policySetNamed } from "../policy-sets.ts";
 import { readText } from "../read-text.ts";
 import { brief, safe } from "../terminal.ts";
@@ -82,7 +83,6 @@ async function fork(cli: Cli, run: string, flags: ForkFlags): Promise<void> {
   const { output } = flags;
   if (output !== undefined) await assertAbsent(output);
   const prompt = flags.with.prompt === undefined ? undefined : await promptIn(flags.with.prompt);
-  const { closedRecord } = await import("../closed-record.ts");
   const record = await closedRecord(cli.client, run as RunId);
   const plan = await planned(cli, record, flags, prompt);
   const report = await carryOut(cli, plan, flags);
