@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { ApiClient } from "../api/index.ts";
-import { hasEnded, lostExecutions } from "../audit/index.ts";
 import type { RunId } from "../core/ids.ts";
 import type { RunRecord } from "../core/run-record.ts";
 
@@ -13,7 +12,7 @@ const pauseMs = 200;
  * again, since its history would be incomplete.
  */
 export async function closedRecord(client: ApiClient, run: RunId): Promise<RunRecord> {
-  const { hasEnded } = await import("../audit/index.ts");
+  const { hasEnded, lostExecutions } = await import("../audit/index.ts");
   const end = Date.now() + withinMs;
   for (;;) {
     const record = await client.runRecord({ params: { run } });
