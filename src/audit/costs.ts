@@ -1,7 +1,7 @@
 import { costOf } from "../core/money.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { DecisionRecord, RunRecord } from "../core/run-record.ts";
-import { parseEntry } from "../ledger/proof/index.ts";
+import { readableEntries } from "./readable-entries.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
 
@@ -187,14 +187,9 @@ function numberOf(fact: LedgerEntry["facts"][string] | undefined): number {
   return typeof fact === "number" ? fact : 0;
 }
 
-/** The run's own, in their order. What cannot be read is the `chain` check's to say. */
+/** The run's own, in their order. */
 function entriesOf({ ledger }: RunRecord): readonly LedgerEntry[] {
-  const entries = ledger.entries.flatMap(({ leaf }) => {
-    try {
-      return [parseEntry(Buffer.from(leaf, "utf8"))];
-    } catch {
-      return [];
-    }
-  });
-  return entries.toSorted((a, b) => (a.run?.seq ?? 0) - (b.run?.seq ?? 0));
+  return readableEntries(ledger.entries)
+    .map(({ entry }) => entry)
+    .toSorted((a, b) => (a.run?.seq ?? 0) - (b.run?.seq ?? 0));
 }

@@ -3,6 +3,7 @@ import type { RunRecord } from "../core/run-record.ts";
 import { parseEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { isCovered } from "./entry-proof.ts";
+import { readableEntries } from "./readable-entries.ts";
 import { check, notChecked } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
 
@@ -21,11 +22,8 @@ export function erases({ kind, log, facts }: LedgerEntry, { id, team, dataKey }:
  */
 export function erasureOf({ run, salt, ledger }: RunRecord): Erasure | undefined {
   if (salt !== undefined || run.dataKey === undefined) return undefined;
-  for (const { index, leaf } of ledger.erasures ?? []) {
-    const entry = readEntry(leaf);
-    if (entry !== undefined && erases(entry, run)) return { index, at: entry.at };
-  }
-  return undefined;
+  const found = readableEntries(ledger.erasures ?? []).find(({ entry }) => erases(entry, run));
+  return found && { index: found.index, at: found.entry.at };
 }
 
 /** How an erasure is told. */
@@ -54,12 +52,4 @@ export function checkErasures(record: RunRecord, checkpoint: Checkpoint | string
     return notChecked("erasures", `${uncovered} entries are newer than the checkpoint`);
   const erasure = erasureOf(record);
   return check("erasures", erasure === undefined ? "none" : erasedText(erasure), problems);
-}
-
-function readEntry(leaf: string): LedgerEntry | undefined {
-  try {
-    return parseEntry(Buffer.from(leaf, "utf8"));
-  } catch {
-    return undefined;
-  }
 }

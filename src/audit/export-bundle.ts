@@ -151,7 +151,7 @@ async function fetchRuns(source: BundleSource, options: ExportOptions): Promise<
   }
   for (const [team, size] of sizes) {
     const own = runs.filter(({ run }) => run.team === team);
-    const note = (await cosignedOver(source, team, size)) ?? (await cosignedOver(source, team, coveringSize(own)));
+    const note = await cosignedOver(source, team, size, coveringSize(own));
     if (note !== undefined) sizes.set(team, sizeOf(note));
   }
   const whole: Fetched[] = [];
@@ -208,32 +208,38 @@ function isCoveredWhole({ ledger }: RunEvidence): boolean {
 
 /** The smallest tree that has all entries of the runs. */
 function coveringSize(runs: readonly RunEvidence[]): number {
-  const indexes = runs.flatMap(({ ledger }) => [...ledger.entries, ...besideRuns(ledger)].map(({ index }) => index));
-  return Math.max(-1, ...indexes) + 1;
+  return entriesIn(runs).reduce((most, { index }) => Math.max(most, index + 1), 0);
 }
 
 /**
- * The newest note that witnesses cosigned and that is of `size` at least: they need seconds. Undefined where none comes; the latest is
- * exported then, and a verifier that asks for witnesses says that they are missing.
+ * The newest note that witnesses cosigned and that is of `size`: they need seconds. Where none comes, one of `least`; undefined where there is
+ * none of that either. The latest is exported then, and a verifier that asks for witnesses says that they are missing.
  */
-async function cosignedOver(source: BundleSource, log: string, size: number): Promise<string | undefined> {
+async function cosignedOver(
+  source: BundleSource,
+  log: string,
+  size: number,
+  least = size,
+): Promise<string | undefined> {
+  let note: string | undefined;
   for (let look = 1; look <= looks; look += 1) {
-    const note = await source.cosigned(log);
+    note = await source.cosigned(log);
     if (note === undefined || sizeOf(note) >= size) return note;
     await sleep(pauseMs);
   }
-  return undefined;
+  return note !== undefined && sizeOf(note) >= least ? note : undefined;
 }
 
 /** How many entries the log of enrolments had at least, by what the runs' entries say of it. */
 function enrolmentsSeen(runs: readonly RunEvidence[]): number {
-  const sizes = runs.flatMap(({ ledger }) =>
-    [...ledger.entries, ...besideRuns(ledger)].map(({ leaf }) => {
-      const { keysSize } = (JSON.parse(leaf) as { readonly facts: { readonly keysSize?: unknown } }).facts;
-      return typeof keysSize === "number" ? keysSize : 0;
-    }),
-  );
-  return Math.max(0, ...sizes);
+  return entriesIn(runs).reduce((most, { leaf }) => {
+    const { keysSize } = (JSON.parse(leaf) as { readonly facts: { readonly keysSize?: unknown } }).facts;
+    return typeof keysSize === "number" ? Math.max(most, keysSize) : most;
+  }, 0);
+}
+
+function entriesIn(runs: readonly RunEvidence[]): LedgerExcerpt["entries"] {
+  return runs.flatMap(({ ledger }) => [...ledger.entries, ...besideRuns(ledger)]);
 }
 
 /** A run is closed in the record moments before its workflow ends in Temporal. */

@@ -1,6 +1,6 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 
-/** An entry of the log of people, at its place. */
+/** An entry of a log, at its place. */
 export type Placed = { readonly index: number; readonly entry: LedgerEntry };
 
 /** Two logs have no common order but what each decision notes of the other, and what the clock said. */

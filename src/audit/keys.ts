@@ -17,6 +17,7 @@ import { delegationProblems } from "./delegated.ts";
 import { differences } from "./differences.ts";
 import { happenedBefore } from "./happened-before.ts";
 import type { Placed } from "./happened-before.ts";
+import { readableEntries } from "./readable-entries.ts";
 import { check, notChecked } from "./report.ts";
 import { standingEntries } from "./standing-entries.ts";
 import type { AuditCheck } from "./report.ts";
@@ -44,7 +45,7 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
   if (problems.length === 0 && (uncovered || keys.waiting > 0))
     return notChecked("keys", "enrolments are not all in the signed log yet; ask again");
   const byKey = new Map([...signers].map((keyId) => [keyId, entriesOf(placed, keyId)]));
-  const run = runEntries(record);
+  const run = readableEntries(record.ledger.entries).map(({ entry }) => entry);
   const found = record.approvals.flatMap((request) => [
     ...request.decisions.flatMap((signed) =>
       signedProblems(signed, byKey.get(signed.keyId) as KeyEntries, decidedEntry(run, request, signed)).map(
@@ -132,17 +133,6 @@ function entriesOf(placed: readonly Placed[], keyId: string): KeyEntries {
   const of = (kind: string): readonly Placed[] =>
     placed.filter(({ entry }) => entry.kind === kind && entry.facts["keyId"] === keyId);
   return { added: of("approver.key.added"), revoked: of("approver.key.revoked") };
-}
-
-/** The run's own entries; what cannot be read is the `chain` check's to say. */
-function runEntries(record: RunRecord): readonly LedgerEntry[] {
-  return record.ledger.entries.flatMap(({ leaf }) => {
-    try {
-      return [parseEntry(Buffer.from(leaf, "utf8"))];
-    } catch {
-      return [];
-    }
-  });
 }
 
 function editedEntry(run: readonly LedgerEntry[], { request }: EditRecord): LedgerEntry | undefined {

@@ -1,14 +1,13 @@
-import type { LedgerEntry } from "../core/ledger-event.ts";
-import type { LedgerExcerpt, RunRecord } from "../core/run-record.ts";
+import type { RunRecord } from "../core/run-record.ts";
 import { parseEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { isCovered } from "./entry-proof.ts";
+import type { Placed } from "./happened-before.ts";
 import { notInForce } from "./in-force.ts";
 import type { Activation } from "./in-force.ts";
+import { readableEntries } from "./readable-entries.ts";
 import { check, notChecked } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
-
-type Placed = { readonly index: number; readonly entry: LedgerEntry };
 
 /**
  * Every decision was made under the policy set that was in force at its index in the ledger. Without a `checkpoint`, the entries' places in
@@ -22,7 +21,8 @@ export function checkPoliciesInForce(record: RunRecord, checkpoint?: Checkpoint 
   let uncovered = 0;
   const activations = context.flatMap((excerpted): readonly Activation[] => {
     try {
-      const { entry, index } = placed(excerpted);
+      const { index, leaf } = excerpted;
+      const entry = parseEntry(Buffer.from(leaf, "utf8"));
       if (entry.kind !== "policy.activated" || entry.log !== record.run.team || entry.run !== undefined) return [];
       if (checkpoint !== undefined && !isCovered(excerpted, checkpoint)) uncovered += 1;
       return [{ index, at: entry.at, policySet: String(entry.facts["policySet"]) }];
@@ -32,7 +32,7 @@ export function checkPoliciesInForce(record: RunRecord, checkpoint?: Checkpoint 
     }
   });
   const sorted = activations.toSorted((a, b) => a.index - b.index);
-  const decided = decidedEntries(record);
+  const decided = readableEntries(record.ledger.entries).filter(({ entry }) => entry.kind === "step.decided");
   for (const { index, entry } of decided) {
     const { seq, policySet } = { seq: String(entry.facts["seq"]), policySet: String(entry.facts["policySet"]) };
     const before = sorted.filter((activation) => activation.index < index);
@@ -43,22 +43,6 @@ export function checkPoliciesInForce(record: RunRecord, checkpoint?: Checkpoint 
   if (problems.length > 0) return check("policies", "", problems);
   if (uncovered > 0) return notChecked("policies", `${uncovered} policy sets were put in force after the checkpoint`);
   return check("policies", `${decided.length} decisions under the set that was in force`, []);
-}
-
-function placed({ index, leaf }: LedgerExcerpt["entries"][number]): Placed {
-  return { index, entry: parseEntry(Buffer.from(leaf, "utf8")) };
-}
-
-/** What cannot be read is the `chain` check's to say. */
-function decidedEntries({ ledger }: RunRecord): readonly Placed[] {
-  return ledger.entries.flatMap((excerpted) => {
-    try {
-      const found = placed(excerpted);
-      return found.entry.kind === "step.decided" ? [found] : [];
-    } catch {
-      return [];
-    }
-  });
 }
 
 /** A decision that has no entry has no index at which a set could have been in force. Some may still wait to be entered. */

@@ -3,20 +3,15 @@ import { barredText } from "../core/decision.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
 import type { StandingGrantRecord } from "../core/standing-grant.ts";
-import { parseEntry } from "../ledger/proof/index.ts";
 import { sha256 } from "../store/canonical.ts";
 import { differences, timeDifference } from "./differences.ts";
+import { readableEntries } from "./readable-entries.ts";
 
 /** How the run's standing grants came to be, and ended: entries of its team's log that are in no run. What cannot be read is none. */
 export function standingEntries(record: RunRecord): readonly LedgerEntry[] {
-  return (record.ledger.grants ?? []).flatMap(({ leaf }) => {
-    try {
-      const entry = parseEntry(Buffer.from(leaf, "utf8"));
-      return entry.log === record.run.team && entry.run === undefined ? [entry] : [];
-    } catch {
-      return [];
-    }
-  });
+  return readableEntries(record.ledger.grants ?? [])
+    .map(({ entry }) => entry)
+    .filter(({ log, run }) => log === record.run.team && run === undefined);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { noFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { joinLabels, labelsOfAll, origins } from "../core/labels.ts";
 import type { FlowFacts, Origin, ValueLabels } from "../core/labels.ts";
@@ -38,14 +39,8 @@ export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly
   };
 }
 
-const noCall: Omit<FlowFacts, "seen"> = {
-  origins: {},
-  destination: "none",
-  contested: false,
-  mixedScript: false,
-  best: "none",
-  ungroundedLinks: 0,
-  dataClasses: [],
+const noCall: FlowFacts = {
+  ...noFacts.flow,
   labels: { arguments: {}, destination: joinLabels([]), content: joinLabels([]) },
 };
 

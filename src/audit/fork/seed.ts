@@ -3,6 +3,7 @@ import type { Json } from "../../core/json.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../../core/run-record.ts";
 import type { ModelResult } from "../../core/transcript.ts";
 import type { CarriedState } from "../../core/contract.ts";
+import { noUsage } from "../../core/money.ts";
 import { activatePolicySet, putPrincipal, registerRelease, storePolicySet } from "../../registry/index.ts";
 import type { Role } from "../../registry/index.ts";
 import { createRun, dataKeyOf, inTransaction, newRunKey, putPayloads, subjectKey } from "../../store/index.ts";
@@ -10,7 +11,7 @@ import type { PayloadKeys, Pool, Sealing, Tx } from "../../store/index.ts";
 import { wasUsed } from "../approvals.ts";
 import { resolveStep, runContextOf } from "../recorded-step.ts";
 import type { ForkPlan } from "./plan.ts";
-import { noTokens, spentTokensBySeq, tokensBySeq } from "./tokens.ts";
+import { spentTokensBySeq, tokensBySeq } from "./tokens.ts";
 
 /** Who did what a fork's database says was done: nobody who exists. */
 export const forkedBy = "fork";
@@ -118,7 +119,7 @@ function wasBegun({ state }: StepRecord): boolean {
 
 async function putSteps(tx: Tx, id: RunId, record: RunRecord, steps: readonly StepRecord[]): Promise<void> {
   const tokens = tokensBySeq(record);
-  const rows = steps.map((step) => ({ ...step, ...(tokens.get(step.seq) ?? noTokens), begun: wasBegun(step) }));
+  const rows = steps.map((step) => ({ ...step, ...(tokens.get(step.seq) ?? noUsage), begun: wasBegun(step) }));
   await tx.query(
     `with given as materialized (
        select * from jsonb_to_recordset($2::jsonb) as given (

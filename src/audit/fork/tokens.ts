@@ -1,8 +1,6 @@
 import type { TokenUsage } from "../../core/money.ts";
 import type { RunRecord } from "../../core/run-record.ts";
 
-export const noTokens: TokenUsage = { input: 0, cachedInput: 0, output: 0, reasoning: 0 };
-
 type Excerpt = Pick<RunRecord, "ledger">;
 
 /** Tokens of a record's model steps by `seq`: only its ledger entries tell them. A step that is not in the ledger yet is not here. */

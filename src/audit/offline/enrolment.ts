@@ -5,6 +5,8 @@ import type { StandingGrantRecord } from "../../core/standing-grant.ts";
 import { voteOf, wasUsed } from "../approvals.ts";
 import { standingEntries } from "../standing-entries.ts";
 import { delegationProblems } from "../delegated.ts";
+import { happenedBefore } from "../happened-before.ts";
+import type { Placed } from "../happened-before.ts";
 import type { FindingCode, Findings } from "./findings.ts";
 import type { Leaf } from "./in-toto.ts";
 import type { TrustRoots } from "./trust.ts";
@@ -19,11 +21,9 @@ type Enrolled = {
   readonly principal: string;
   readonly publicKey: string;
   readonly addedAt: string;
-  readonly index: number;
   times: number;
   readonly facts: LedgerEntry["facts"];
-  revokedAt?: string;
-  revokedIndex?: number;
+  revoked?: Placed;
 };
 
 /** Keys as the log of enrolments has them, in its order. */
@@ -54,7 +54,8 @@ export class Enrolments {
     return this.#keys.get(keyId);
   }
 
-  #take({ index, entry: { kind, at, facts } }: Leaf): void {
+  #take(leaf: Leaf): void {
+    const { kind, at, facts } = leaf.entry;
     const keyId = String(facts["keyId"]);
     const known = this.#keys.get(keyId);
     // Entries of delegations have no key.
@@ -63,14 +64,12 @@ export class Enrolments {
         principal: String(facts["principal"]),
         publicKey: String(facts["publicKey"]),
         addedAt: at,
-        index,
         times: 1,
         facts,
       });
     else if (kind === "approver.key.added" && known !== undefined) known.times += 1;
     if (kind === "approver.key.revoked" && known !== undefined) {
-      known.revokedAt ??= at;
-      known.revokedIndex ??= index;
+      known.revoked ??= leaf;
     }
   }
 }
@@ -194,11 +193,12 @@ function issuedAt({ statement }: Decided): string | undefined {
 
 function whose(
   signed: Signed,
-  { at, facts }: LedgerEntry,
+  entry: LedgerEntry,
   enrolments: Enrolments | undefined,
   trust: TrustRoots,
   say: Say,
 ): void {
+  const { at, facts } = entry;
   // What somebody said of a call becomes an entry only when its run goes on; until then the key has to count.
   const signedAt = typeof facts["saidAt"] === "string" ? facts["saidAt"] : at;
   const trusted = trust.approver(signed.keyId);
@@ -234,11 +234,12 @@ function whose(
   if (enrolled.addedAt > signedAt)
     say("key_not_yet_enrolled", `it was enrolled at ${enrolled.addedAt}, and used at ${signedAt}`);
   if (enrolled.times > 1) say("enrolled_twice");
-  // The place in the log counts, whatever time an entry says.
-  if (typeof keysSize === "number" && enrolled.revokedIndex !== undefined && enrolled.revokedIndex < keysSize)
-    say("key_revoked", `the log had its revocation (entry ${enrolled.revokedIndex}) when the key was used`);
-  else if (enrolled.revokedAt !== undefined && enrolled.revokedAt <= at)
-    say("key_revoked", `it was revoked at ${enrolled.revokedAt}, and used at ${at}`);
+  // The place in the log counts too, whatever time an entry says.
+  if (enrolled.revoked !== undefined && happenedBefore(enrolled.revoked, entry))
+    say(
+      "key_revoked",
+      `it was revoked at ${enrolled.revoked.entry.at} (entry ${enrolled.revoked.index}), and used at ${at}`,
+    );
 }
 
 /** Whether the groups of all who agreed are known. Where they are, each group has its quorum of different people. */
@@ -269,7 +270,7 @@ function checkAhead(
   findings: Findings,
 ): void {
   for (const { keyId, reviewer } of approvals) {
-    const revokedAt = enrolments?.key(keyId)?.revokedAt;
+    const revokedAt = enrolments?.key(keyId)?.revoked?.entry.at;
     const after = revokedAt === undefined ? undefined : uses.find(({ at }) => revokedAt <= at);
     if (after !== undefined)
       findings.add(

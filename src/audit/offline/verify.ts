@@ -108,7 +108,8 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
   const runs = readRuns(files, logs, findings, options.onProgress);
   for (const run of runs) checkRun(files, run, enrolments, options.trust, findings, tally);
   checkCode(files, findings);
-  const reported = checkReport(files, logs, runs, findings);
+  const unlisted = files.unlisted();
+  const reported = checkReport(files, unlisted, logs, runs, findings);
   files.checkRest();
   requireAll(options, manifest, logs, tally, findings);
   const unused = unusedPins(manifest.logs, { trust: options.trust, pinned: options.pinned ?? [], findings });
@@ -116,7 +117,7 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
     ...tally,
     reported,
     unused,
-    unlisted: files.unlisted(),
+    unlisted,
   });
 }
 
@@ -275,13 +276,14 @@ function checkCode(files: BundleFiles, findings: Findings): void {
 /** The page that people read shows what the bundle holds: it is made again. False where it was not: another version made it. */
 function checkReport(
   files: BundleFiles,
+  unlisted: readonly string[],
   logs: readonly LogFound[],
   runs: readonly LoadedRun[],
   findings: Findings,
 ): boolean {
   const { manifest } = files;
   // Whoever opens the folder takes any page in it for the bundle's own.
-  for (const path of [...Object.keys(manifest.files), ...files.unlisted()])
+  for (const path of [...Object.keys(manifest.files), ...unlisted])
     if (path !== manifest.report && /\.x?html?$/i.test(path)) findings.add("report", "page_unlisted", path);
   if (manifest.report === undefined) return false;
   const page = files.text(manifest.report);
