@@ -1,0 +1,70 @@
+import {
+  eraseBody,
+  erasure,
+  holdPage,
+  liftHoldBody,
+  listHoldsBody,
+  placeHoldBody,
+  placedHold,
+  retentionBody,
+  retentionPage,
+  retentionSet,
+} from "../erasure.schema.ts";
+import { readers } from "./route.ts";
+import type { Route } from "./route.ts";
+
+export const erasureRoutes = {
+  erase: {
+    method: "POST",
+    path: "/v1/erasures",
+    summary: "Erase the contents of a subject's runs, or of one run; the ledger keeps that it was done",
+    access: [],
+    body: eraseBody,
+    status: 200,
+    response: erasure,
+  },
+  placeHold: {
+    method: "POST",
+    path: "/v1/holds",
+    summary: "Keep the contents of a subject's runs, or of one run, from being erased",
+    access: ["auditor"],
+    body: placeHoldBody,
+    status: 201,
+    response: placedHold,
+  },
+  liftHold: {
+    method: "POST",
+    path: "/v1/holds/lift",
+    summary: "Lift a hold",
+    access: [],
+    body: liftHoldBody,
+    status: 200,
+    response: placedHold,
+  },
+  listHolds: {
+    method: "POST",
+    path: "/v1/holds/search",
+    summary: "Holds that stand, newest first; a subject's id is not put into an address",
+    access: ["auditor"],
+    body: listHoldsBody,
+    status: 200,
+    response: holdPage,
+  },
+  setRetention: {
+    method: "POST",
+    path: "/v1/retention",
+    summary: "Set how long a team keeps the contents of its closed runs",
+    access: [],
+    body: retentionBody,
+    status: 200,
+    response: retentionSet,
+  },
+  listRetentions: {
+    method: "GET",
+    path: "/v1/retention",
+    summary: "How long teams keep contents, and how many runs are past it",
+    access: readers,
+    status: 200,
+    response: retentionPage,
+  },
+} as const satisfies Record<string, Route>;

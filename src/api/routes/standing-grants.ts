@@ -1,0 +1,71 @@
+import {
+  approveStandingBody,
+  draftedStanding,
+  draftStandingBody,
+  proposeStandingBody,
+  revokedStanding,
+  standingDetail,
+  standingPage,
+  standingParams,
+  standingQuery,
+} from "../standing-grants.schema.ts";
+import { everyone } from "./route.ts";
+import type { Route } from "./route.ts";
+
+export const standingGrantsRoutes = {
+  draftStanding: {
+    method: "POST",
+    path: "/v1/standing-grants/drafts",
+    summary: "Draw up a standing grant, to be read and signed; nothing is kept",
+    access: ["reviewer"],
+    body: draftStandingBody,
+    status: 200,
+    response: draftedStanding,
+  },
+  proposeStanding: {
+    method: "POST",
+    path: "/v1/standing-grants",
+    summary: "Propose a standing grant, with the proposer's own signed approval of it",
+    access: ["reviewer"],
+    body: proposeStandingBody,
+    status: 201,
+    response: standingDetail,
+  },
+  listStanding: {
+    method: "GET",
+    path: "/v1/standing-grants",
+    summary: "Standing grants, newest first",
+    access: everyone,
+    query: standingQuery,
+    status: 200,
+    response: standingPage,
+  },
+  showStanding: {
+    method: "GET",
+    path: "/v1/standing-grants/:grant",
+    summary: "A standing grant, who approved it, and how much of it was used",
+    access: everyone,
+    params: standingParams,
+    status: 200,
+    response: standingDetail,
+  },
+  approveStanding: {
+    method: "POST",
+    path: "/v1/standing-grants/:grant/approvals",
+    summary: "Approve a proposed standing grant with a signed statement",
+    access: ["reviewer"],
+    params: standingParams,
+    body: approveStandingBody,
+    status: 201,
+    response: standingDetail,
+  },
+  revokeStanding: {
+    method: "POST",
+    path: "/v1/standing-grants/:grant/revoke",
+    summary: "End a standing grant before the next step; for who proposed, approved or may approve it, or an admin",
+    access: ["reviewer"],
+    params: standingParams,
+    status: 200,
+    response: revokedStanding,
+  },
+} as const satisfies Record<string, Route>;
