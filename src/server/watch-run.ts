@@ -7,10 +7,13 @@ import type { DecisionRow, RunRow, StepRow, WatchDelta } from "../store/index.ts
 import { approvalsOfRun } from "./approval-views.ts";
 import { outputOf, stepsWithContents } from "./contents.ts";
 import type { Services } from "./dependencies.ts";
+import type { Send } from "./server-sent-events.ts";
 import { existingRun } from "./handlers/runs.ts";
 import { viewOfDecision, viewOfRun, viewOfStep } from "./views.ts";
 
 const pollMs = 250;
+/** Their contents are in memory at once. */
+const stepsAtOnce = 16;
 /** A third of what a watcher's interest lasts. */
 const renewMs = 5_000;
 
@@ -18,15 +21,15 @@ const renewMs = 5_000;
 export async function watchRun(
   services: Services,
   run: RunId,
-  send: (event: WatchEvent) => void,
+  send: Send<WatchEvent>,
   signal: AbortSignal,
 ): Promise<void> {
   const watcher = new RunWatcher(services, send);
   const early: WatchDelta[] = [];
   let nudge = new AbortController();
   const unsubscribe = services.deltas.subscribe(run, (delta) => {
-    if (watcher.knows(delta.seq)) {
-      send({ type: "delta", seq: delta.seq, text: delta.text });
+    if (watcher.hasTold(delta.seq)) {
+      void send({ type: "delta", seq: delta.seq, text: delta.text });
       return;
     }
     // Words of a step come after the decision that let it speak.
@@ -45,9 +48,9 @@ export async function watchRun(
       // The run is read first: once it is closed, nothing is added to what is read after it.
       const row = await existingRun(services.pool, run);
       await watcher.look(row);
-      for (const { seq, text } of spoken) if (!watcher.isFinished(seq)) send({ type: "delta", seq, text });
+      for (const { seq, text } of spoken) if (!watcher.isFinished(seq)) await send({ type: "delta", seq, text });
       if (row.closedAt !== null) {
-        send({ type: "closed", run: viewOfRun(row), output: await outputOf(services.pool, services.keys, row) });
+        await send({ type: "closed", run: viewOfRun(row), output: await outputOf(services.pool, services.keys, row) });
         return;
       }
       if (early.length === 0) nudge = new AbortController();
@@ -61,21 +64,23 @@ export async function watchRun(
 /** Remembers what was sent, and sends what is new. */
 class RunWatcher {
   readonly #services: Services;
-  readonly #send: (event: WatchEvent) => void;
+  readonly #send: Send<WatchEvent>;
   readonly #steps = new Map<number, StepRow>();
   readonly #decisions = new Map<number, number>();
   readonly #approvals = new Map<ApprovalId, string>();
   #status: string | undefined;
+  readonly #told = new Set<number>();
   /** Every step below is finished and sent. */
   #settled = 0;
 
-  constructor(services: Services, send: (event: WatchEvent) => void) {
+  constructor(services: Services, send: Send<WatchEvent>) {
     this.#services = services;
     this.#send = send;
   }
 
-  knows(seq: number): boolean {
-    return this.#steps.has(seq);
+  /** Whoever reads was told of the step. */
+  hasTold(seq: number): boolean {
+    return this.#told.has(seq);
   }
 
   /** Its whole result is sent. */
@@ -84,27 +89,31 @@ class RunWatcher {
   }
 
   async look(run: RunRow): Promise<void> {
-    if (run.status !== this.#status) this.#send({ type: "run", run: viewOfRun(run) });
+    if (run.status !== this.#status) await this.#send({ type: "run", run: viewOfRun(run) });
     this.#status = run.status;
     const { pool, keys } = this.#services;
     const rows = await stepsOf(pool, run.id, this.#settled);
     const changed = rows.filter((row) => hasChanged(this.#steps.get(row.seq), row));
     for (const row of rows) this.#steps.set(row.seq, row);
     if (changed.length > 0) {
-      const views = await stepsWithContents(pool, keys, changed, [...this.#steps.values()]);
       const decisions = (await decisionsOf(pool, run.id)).filter((row) => row.n >= (this.#decisions.get(row.seq) ?? 0));
-      for (const view of views) this.#sendStep(view, decisions);
+      for (let from = 0; from < changed.length; from += stepsAtOnce) {
+        const some = changed.slice(from, from + stepsAtOnce);
+        const views = await stepsWithContents(pool, keys, some, [...this.#steps.values()]);
+        for (const view of views) await this.#sendStep(view, decisions);
+      }
     }
     if (changed.length > 0 || this.#isWaiting()) await this.#lookAtApprovals(run);
     while (isSettled(this.#steps.get(this.#settled))) this.#settled += 1;
   }
 
-  #sendStep(view: StepView, decisions: readonly DecisionRow[]): void {
+  async #sendStep(view: StepView, decisions: readonly DecisionRow[]): Promise<void> {
     for (const row of decisions.filter((candidate) => candidate.seq === view.seq)) {
       this.#decisions.set(row.seq, row.n + 1);
-      this.#send({ type: "decision", decision: viewOfDecision(row), step: view });
+      await this.#send({ type: "decision", decision: viewOfDecision(row), step: view });
     }
-    this.#send({ type: "step", step: view });
+    this.#told.add(view.seq);
+    await this.#send({ type: "step", step: view });
   }
 
   #isWaiting(): boolean {
@@ -116,7 +125,7 @@ class RunWatcher {
       const print = `${approval.state}/${approval.decidedBy.length}/${approval.unanswered}`;
       if (this.#approvals.get(approval.id) === print) continue;
       this.#approvals.set(approval.id, print);
-      this.#send({ type: "approval", approval });
+      await this.#send({ type: "approval", approval });
     }
   }
 }
