@@ -2,6 +2,7 @@ import type { Command } from "commander";
 
 import { createClient } from "../api/index.ts";
 import type { ApiClient } from "../api/index.ts";
+import { outputClosed } from "./output.ts";
 import { connectionOf } from "./settings.ts";
 import type { Connection } from "./settings.ts";
 import { createTerminal } from "./terminal.ts";
@@ -25,7 +26,7 @@ export type Cli = {
   readonly client: ApiClient;
   /** Calls as the reviewer, where `dev` has set one up. */
   readonly reviewer: ApiClient;
-  /** Aborted by Ctrl-C. */
+  /** Aborted by Ctrl-C, and where nobody reads the output any more. */
   readonly interrupted: AbortSignal;
 };
 
@@ -45,7 +46,7 @@ export function cliOf(command: Command): Cli {
     reviewer: createClient({ baseUrl, token: reviewerToken, timeoutMs }),
     // Only what listens to it takes Ctrl-C over.
     get interrupted() {
-      return interruption();
+      return AbortSignal.any([interruption(), outputClosed]);
     },
   };
 }

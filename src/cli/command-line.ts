@@ -2,6 +2,7 @@ import { CommanderError } from "commander";
 import type { Command } from "commander";
 
 import { exitCodeOf, reportOf } from "./cli-error.ts";
+import { exitCodeAfter, guardOutput } from "./output.ts";
 import { buildProgram } from "./program.ts";
 import { createTerminal, safe } from "./terminal.ts";
 
@@ -10,15 +11,12 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
   const json = argv.includes("--json");
   const program = buildProgram();
   prepare(program, json);
-  // `head` has read enough: no reason to complain.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-  });
+  guardOutput();
   try {
     await program.parseAsync([...argv]);
-    return Number(process.exitCode ?? 0);
+    return exitCodeAfter(Number(process.exitCode ?? 0));
   } catch (error) {
-    return explain(error, json, !argv.includes("--no-color"));
+    return exitCodeAfter(explain(error, json, !argv.includes("--no-color")));
   }
 }
 

@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import {
   chmodSync,
+  closeSync,
   cpSync,
   existsSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -22,7 +24,7 @@ import type { OfflineReport } from "../../src/audit/offline/index.ts";
 import { evidenceSource } from "../../src/cli/evidence-source.ts";
 import { registerExample, startExampleRun } from "../../src/cli/example.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import { countersign, documentOf, errorIn } from "./program.ts";
+import { countersign, documentOf, errorIn, runInto } from "./program.ts";
 import type { Outcome } from "./program.ts";
 import { startRunningStack } from "./running-stack.ts";
 import type { RunningStack } from "./running-stack.ts";
@@ -82,6 +84,45 @@ test("an outsider verifies what the commands export, and gets 0, 1 and 2", async
   expect(refuted.code).toBe(1);
   expect(errorIn(await outsider("verify", at("nothing-here"), "--trust", trust)).code).toBe("bundle_unreadable");
   expect(errorIn(await outsider("verify", at("bundle"), "--trust", at("case.yaml"))).code).toBe("trust_unreadable");
+});
+
+test("the exit code is that of the work, whether or not somebody reads the output; a full disk is told", async () => {
+  const trust = at("keys/trust.json");
+  await command("audit", "export", run, "-o", at("sound"), "--payloads");
+  cpSync(at("sound"), at("unsound"), { recursive: true });
+  writeFileSync(at("unsound/logs/shop/checkpoint"), "x");
+  const full = openSync("/dev/full", "w");
+  for (const [program, ...verify] of [["src/cli/main.ts", "verify"], ["src/audit/offline/main.ts"]] as const) {
+    const verified = (stdout: number | "unread", bundle: string) =>
+      runInto(stdout, program, [...verify, at(bundle), "--trust", trust], { COUNTERSIGN_HOME: at("nowhere") });
+    expect(await verified("unread", "sound")).toEqual({ code: 0, stderr: "" });
+    expect(await verified("unread", "unsound")).toEqual({ code: 1, stderr: "" });
+    expect(await verified(full, "sound")).toEqual({ code: 2, stderr: expect.stringContaining("no space left") });
+  }
+  closeSync(full);
+});
+
+test("what `ledger checkpoint` prints is what is kept; a file that is no checkpoint refutes nothing", async () => {
+  const trust = at("keys/trust.json");
+  const { token } = stack.cli().cli.connection;
+  const env = { COUNTERSIGN_HOME: stack.home, COUNTERSIGN_URL: stack.url, COUNTERSIGN_TOKEN: token ?? "" };
+  const printed = await countersign(["ledger", "checkpoint", "--log", "shop"], env);
+  expect(printed).toMatchObject({ code: 0, stderr: expect.stringContaining("signature verified") });
+  writeFileSync(at("kept"), printed.stdout);
+  expect(await command("audit", "verify", "--log", "shop", "--pinned", at("kept"))).toMatchObject({ code: 0 });
+  expect(await command("audit", "export", run, "-o", at("pinned"), "--pinned", at("kept"))).toMatchObject({ code: 0 });
+  const verified = await outsider("verify", at("pinned"), "--trust", trust, "--pinned", at("kept"));
+  expect(documentOf<OfflineReport>(verified)).toMatchObject({
+    proven: expect.arrayContaining([expect.stringContaining("pinned: shop")]),
+  });
+  for (const refused of [
+    ["audit", "verify", "--log", "shop"],
+    ["audit", "export", run, "-o", at("unpinned")],
+    ["verify", at("pinned"), "--trust", trust],
+  ]) {
+    const outcome = await command(...refused, "--pinned", trust);
+    expect([outcome.code, errorIn(outcome).code]).toEqual([2, "pin_unreadable"]);
+  }
 });
 
 async function reads() {

@@ -74,6 +74,27 @@ export function countersign(args: readonly string[], env: Environment, input?: s
   return launch(args, env, input).ended;
 }
 
+/** Runs a program of ours to its end, with its output going into `stdout`: a file's descriptor, or a pipe that nobody reads. */
+export function runInto(
+  stdout: number | "unread",
+  program: string,
+  args: readonly string[],
+  env: Environment,
+): Promise<Omit<Outcome, "stdout">> {
+  const child = spawn(process.execPath, [join(project, program), ...args], {
+    cwd: project,
+    env: environment(env),
+    stdio: ["ignore", stdout === "unread" ? "pipe" : stdout, "pipe"],
+  });
+  child.stdout?.destroy();
+  let stderr = "";
+  child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code, stderr }));
+  });
+}
+
 /** The one JSON document of a command's stdout. */
 export function documentOf<Document>({ stdout }: Outcome): Document {
   return JSON.parse(stdout) as Document;

@@ -7,6 +7,7 @@ export { predicateType, runStatement, signRunStatement, statementType } from "./
 export type { Leaf } from "./in-toto.ts";
 export { caseSection, evidenceFormat, saltedContents, trustFormat } from "./manifest.schema.ts";
 export type { Approver, LogSection, Manifest, RunSection, Trust } from "./manifest.schema.ts";
+export { parsePin } from "./pin.ts";
 export { exitCodeOf, reportLines } from "./print.ts";
 export { parseTrust, trustText } from "./trust.ts";
 export type { TrustRoots } from "./trust.ts";

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { codeOf } from "../../core/errors.ts";
+import { parsePin } from "./pin.ts";
 import { exitCodeOf, reportLines } from "./print.ts";
 import { parseTrust } from "./trust.ts";
 import { verifyEvidence } from "./verify.ts";
@@ -25,6 +26,12 @@ Verifies an evidence bundle without a server, a database or a network.
 
 Exit code: 0 VERIFIED, 1 REFUTED, 2 INCOMPLETE or not understood.`;
 
+// Who reads only the first lines (`| head -1`) gets the verdict's exit code all the same; a verdict that was not written is none.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE")
+    process.exitCode = fail(`countersign-verify: the output cannot be written: ${error.message}`);
+});
+process.stderr.on("error", () => undefined);
 process.exitCode = run(process.argv.slice(2));
 
 function run(argv: readonly string[]): number {
@@ -48,7 +55,7 @@ function run(argv: readonly string[]): number {
     const report = verifyEvidence({
       directory,
       trust: parseTrust(readFileSync(values.trust, "utf8")),
-      pinned: (values.pinned ?? []).map((file) => readFileSync(file, "utf8")),
+      pinned: (values.pinned ?? []).map((file) => parsePin(readFileSync(file, "utf8"), file).note),
       runs: values.run ?? [],
     });
     say(values.json === true ? JSON.stringify(report, undefined, 2) : reportLines(report).join("\n"));

@@ -63,7 +63,10 @@ export function addExportCommand(audit: Command): void {
 async function exportRuns(cli: Cli, given: readonly string[], flags: ExportFlags): Promise<void> {
   const about = flags.case === undefined ? undefined : await readCase(flags.case);
   const runs = await runsOf(cli, given, about?.runs ?? [], flags);
-  const { exportBundle } = await import("../../audit/index.ts");
+  const [{ exportBundle }, { parsePin }] = await Promise.all([
+    import("../../audit/index.ts"),
+    import("../../audit/offline/index.ts"),
+  ]);
   const progress = progressOn(cli);
   const leftOut: { readonly run: RunId; readonly why: string }[] = [];
   const leaveOut = (run: RunId, error: unknown): boolean => {
@@ -81,7 +84,7 @@ async function exportRuns(cli: Cli, given: readonly string[], flags: ExportFlags
     wholeLogs: flags.wholeLog === true,
     code: flags.code === true,
     about: about === undefined ? undefined : headOf(about),
-    pinned: await Promise.all(flags.pinned.map((file) => readText(file))),
+    pinned: await Promise.all(flags.pinned.map(async (file) => parsePin(await readText(file), file).note)),
     generator: { name: "countersign", version: pkg.version },
     now: new Date(),
     // Whoever names a run wants that one.

@@ -27,18 +27,13 @@ export async function verify(cli: Cli, runs: readonly RunId[], flags: VerifyFlag
 type Pin = { readonly file: string; readonly checkpoint: Checkpoint; used: boolean };
 
 async function pinsOf(files: readonly string[]): Promise<readonly Pin[]> {
-  const { parseCheckpoint, parseNote } = await import("../../ledger/proof/index.ts");
+  const { parsePin } = await import("../../audit/offline/index.ts");
   return Promise.all(
     files.map(async (file) => {
-      try {
-        const checkpoint = parseCheckpoint(parseNote(await readFile(file, "utf8")).text);
-        return { file, checkpoint, used: false };
-      } catch (cause) {
-        throw new CliError("file_unreadable", `\`${file}\` is no checkpoint`, {
-          cause,
-          hint: "keep what `countersign ledger checkpoint --log TEAM` prints: a signed note",
-        });
-      }
+      const text = await readFile(file, "utf8").catch((cause: unknown) => {
+        throw new CliError("file_unreadable", `\`${file}\` cannot be read`, { cause });
+      });
+      return { file, checkpoint: parsePin(text, file).checkpoint, used: false };
     }),
   );
 }

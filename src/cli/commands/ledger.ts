@@ -43,10 +43,10 @@ async function checkpoint(cli: Cli, flags: CheckpointFlags): Promise<void> {
   const log = await logOf(cli, flags.log);
   const { note, head } = await openLatest(cli, log, flags.verifierKey, flags.witness.length > 0);
   const cosignatures = await cosignaturesIn(note, flags);
-  cli.terminal.say(note.trimEnd());
-  cli.terminal.say();
-  cli.terminal.say(`signature verified: log ${head.origin} has ${head.size} entries`);
-  for (const { witness, at } of cosignatures) cli.terminal.say(`cosigned by ${witness} at ${at}`);
+  // The note alone, byte for byte: it is what an auditor keeps.
+  cli.terminal.write(note);
+  cli.terminal.note(`signature verified: log ${head.origin} has ${head.size} entries`);
+  for (const { witness, at } of cosignatures) cli.terminal.note(`cosigned by ${witness} at ${at}`);
   cli.terminal.result({
     log,
     checkpoint: note,

@@ -25,11 +25,12 @@ export function addVerifyCommand(program: Command): void {
 }
 
 async function verify({ terminal }: Cli, directory: string, flags: VerifyFlags): Promise<void> {
-  const { exitCodeOf, parseTrust, reportLines, verifyEvidence } = await import("../../audit/offline/index.ts");
+  const { exitCodeOf, parsePin, parseTrust, reportLines, verifyEvidence } =
+    await import("../../audit/offline/index.ts");
   const report = verifyEvidence({
     directory,
     trust: parseTrust(read(flags.trust)),
-    pinned: flags.pinned.map(read),
+    pinned: flags.pinned.map((file) => parsePin(read(file), file).note),
     runs: flags.run,
     ...(terminal.interactive ? { onProgress: (line: string) => terminal.note(`  ${line}`) } : {}),
   });
