@@ -1,3 +1,5 @@
+import { parse } from "yaml";
+
 import type { Json, JsonObject } from "../../src/core/json.ts";
 import { defaultResultLabels } from "../../src/core/labels.ts";
 import type { ToolDefinition, ToolImplementation } from "../../src/core/release.ts";
@@ -87,7 +89,10 @@ function toolFacts(suite: Suite, metadata: SuiteMetadata): readonly ToolFacts[] 
       parameters: tool.parameters,
       ...facts,
       ...(destinations === undefined ? {} : { destinations }),
-      results: { ...defaultResultLabels, origin: results },
+      results:
+        typeof results === "string"
+          ? { ...defaultResultLabels, origin: results }
+          : { ...defaultResultLabels, identifiers: results.identifiers },
       short: true,
       timeoutMs: 10_000,
     };
@@ -111,7 +116,9 @@ export function toolsOf(suite: Suite, metadata: SuiteMetadata): readonly Tool[] 
       const task = findTask(suite, context.tags["dojo"] ?? "");
       if (task === undefined)
         throw new ToolError(`the run's tag \`dojo\` names no task of the suite \`${suite.suite}\``);
-      return answerOf(suite, task, definition.name, args, wordingOf(context.tags["dojo_wording"]));
+      const { identifiers } = definition.results ?? {};
+      const form = identifiers === undefined ? "text" : "value";
+      return answerOf(suite, task, definition.name, args, wordingOf(context.tags["dojo_wording"]), form);
     },
   }));
 }
@@ -124,9 +131,17 @@ function wordingOf(tag: string | undefined): Wording {
 
 /**
  * What the tool answers in this task: the recorded result of the same call, with the attacker's text where the attack begins; for a
- * call of the attack, an answer that says it is synthetic. Throws ToolError for a call that was not recorded, and for one that failed.
+ * call of the attack, an answer that says it is synthetic. As the recorded text, or as the value that the text is the YAML of. Throws
+ * ToolError for a call that was not recorded, and for one that failed.
  */
-export function answerOf(suite: Suite, task: DojoTask, name: string, args: JsonObject, wording: Wording): Json {
+export function answerOf(
+  suite: Suite,
+  task: DojoTask,
+  name: string,
+  args: JsonObject,
+  wording: Wording,
+  form: "text" | "value" = "text",
+): Json {
   const wanted = canonicalText(args);
   const same = (call: { readonly function: string; readonly args: JsonObject }) =>
     call.function === name && canonicalText(call.args) === wanted;
@@ -134,7 +149,8 @@ export function answerOf(suite: Suite, task: DojoTask, name: string, args: JsonO
   const result = task.user.results[index];
   if (result !== undefined) {
     if (result.error !== null) throw new ToolError(result.error);
-    return withInjection(suite, task, index, result.text, wording);
+    const answer: Json = form === "text" ? result.text : (parse(result.text) as Json);
+    return withInjection(suite, task, index, answer, wording);
   }
   const injected = task.pair?.trace.some((call) => call.origin === "injection" && same(call)) ?? false;
   if (injected) return { ok: true, synthetic: true, note: "synthetic: this call was not recorded, nothing was done" };
@@ -142,17 +158,41 @@ export function answerOf(suite: Suite, task: DojoTask, name: string, args: JsonO
 }
 
 /** The same call may be made again later: it then answers as it did first, with the attacker's text still there. */
-function withInjection(suite: Suite, task: DojoTask, index: number, text: string, wording: Wording): string {
+function withInjection(suite: Suite, task: DojoTask, index: number, answer: Json, wording: Wording): Json {
   const { pair } = task;
-  if (pair === undefined || !pair.exposed || !isReached(task, pair, index)) return text;
+  if (pair === undefined || !pair.exposed || !isReached(task, pair, index)) return answer;
   const goal = suite.injection_tasks.find((injection) => injection.id === pair.injection)?.goal ?? "";
   const injection = injectionText(goal, wording);
+  const texts = textsOf(answer);
   const place = Object.entries(task.user.vectors_seen_at_call)
     .filter(([, seenAt]) => seenAt === index)
     .map(([vector]) => suite.injection_vectors[vector] ?? "")
-    .find((written) => written !== "" && text.includes(written));
-  if (place === undefined) return `${text}\n${injection}`;
-  return text.replace(place, () => `${place} ${injection}`);
+    .find((written) => written !== "" && texts.some((text) => text.includes(written)));
+  const at = place === undefined ? texts.length - 1 : texts.findIndex((text) => text.includes(place));
+  const before = texts[at];
+  // Where nothing can be read, nothing can be added to: what comes then is no more than a text.
+  if (before === undefined) return `${canonicalText(answer)}\n${injection}`;
+  const after = place === undefined ? `${before}\n${injection}` : before.replace(place, () => `${place} ${injection}`);
+  return withText(answer, at, after);
+}
+
+/** The texts in a value, in their order; names of properties are none. */
+function textsOf(value: Json): readonly string[] {
+  if (typeof value === "string") return [value];
+  if (typeof value !== "object" || value === null) return [];
+  return Object.values(value).flatMap(textsOf);
+}
+
+/** The value with the text at this place in that order replaced. */
+function withText(value: Json, at: number, text: string): Json {
+  let next = 0;
+  const replaced = (inner: Json): Json => {
+    if (typeof inner === "string") return next++ === at ? text : inner;
+    if (typeof inner !== "object" || inner === null) return inner;
+    if (Array.isArray(inner)) return inner.map(replaced);
+    return Object.fromEntries(Object.entries(inner).map(([name, one]) => [name, replaced(one)]));
+  };
+  return replaced(value);
 }
 
 function isReached(task: DojoTask, pair: DojoPair, index: number): boolean {

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { effectClasses } from "../../src/core/action.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { toolNamePattern } from "../../src/core/ids.ts";
-import { destinationNames } from "../../src/core/labels.schema.ts";
+import { destinationNames, identifierPlaces } from "../../src/core/labels.schema.ts";
 
 const jsonObject = z.record(z.string(), z.json()) as z.ZodType<JsonObject>;
 const call = z.object({ function: z.string(), args: jsonObject });
@@ -57,7 +57,10 @@ const metadataSchema = z.strictObject({
       groups: z.array(z.string()).default([]),
       idempotency: z.enum(["key", "lookup", "none"]).default("key"),
       destinations: destinationNames.optional(),
-      results: z.enum(["trusted", "untrusted"]).default("untrusted"),
+      /** With `identifiers`: untrusted but for these; the tool then answers with the value that its recorded text is the YAML of. */
+      results: z
+        .union([z.enum(["trusted", "untrusted"]), z.strictObject({ identifiers: identifierPlaces })])
+        .default("untrusted"),
     }),
   ),
 });

@@ -1,8 +1,7 @@
 import { z } from "zod";
 
 import { effectClasses } from "../core/action.ts";
-import { destinationNames } from "../core/labels.schema.ts";
-import { confidentialities } from "../core/labels.ts";
+import { destinationNames, writtenResultLabels } from "../core/labels.schema.ts";
 import { renderHintsByName } from "../core/render.schema.ts";
 import { channels, maxToolTimeoutMs, riskTiers } from "../core/release.ts";
 import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
@@ -32,9 +31,7 @@ export const toolDefinition: z.ZodType<ToolDefinition, ToolDefinition> = z
     short: z.boolean(),
     timeoutMs: z.int().min(1).max(maxToolTimeoutMs),
     destinations: z.exactOptional(destinationNames),
-    results: z.exactOptional(
-      z.strictObject({ origin: z.enum(["trusted", "untrusted"]), confidentiality: z.enum(confidentialities) }),
-    ),
+    results: z.exactOptional(writtenResultLabels),
     render: z.exactOptional(renderHintsByName),
     implementation,
   })

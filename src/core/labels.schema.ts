@@ -2,11 +2,40 @@ import { z } from "zod";
 
 import { confidentialities, defaultResultLabels } from "./labels.ts";
 
-/** A tool's `results`, as manifests, code and the API write them; what is not said is as for a tool that says nothing. */
-export const resultLabels = z.strictObject({
-  origin: z.enum(["trusted", "untrusted"]).default(defaultResultLabels.origin),
-  confidentiality: z.enum(confidentialities).default(defaultResultLabels.confidentiality),
-});
+const origin = z.enum(["trusted", "untrusted"]);
+const confidentiality = z.enum(confidentialities);
+/** Places in a tool's result: names of properties with dots between, `*` for each item of a list. */
+export const identifierPlaces = z
+  .array(
+    z
+      .string()
+      .max(128)
+      .regex(
+        /^[^.\s]+(?:\.[^.\s]+)*$/u,
+        "must be a place in a result, such as `*.id`: names with dots between, `*` for each item of a list",
+      ),
+  )
+  .min(1)
+  .max(50);
+const identifiers = z.exactOptional(identifierPlaces);
+
+/** A tool's `results`, as manifests and code write them; what is not said is as for a tool that says nothing. */
+export const resultLabels = z
+  .strictObject({
+    origin: origin.default(defaultResultLabels.origin),
+    confidentiality: confidentiality.default(defaultResultLabels.confidentiality),
+    identifiers,
+  })
+  .refine(hasUseForIdentifiers, { path: ["identifiers"], error: "all of a trusted result is trusted" });
+
+/** A tool's `results`, as releases have them. */
+export const writtenResultLabels = z
+  .strictObject({ origin, confidentiality, identifiers })
+  .refine(hasUseForIdentifiers, { path: ["identifiers"], error: "all of a trusted result is trusted" });
+
+function hasUseForIdentifiers(labels: { readonly origin: string; readonly identifiers?: unknown }): boolean {
+  return labels.origin === "untrusted" || labels.identifiers === undefined;
+}
 
 /** A tool's `destinations`: names of its top-level arguments. */
 export const destinationNames = z.array(z.string().min(1).max(128)).max(100);

@@ -16,6 +16,15 @@ export type ResultLabels = {
   readonly confidentiality: Confidentiality;
 };
 
+/** Whose text a tool's results carry, and what in them is nobody's text. */
+export type ToolResultLabels = ResultLabels & {
+  /**
+   * Places in an untrusted result where the system itself keeps a name: an account, a user, a channel, an id. Names of properties with dots
+   * between, `*` for each item of a list: `*.sender`. One word there is `trusted`; anything longer stays text. Absent: none.
+   */
+  readonly identifiers?: readonly string[];
+};
+
 /** A tool that says nothing of its results may return anybody's text. */
 export const defaultResultLabels: ResultLabels = { origin: "untrusted", confidentiality: "internal" };
 

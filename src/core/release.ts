@@ -1,7 +1,7 @@
 import type { EffectClass } from "./action.ts";
 import type { Digest } from "./ids.ts";
 import type { JsonSchema } from "./json.ts";
-import type { ResultLabels } from "./labels.ts";
+import type { ToolResultLabels } from "./labels.ts";
 import type { RenderHint } from "./render.ts";
 import type { RetrievalSource } from "./retrieval.ts";
 
@@ -53,7 +53,7 @@ export type ToolDefinition = {
    */
   readonly destinations?: readonly string[];
   /** Whose text the results carry. Absent: anybody's. */
-  readonly results?: ResultLabels;
+  readonly results?: ToolResultLabels;
   /** How arguments are to be read by those who decide on a call. Absent: by their names and formats. */
   readonly render?: Readonly<Record<string, RenderHint>>;
   readonly implementation: ToolImplementation;

@@ -1,13 +1,14 @@
 import type { Json, JsonObject } from "../core/json.ts";
 import { confidentialities, defaultResultLabels, flowRules, joinLabels, labelsOfAll } from "../core/labels.ts";
-import type { FlowFacts, FlowRules, ResultLabels, ValueLabels } from "../core/labels.ts";
+import type { FlowFacts, FlowRules, ResultLabels, ToolResultLabels, ValueLabels } from "../core/labels.ts";
 import { indexTexts } from "../core/provenance.ts";
 import type { IndexedText } from "../core/provenance.ts";
 import { callablesOf, retrievalIn } from "../core/retrieval.ts";
 import type { Callable, RetrievedDocument } from "../core/retrieval.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
-import { schemaOfArgument, textsIn, valuesOf, wordsOf } from "./flow-leaves.ts";
+import { partsOf } from "./flow-identifiers.ts";
+import { schemaOfArgument, valuesOf, wordsOf } from "./flow-leaves.ts";
 import { traceOf } from "./flow-trace.ts";
 import type { RunContext } from "./governed-call.ts";
 
@@ -85,7 +86,7 @@ function afterResult(flow: Flow, tools: readonly Callable[], callId: string, res
   if (result.status === "denied") return flow;
   const call = flow.asked?.calls.get(callId);
   const tool = tools.find(({ name }) => name === call?.name);
-  const labels = tool?.results ?? defaultResultLabels;
+  const labels: ToolResultLabels = tool?.results ?? defaultResultLabels;
   const documents =
     tool?.source !== undefined && result.status === "ok" ? retrievalIn(result.value)?.documents : undefined;
   if (documents !== undefined)
@@ -93,10 +94,18 @@ function afterResult(flow: Flow, tools: readonly Callable[], callId: string, res
       (before, document) => afterTexts(before, textsOfDocument(document), labelsIn(document, labels), tool?.name ?? ""),
       flow,
     );
-  const texts = result.status === "ok" ? textsIn(result.value) : [result.message];
   const echo = call === undefined ? undefined : echoOf(flow.asked?.flow ?? flow, tool, asMade(call, result));
-  const own = echo?.foreign === false ? labels : { ...labels, origin: "untrusted" as const };
-  return afterTexts(flow, texts, own, call?.name ?? "unknown", echo?.labels ?? labelsOfAll(flow.seen));
+  const isOwn = echo?.foreign === false;
+  const { identifiers, texts } =
+    result.status === "ok"
+      ? partsOf(result.value, isOwn ? (labels.identifiers ?? []) : [])
+      : { identifiers: [], texts: [result.message] };
+  const source = call?.name ?? "unknown";
+  const echoed = echo?.labels ?? labelsOfAll(flow.seen);
+  const read = afterTexts(flow, texts, isOwn ? labels : { ...labels, origin: "untrusted" }, source, echoed);
+  if (identifiers.length === 0) return read;
+  // Of a result with any, others wrote the rest: also where there is none, the run has read what they chose.
+  return afterTexts(read, identifiers, { ...labels, origin: "trusted" }, source, echoed);
 }
 
 /** No document is more trusted than its source. */

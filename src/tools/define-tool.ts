@@ -5,7 +5,7 @@ import { CodedError } from "../core/errors.ts";
 import type { RunId } from "../core/ids.ts";
 import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
 import { defaultResultLabels } from "../core/labels.ts";
-import type { ResultLabels } from "../core/labels.ts";
+import type { ToolResultLabels } from "../core/labels.ts";
 import type { IdempotencySupport } from "../core/release.ts";
 import type { RenderHint } from "../core/render.ts";
 import type { Callable } from "../core/retrieval.ts";
@@ -77,7 +77,7 @@ type ToolOptions<Input extends z.ZodObject> = {
    */
   readonly destinations?: readonly (keyof z.input<Input> & string)[];
   /** Whose text the results carry. Default: anybody's, `{ origin: "untrusted", confidentiality: "internal" }`. */
-  readonly results?: Partial<ResultLabels>;
+  readonly results?: Partial<ToolResultLabels>;
   /** How arguments are to be read by those who decide on a call. Default: by their names and formats. */
   readonly render?: Readonly<Partial<Record<keyof z.input<Input> & string, RenderHint>>>;
   execute(args: z.output<Input>, context: ToolContext): Promise<Json> | Json;
