@@ -16,7 +16,7 @@ type Print = (line: string) => void;
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "string" }, tools: { type: "string" } },
+  options: { json: { type: "string" }, tools: { type: "string" }, policies: { type: "string" } },
 });
 const [name = "", file] = positionals;
 
@@ -30,13 +30,13 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   evidence: benchEvidence,
   ledger: (print) => benchLedger(print, file),
   replay: (print) => benchReplay(print, file),
-  agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools }),
+  agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools, policies: values.policies }),
 };
 
 const bench = benches[name];
 if (bench === undefined) {
   process.stderr.write(
-    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  approvals [COUNT]: requests that wait, 100000 by default\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  ledger [COUNT]: entries of the largest log, 1000000 by default\n  replay [COUNT]: runs to record and replay, 60 by default\n  agentdojo [FILE --tools META]: another suite's traces, and what its tools do\n`,
+    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  approvals [COUNT]: requests that wait, 100000 by default\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  ledger [COUNT]: entries of the largest log, 1000000 by default\n  replay [COUNT]: runs to record and replay, 60 by default\n  agentdojo [FILE --tools META] [--policies PACK]: another suite's traces, what its tools do, another policy pack\n`,
   );
   process.exit(2);
 }

@@ -179,6 +179,22 @@ describe("what is wrong is told with its place", () => {
     ["names: [refund]", "name: [refund]", /^12:\d+: tools\.0\.name: .*did you mean `names`\?/],
     ["effect: read", "effect: reed", /^15:13: tools\.1\.effect: invalid option/],
     ["[egress_rates]", "[Egress]", /^16:14: tools\.1\.groups\.0: must be lower-case/],
+    [
+      "timeout: 5s",
+      'results: { identifiers: ["*.user name"] }',
+      /^17:\d+: tools\.1\.results\.identifiers\.0: must be a place in a result, such as `\*\.id`/,
+    ],
+    ["timeout: 5s", "results: { identifiers: [] }", /^17:\d+: tools\.1\.results\.identifiers: /],
+    [
+      "timeout: 5s",
+      "results: { origin: trusted, identifiers: [id] }",
+      /^17:\d+: tools\.1\.results\.identifiers: all of a trusted result is trusted/,
+    ],
+    [
+      "timeout: 5s",
+      "results: { identifier: [id] }",
+      /^17:\d+: tools\.1\.results\.identifier: .*did you mean `identifiers`\?/,
+    ],
     ["timeout: 5s", "timeout: 5", /^17:14: tools\.1\.timeout: /],
     ["timeout: 5s", "idempotency: lookup", /^17:18: tools\.1\.idempotency: invalid option/],
     [
