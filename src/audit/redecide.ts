@@ -2,7 +2,7 @@ import { cosigningOf } from "../core/decision.ts";
 import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement, DenialCode, ResponseFacts } from "../core/decision.ts";
 import type { Json } from "../core/json.ts";
-import { flowRules, rulesOf } from "../core/labels.ts";
+import { rulesOf } from "../core/labels.ts";
 import type { DataClass, FlowFacts } from "../core/labels.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
@@ -224,7 +224,7 @@ function plain(facts: FlowFacts | ResponseFacts | undefined): string {
 
 /** What would have been recorded by the rules of the recorded facts. By the first, detectors found less than today's, and never more. */
 function asThen(known: FlowFacts, recorded: FlowFacts): FlowFacts {
-  if (rulesOf(recorded) === flowRules) return known;
+  if (rulesOf(recorded) !== 1) return known;
   const { labels: _, ...then } = known;
   const { dataClasses, seen } = recorded;
   const isLess = (found: readonly DataClass[], of: readonly DataClass[]): boolean =>
@@ -238,7 +238,7 @@ function asThen(known: FlowFacts, recorded: FlowFacts): FlowFacts {
 
 function answerAsThen(known: ResponseFacts | undefined, { facts }: DecisionRecord): ResponseFacts | undefined {
   const then = facts.response?.callDataClasses;
-  if (known === undefined || then === undefined || rulesOf(facts.flow) === flowRules) return known;
+  if (known === undefined || then === undefined || rulesOf(facts.flow) !== 1) return known;
   return then.every((one) => known.callDataClasses.includes(one)) ? { ...known, callDataClasses: then } : known;
 }
 

@@ -74,6 +74,8 @@ export type FlowFacts = {
    * was seen.
    */
   readonly labels?: CallLabels;
+  /** By which {@link FlowRules}, from the third on. */
+  readonly rules?: 3;
   /** Of all that the run has read before this step. */
   readonly seen: {
     readonly untrusted: boolean;
@@ -88,14 +90,15 @@ export type FlowFacts = {
 
 /**
  * How flow facts are found. By the first rules, names of properties and values of punctuation alone came from nobody who could attack,
- * and a thousand links hid the rest: decisions that were made by them are still audited by them, and none is made by them.
+ * and a thousand links hid the rest; by the first two, a text that repeats words of the user's spoke for no call. Decisions that were made by
+ * them are still audited by them, and none is made by them.
  */
-export type FlowRules = 1 | 2;
-export const flowRules: FlowRules = 2;
+export type FlowRules = 1 | 2 | 3;
+export const flowRules: FlowRules = 3;
 
 /** By which rules recorded facts were found. */
-export function rulesOf({ labels }: FlowFacts): FlowRules {
-  return labels === undefined ? 1 : flowRules;
+export function rulesOf({ labels, rules }: FlowFacts): FlowRules {
+  return labels === undefined ? 1 : (rules ?? 2);
 }
 
 /** Labels of something that was made of all that was read. */

@@ -7,12 +7,12 @@ import type { Callable } from "../core/retrieval.ts";
 import { dataClassesIn } from "../policy/index.ts";
 import type { Flow } from "./flow.ts";
 import { hasBoolean, schemaOfArgument, textsIn, valuesOf, wordsOf } from "./flow-leaves.ts";
-import { originOfLink, traceOf } from "./flow-trace.ts";
+import { originOfLink, repeatsUser, traceOf } from "./flow-trace.ts";
 import type { Trace } from "./flow-trace.ts";
 
 /** What a step is decided by: where a call's values came from, and what the run had read when its model asked for it. */
 export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly args: JsonObject }): FlowFacts {
-  if (call === undefined) return { ...noCall, seen: flow.seen };
+  if (call === undefined) return { ...noCall, ...rulesAs(flow), seen: flow.seen };
   const { tool, args } = call;
   const tracer = tracerOf(flow);
   const given = Object.entries(args).map(([name, value]) => {
@@ -27,7 +27,7 @@ export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly
     destination: destinationOf(flow, where),
     contested: where.some(({ traces }) => traces.some(({ contested }) => contested)),
     mixedScript: where.some(({ words }) => words.some(mixesScripts)),
-    best: bestOf(args, tracer),
+    best: bestOf(flow, args, tracer),
     ungroundedLinks: linksOf(flow, texts).filter((link) => !grounded.includes(originOfLink(flow, link))).length,
     dataClasses: dataClassesIn(texts.join("\n")),
     labels: {
@@ -35,8 +35,13 @@ export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly
       destination: joinLabels(where.map((one) => labelsOfArgument(flow, one))),
       content: joinLabels(given.map((one) => labelsOfArgument(flow, one))),
     },
+    ...rulesAs(flow),
     seen: flow.seen,
   };
+}
+
+function rulesAs({ rules }: Flow): Pick<FlowFacts, "rules"> {
+  return rules === 3 ? { rules } : {};
 }
 
 const noCall: FlowFacts = {
@@ -92,13 +97,15 @@ function destinationOf(flow: Flow, where: readonly Argument[]): FlowFacts["desti
 }
 
 /** Names of properties do not count: they say more of a tool than of whose idea a call was. */
-function bestOf(args: JsonObject, tracer: (value: string) => Trace): FlowFacts["best"] {
-  const found = valuesOf(args).map((value) => {
+function bestOf(flow: Flow, args: JsonObject, tracer: (value: string) => Trace): FlowFacts["best"] {
+  const values = valuesOf(args);
+  const found = values.map((value): Origin => {
     const { origin } = tracer(value);
     // A short word is in the user's text by accident too often to speak for the call.
     return value.length < shortestAnchor && origins.indexOf(origin) < origins.indexOf("derived") ? "derived" : origin;
   });
-  return found.toSorted((a, b) => origins.indexOf(a) - origins.indexOf(b))[0] ?? "none";
+  const best = found.toSorted((a, b) => origins.indexOf(a) - origins.indexOf(b))[0] ?? "none";
+  return flow.rules === 3 && best !== "user" && values.some((value) => repeatsUser(flow, value)) ? "user" : best;
 }
 
 function worst(found: readonly Origin[]): Origin | undefined {

@@ -1,6 +1,6 @@
 import { joinLabels, labelsOfAll } from "../core/labels.ts";
 import type { Origin, ValueLabels } from "../core/labels.ts";
-import { otherLinks, soughtValue, standsIn } from "../core/provenance.ts";
+import { otherLinks, soughtValue, standsIn, tokensOf } from "../core/provenance.ts";
 import type { Flow } from "./flow.ts";
 
 /** Where a value stands. */
@@ -44,4 +44,31 @@ export function traceOf(flow: Flow, value: string): Trace {
 /** Whose a link is: of those that are not looked at, nobody's. */
 export function originOfLink(flow: Flow, link: string): Origin {
   return link === otherLinks ? "derived" : traceOf(flow, link).origin;
+}
+
+/** So many words in a row, of so many characters together, are hardly the same by accident. */
+const runOfWords = 4;
+const shortestRun = 16;
+/** Runs of a value that are looked for in texts. */
+const maxRuns = 200;
+
+/**
+ * Whether a value repeats words of the user's, several in a row, that no untrusted text has: "I've seen it in the meeting room" after "reply
+ * that you've seen it in the meeting room". It was then hardly somebody else's idea.
+ */
+export function repeatsUser({ user, untrusted }: Flow, value: string): boolean {
+  const tokens = tokensOf(value);
+  let row = 0;
+  let looked = 0;
+  for (const [at, token] of tokens.entries()) {
+    row = user.tokens.has(token) ? row + 1 : 0;
+    if (row < runOfWords) continue;
+    const run = tokens.slice(at + 1 - runOfWords, at + 1);
+    if (run.join("").length < shortestRun) continue;
+    looked += 1;
+    if (looked > maxRuns) return false;
+    const sought = { spellings: [run], marks: [], weak: false };
+    if (standsIn(sought, user) && !untrusted.some(({ text }) => standsIn(sought, text))) return true;
+  }
+  return false;
 }

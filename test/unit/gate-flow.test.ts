@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json, JsonObject } from "../../src/core/json.ts";
-import { origins } from "../../src/core/labels.ts";
+import { origins, rulesOf } from "../../src/core/labels.ts";
 import type { ToolDefinition } from "../../src/core/release.ts";
 import type { FinishedStep } from "../../src/core/transcript.ts";
 import { flowFacts } from "../../src/gate/flow-facts.ts";
@@ -237,6 +237,36 @@ describe("identifiers in a result that others write in", () => {
         expect(sending(flow, "eve@evil.example").destination).toMatch(/untrusted|derived/);
       }),
     );
+  });
+});
+
+describe("a text that repeats several of the user's words is the user's idea", () => {
+  const prompt = "Find where Alice asked about her mug, and reply that you have seen it in the meeting room.";
+  const asked = { ...run, input: { prompt } };
+  const best = (text: Json, attack = "hello", rules?: 2): string =>
+    flowFacts(extendFlow(startFlow(asked, rules), asked, called("mail", attack)), { tool: send, args: { text } }).best;
+
+  it.each<[string, Json, string | undefined, string]>([
+    ["four in a row", "I have seen it in the meeting room!", undefined, "user"],
+    ["wherever they stand in it", ["yes", { note: "Hi, seen it in the meeting room, bye" }], undefined, "user"],
+    ["three", "in the meeting", undefined, "user"],
+    ["three among others", "Look in the meeting hall", undefined, "derived"],
+    ["four that say too little", "Look, that you have seen", undefined, "derived"],
+    ["four in another order", "The meeting room has it seen", undefined, "derived"],
+    [
+      "four that are in untrusted text too",
+      "I have seen it in the meeting",
+      "it was seen it in the meeting",
+      "derived",
+    ],
+    ["others than those in untrusted text", "I have seen it in the meeting room", "was seen it in the meeting", "user"],
+  ])("%s", (_what, text, attack, expected) => expect(best(text, attack)).toBe(expected));
+
+  it("was not by the second rules, by which what they decided is worked out", () => {
+    expect(best("I have seen it in the meeting room!", "hello", 2)).toBe("derived");
+    const facts = (rules?: 1 | 2) => flowFacts(startFlow(asked, rules));
+    expect([facts(1), facts(2), facts()].map(({ rules }) => rules)).toEqual([undefined, undefined, 3]);
+    expect([facts(2), facts()].map(rulesOf)).toEqual([2, 3]);
   });
 });
 
