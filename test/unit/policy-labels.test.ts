@@ -11,9 +11,11 @@ import { checkPolicySet, compilePolicies, explain, policySetOf, requestJson } fr
 
 const readme = await readFile(join(import.meta.dirname, "../../policies/README.md"), "utf8");
 const [quoted = ""] = /^@id\("egress\/quoted"\)[^]*?;$/m.exec(readme) ?? [];
+const [unasked = ""] = /^@id\("read\/unasked"\)[^]*?;$/m.exec(readme) ?? [];
 const policies = `
 @id("all") permit (principal, action, resource);
 ${quoted}
+${unasked}
 @id("body") @decision("require_approval") @group("reviewers")
 forbid (principal, action == Action::"tool/send_mail", resource)
 when { context.labels has body && context.labels.body.confidentiality >= 2 };
@@ -29,6 +31,7 @@ tools:
   - name: send_mail
     effect: egress
     parameters: { type: object, properties: { to: { type: string }, body: { type: string } } }
+  - { name: list_mail, effect: read, parameters: { type: object, properties: {} } }
 cases:
   - name: what is public goes out although the run has read more
     tool: send_mail
@@ -72,6 +75,17 @@ cases:
     arguments: { to: ada }
     facts: { seen: { confidentiality: restricted } }
     expect: { outcome: deny, policies: [sent] }
+  - name: a read that nothing asked for waits for people once untrusted text was read
+    tool: list_mail
+    facts: { seen: { untrusted: true } }
+    expect: { outcome: require_approval, policies: [read/unasked] }
+  - name: not one with a word of a trusted tool
+    tool: list_mail
+    facts: { bestOrigin: trusted, seen: { untrusted: true } }
+    expect: { outcome: allow }
+  - name: nor before
+    tool: list_mail
+    expect: { outcome: allow }
   - name: an answer is made of what was read
     model: some
     response: {}
