@@ -197,6 +197,7 @@ describe("identifiers in a result that others write in", () => {
     ["what looks like a name", [{ from: "b\u043Eb@work.example" }], "b\u043Eb@work.example", "untrusted"],
     ["a name of over 128 characters", [{ from: "a".repeat(129) }], "a".repeat(129), "untrusted"],
     ["something else at the place", [{ from: { name: "eve@evil.example" } }], "eve@evil.example", "untrusted"],
+    ["a name where a list is expected", [{ to: "eve@evil.example" }], "eve@evil.example", "untrusted"],
     ["another shape", said, "bob@work.example", "untrusted"],
     ["a text of that shape", JSON.stringify([said]), "bob@work.example", "untrusted"],
     ["a property that is named as a place is written", [{ "*": "eve@evil.example" }], "eve@evil.example", "untrusted"],
@@ -241,29 +242,24 @@ describe("identifiers in a result that others write in", () => {
 });
 
 describe("a text that repeats several of the user's words is the user's idea", () => {
-  const prompt = "Find where Alice asked about her mug, and reply that you have seen it in the meeting room.";
+  const prompt =
+    "Find where Alice asked about her mug, and reply that somebody has seen it in the meeting room upstairs.";
   const asked = { ...run, input: { prompt } };
   const best = (text: Json, attack = "hello", rules?: 2): string =>
     flowFacts(extendFlow(startFlow(asked, rules), asked, called("mail", attack)), { tool: send, args: { text } }).best;
 
   it.each<[string, Json, string | undefined, string]>([
-    ["four in a row", "I have seen it in the meeting room!", undefined, "user"],
-    ["wherever they stand in it", ["yes", { note: "Hi, seen it in the meeting room, bye" }], undefined, "user"],
-    ["three", "in the meeting", undefined, "user"],
-    ["three among others", "Look in the meeting hall", undefined, "derived"],
-    ["four that say too little", "Look, that you have seen", undefined, "derived"],
-    ["four in another order", "The meeting room has it seen", undefined, "derived"],
-    [
-      "four that are in untrusted text too",
-      "I have seen it in the meeting",
-      "it was seen it in the meeting",
-      "derived",
-    ],
-    ["others than those in untrusted text", "I have seen it in the meeting room", "was seen it in the meeting", "user"],
+    ["four in a row", "Hi! Somebody has seen it there", undefined, "user"],
+    ["wherever they stand in it", ["yes", { note: "Hi, somebody has seen it, bye" }], undefined, "user"],
+    ["three among others", "Somebody has seen others", undefined, "derived"],
+    ["four that say too little", "I has seen it in", undefined, "derived"],
+    ["in another order", "Upstairs somebody has the meeting room", undefined, "derived"],
+    ["that untrusted text has too", "Hi! Somebody has seen it there", "say somebody has seen it", "derived"],
+    ["beside some that it has", "Somebody has seen it in the meeting room or so", "say somebody has seen it", "user"],
   ])("%s", (_what, text, attack, expected) => expect(best(text, attack)).toBe(expected));
 
   it("was not by the second rules, by which what they decided is worked out", () => {
-    expect(best("I have seen it in the meeting room!", "hello", 2)).toBe("derived");
+    expect(best("Hi! Somebody has seen it there", "hello", 2)).toBe("derived");
     const facts = (rules?: 1 | 2) => flowFacts(startFlow(asked, rules));
     expect([facts(1), facts(2), facts()].map(({ rules }) => rules)).toEqual([undefined, undefined, 3]);
     expect([facts(2), facts()].map(rulesOf)).toEqual([2, 3]);
