@@ -20,7 +20,7 @@ export type ResultLabels = {
 export type ToolResultLabels = ResultLabels & {
   /**
    * Places in an untrusted result where the system itself keeps a name: an account, a user, a channel, an id. Names of properties with dots
-   * between, `*` for each item of a list: `*.sender`. One word there is `trusted`; anything longer stays text. Absent: none.
+   * between, `*` for each item of a list: `*.sender`. One word there is `trusted`, unless it is a link; anything else stays text. Absent: none.
    */
   readonly identifiers?: readonly string[];
 };

@@ -1,5 +1,5 @@
 import type { Json } from "../core/json.ts";
-import { mixesScripts, tokensOf } from "../core/provenance.ts";
+import { linksIn, mixesScripts, tokensOf } from "../core/provenance.ts";
 import { textsIn } from "./flow-leaves.ts";
 
 /** A result in two parts: names that are the system's own, and all else that can be read in it. */
@@ -11,7 +11,7 @@ const eachItem = "*";
 
 /**
  * Parts a result by the places that its tool declares as `identifiers`, such as `*.sender`. What stands at one is an identifier if it is a
- * number or one word; anything longer is text, as is a whole result that has another shape. Names of declared properties are the tool's own.
+ * number or one word that is no link; anything else is text, as is a whole result that has another shape. Names of declared properties are the tool's own.
  */
 export function partsOf(value: Json, places: readonly string[]): ResultParts {
   return partsAt(
@@ -53,7 +53,13 @@ function joined(parts: readonly ResultParts[]): ResultParts {
   };
 }
 
-/** A word can name something; it takes several to say something. */
+/** A word can name something; it takes several to say something, and a link leads somewhere. */
 function isIdentifier(text: string): boolean {
-  return text.length <= longestIdentifier && !/\s/u.test(text) && tokensOf(text).length === 1 && !mixesScripts(text);
+  return (
+    text.length <= longestIdentifier &&
+    !/\s/u.test(text) &&
+    tokensOf(text).length === 1 &&
+    !mixesScripts(text) &&
+    linksIn(text).length === 0
+  );
 }

@@ -196,6 +196,7 @@ describe("identifiers in a result that others write in", () => {
     ["two words without white space", [{ from: "bob,eve@evil.example" }], "eve@evil.example", "untrusted"],
     ["what looks like a name", [{ from: "b\u043Eb@work.example" }], "b\u043Eb@work.example", "untrusted"],
     ["a name of over 128 characters", [{ from: "a".repeat(129) }], "a".repeat(129), "untrusted"],
+    ["a link", [{ from: "evil.io" }], "evil.io", "untrusted"],
     ["something else at the place", [{ from: { name: "eve@evil.example" } }], "eve@evil.example", "untrusted"],
     ["a name where a list is expected", [{ to: "eve@evil.example" }], "eve@evil.example", "untrusted"],
     ["another shape", said, "bob@work.example", "untrusted"],
