@@ -2,6 +2,7 @@ import { defineConfig } from "vitest/config";
 
 const postgres = "test/support/global-postgres.ts";
 const temporal = "test/support/global-temporal.ts";
+const bundle = "test/support/global-bundle.ts";
 
 export default defineConfig({
   test: {
@@ -20,7 +21,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          globalSetup: [postgres, temporal],
+          globalSetup: [postgres, temporal, bundle],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -34,7 +35,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          globalSetup: [postgres, temporal],
+          globalSetup: [postgres, temporal, bundle],
           testTimeout: 180_000,
           hookTimeout: 180_000,
         },
@@ -45,7 +46,7 @@ export default defineConfig({
           name: "faults",
           maxConcurrency: 4,
           include: ["test/faults/**/*.test.ts"],
-          globalSetup: [postgres, temporal],
+          globalSetup: [postgres, temporal, bundle],
           testTimeout: 300_000,
           hookTimeout: 180_000,
         },

@@ -10,7 +10,7 @@ const retry = { initialInterval: "1s", backoffCoefficient: 2, maximumInterval: "
 
 const ordinary = proxyActivities<StepActivities>({
   startToCloseTimeout: "15m",
-  // The gate heartbeats every 3 s: a worker that died is noticed after this.
+  // The gate heartbeats four times as often: a worker that died is noticed after this.
   heartbeatTimeout: "12s",
   cancellationType: "WAIT_CANCELLATION_COMPLETED",
   retry,

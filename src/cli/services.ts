@@ -32,7 +32,7 @@ import { createServer } from "../server/index.ts";
 import { canRewriteLedger, createPool, grantAppRole, migrate } from "../store/index.ts";
 import type { Pool } from "../store/index.ts";
 import { connectTemporal, createPayloadCodec, startWorker } from "../temporal/index.ts";
-import type { AgentWorker } from "../temporal/index.ts";
+import type { AgentWorker, WorkflowBundle } from "../temporal/index.ts";
 import { CliError } from "./cli-error.ts";
 import { payloadKeysIn } from "./key-provider.ts";
 import { ownScripts } from "./own-scripts.ts";
@@ -150,6 +150,7 @@ export async function startApi(
 export async function startAgentWorker(
   { stack, secrets, settings, logger }: ServiceOptions,
   env: NodeJS.ProcessEnv,
+  bundle?: WorkflowBundle,
 ): Promise<{ readonly worker: AgentWorker; readonly model: string }> {
   const model = await modelOf(env, stack);
   const worker = await startWorker({
@@ -167,6 +168,7 @@ export async function startAgentWorker(
       region: env["COUNTERSIGN_MODEL_REGION"] || noFacts.environment.region,
     },
     logger,
+    ...(bundle === undefined ? {} : { bundle }),
   });
   stack.add("worker", () => worker.stop(), 20_000);
   return { worker, model: model.name };

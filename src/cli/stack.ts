@@ -17,6 +17,7 @@ import {
 } from "../dev/index.ts";
 import type { Home } from "../dev/index.ts";
 import { sha256 } from "../store/index.ts";
+import type { WorkflowBundle } from "../temporal/index.ts";
 import { ledgerSettingsOf } from "./server-settings.ts";
 import { setUpPeople } from "./people.ts";
 import type { People } from "./people.ts";
@@ -38,6 +39,8 @@ export type StackOptions = {
   readonly env: NodeJS.ProcessEnv;
   readonly onProgress: (line: string) => void;
   readonly signal: AbortSignal;
+  /** The workflow code. Default: bundled now. */
+  readonly bundle?: WorkflowBundle;
 };
 
 export type Stack = {
@@ -93,7 +96,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       stack.add("the shop's address", () => void delete env[shopUrlVariable], 1_000);
     }
     onProgress("starting the worker and the API");
-    const { worker, model } = await startAgentWorker(services, env);
+    const { worker, model } = await startAgentWorker(services, env, options.bundle);
     worker.failed.catch(() => ended("the worker")());
     const people = await setUpPeople(pool, home);
     const api = {

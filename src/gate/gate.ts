@@ -27,8 +27,8 @@ import type { Shadow } from "./shadow.ts";
 import { createSteps } from "./steps.ts";
 import type { StepContext } from "./steps.ts";
 
-/** How often an ordinary activity tells the server that it is alive; it is missed after `heartbeatTimeout`. */
-const heartbeatMs = 3_000;
+/** How often an ordinary activity tells the server that it is alive, of the time after which it is missed. */
+const heartbeatsPerTimeout = 4;
 
 /**
  * The one enforcement point: a factory of the worker's activity inbound interceptor. Every activity of the worker, local ones
@@ -94,8 +94,9 @@ class Gate implements ActivityInboundCallsInterceptor {
 
   /** Heartbeats carry the news of a cancellation, and let a dead worker be noticed in seconds. Local activities have none. */
   async #alive<Result>(work: () => Promise<Result>): Promise<Result> {
-    if (this.#context.info.isLocal) return work();
-    const timer = setInterval(() => this.#context.heartbeat(), heartbeatMs);
+    const { isLocal, heartbeatTimeoutMs } = this.#context.info;
+    if (isLocal || heartbeatTimeoutMs === undefined) return work();
+    const timer = setInterval(() => this.#context.heartbeat(), heartbeatTimeoutMs / heartbeatsPerTimeout);
     try {
       return await work();
     } finally {

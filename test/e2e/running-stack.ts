@@ -15,6 +15,7 @@ import { startStack } from "../../src/cli/stack.ts";
 import type { ApprovalId, RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { freePort, resolveHome, secretOf } from "../../src/dev/index.ts";
+import { testBundle } from "../support/bundle.ts";
 
 export type RunningStack = {
   readonly url: string;
@@ -46,6 +47,7 @@ export async function startRunningStack(): Promise<RunningStack> {
     env: process.env,
     onProgress: (line) => void progress.push(line),
     signal: new AbortController().signal,
+    bundle: await testBundle(),
   });
   const { apiUrl, people } = started;
   const operator = createClient({ baseUrl: apiUrl, token: people.token });

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { ulid } from "ulid";
 import { onTestFinished } from "vitest";
+import type { TestContext } from "vitest";
 import {
   addReviewerKey,
   decideRequest,
@@ -65,16 +66,10 @@ import {
 } from "../../src/store/index.ts";
 import type { RunRow } from "../../src/store/index.ts";
 import { approvalEdited, policyActivated } from "../../src/server/ledger-events.ts";
-import {
-  bundleWorkflows,
-  connectTemporal,
-  createPayloadCodec,
-  startAgentRun,
-  startWorker,
-  wakeRun,
-} from "../../src/temporal/index.ts";
-import type { AgentWorker, AgentWorkerOptions, WorkflowBundle } from "../../src/temporal/index.ts";
+import { connectTemporal, createPayloadCodec, startAgentRun, startWorker, wakeRun } from "../../src/temporal/index.ts";
+import type { AgentWorker, AgentWorkerOptions } from "../../src/temporal/index.ts";
 import { loadToolModule } from "../../src/tools/index.ts";
+import { testBundle, testBundleFile } from "./bundle.ts";
 import { freshDatabase } from "./database.ts";
 import { freshTaskQueue, testTemporal } from "./temporal.ts";
 
@@ -87,8 +82,6 @@ forbid(principal, action == Action::"tool/pay", resource) when { context.input.a
 @id("pay-limit") @reason("payments over 500 are never made")
 forbid(principal, action == Action::"tool/pay", resource) when { context.input.amount_cents > 50000 };
 `;
-
-let bundle: Promise<WorkflowBundle> | undefined;
 
 export type World = Awaited<ReturnType<typeof createWorld>>;
 
@@ -103,6 +96,10 @@ export async function createWorld(options: {
   readonly prices?: AgentWorkerOptions["priceOf"];
   /** With the sources of the fixtures, and these. */
   readonly retrieval?: readonly RetrievalSource[];
+  /** Workers that die are missed after three seconds, not twelve. */
+  readonly hasty?: boolean;
+  /** The test's own, where tests run at once. */
+  readonly onTestFinished?: TestContext["onTestFinished"];
 }) {
   const database = await freshDatabase();
   const keys = payloadKeysOf(Buffer.alloc(32, 7));
@@ -116,7 +113,7 @@ export async function createWorld(options: {
   });
   const model = await startScriptedModel({ scripts: [scriptSource([script])] });
   const workers: AgentWorker[] = [];
-  onTestFinished(async () => {
+  (options.onTestFinished ?? onTestFinished)(async () => {
     await Promise.all(workers.map((worker) => worker.stop()));
     await model.close();
     await temporal.close();
@@ -166,7 +163,7 @@ export async function createWorld(options: {
     priceOf: options.prices ?? ((name) => priceOf(name)),
     toolRoots: [fixtures],
     logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
-    bundle: await (bundle ??= bundleWorkflows()),
+    bundle: await testBundle(options.hasty),
   });
 
   async function reviewer(id: string, groups: readonly string[] = ["treasury"], person?: string) {
@@ -347,6 +344,7 @@ export async function createWorld(options: {
       databaseUrl: database.url,
       modelUrl: model.url,
       toolRoots: [fixtures],
+      bundle: testBundleFile(options.hasty),
     }),
 
     /** What a request for a call of a tool is about, as the agent asked. */
