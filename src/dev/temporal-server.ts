@@ -23,6 +23,8 @@ export type TemporalOptions = {
   /** A namespace beside `default`. */
   readonly namespace?: string | undefined;
   readonly searchAttributes?: Readonly<Record<string, SearchAttributeType>>;
+  /** More of its dynamic configuration, by key; values as JSON. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** Where PATH, HOME, XDG_CACHE_HOME and Go's variables are read. */
   readonly env: NodeJS.ProcessEnv;
   readonly onProgress?: ((line: string) => void) | undefined;
@@ -90,7 +92,14 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   return { address, uiUrl: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`, stop: server.stop };
 }
 
-function serverArguments({ home, port, uiPort, namespace, searchAttributes }: TemporalOptions): readonly string[] {
+function serverArguments({
+  home,
+  port,
+  uiPort,
+  namespace,
+  searchAttributes,
+  settings,
+}: TemporalOptions): readonly string[] {
   const pairs = (flag: string, values: Readonly<Record<string, string>>): readonly string[] =>
     Object.entries(values).flatMap(([name, value]) => [flag, `${name}=${value}`]);
   return [
@@ -98,7 +107,7 @@ function serverArguments({ home, port, uiPort, namespace, searchAttributes }: Te
     ...["--db-filename", databaseOf(home), "--namespace", namespace ?? "default"],
     ...(uiPort === undefined ? ["--headless"] : ["--ui-port", String(uiPort)]),
     ...["--log-format", "json", "--log-level", "warn", "--color", "never"],
-    ...pairs("--dynamic-config-value", dynamicConfig),
+    ...pairs("--dynamic-config-value", { ...dynamicConfig, ...settings }),
     ...pairs("--sqlite-pragma", sqlitePragmas),
     ...pairs("--search-attribute", searchAttributes ?? {}),
   ];

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { freePort, resolveHome, startTemporal } from "../../src/dev/index.ts";
+import { hastyTemporal } from "./hasty.ts";
 import { shareServer } from "./shared-server.ts";
 
 export type TestTemporal = { readonly address: string; readonly namespace: string };
@@ -23,7 +24,13 @@ async function start(): Promise<{ readonly facts: TestTemporal; stop(): Promise<
   const home = resolveHome({ COUNTERSIGN_HOME: await mkdtemp(join(tmpdir(), "countersign-test-")) });
   const remove = (): Promise<void> => rm(home.root, { recursive: true, force: true });
   try {
-    const temporal = await startTemporal({ home, port: await freePort(), env: process.env, onProgress: report });
+    const temporal = await startTemporal({
+      home,
+      port: await freePort(),
+      env: process.env,
+      settings: hastyTemporal,
+      onProgress: report,
+    });
     const stop = async (): Promise<void> => {
       await temporal.stop();
       await remove();

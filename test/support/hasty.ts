@@ -8,3 +8,6 @@ export function hastyCode(code: string): string {
     throw new Error(`the workflow code has \`${patient}\` ${parts.length - 1} times, expected once`);
   return parts.join(hasty);
 }
+
+/** Of the Temporal server: a process that is stopped (SIGSTOP) is handed tasks, and loses them, for as long as its last polls last; else a minute. */
+export const hastyTemporal = { "matching.longPollExpirationInterval": '"5s"' } as const;

@@ -18,6 +18,7 @@ import { defineScript, scriptSource, startScriptedModel } from "../../../src/pro
 import { createPool, migrate } from "../../../src/store/index.ts";
 import { bundleWorkflows, connectTemporal } from "../../../src/temporal/index.ts";
 import type { TemporalConnection } from "../../../src/temporal/index.ts";
+import { hastyCode, hastyTemporal } from "../../support/hasty.ts";
 import type { Outage } from "./facts.ts";
 import { quietPort } from "./ports.ts";
 import { modelName, branches } from "./prompts.ts";
@@ -88,6 +89,7 @@ async function build(
       home,
       port: temporalPort,
       env: process.env,
+      settings: hastyTemporal,
       onProgress,
       onExit: () => ended.temporal.resolve(),
     });
@@ -100,7 +102,7 @@ async function build(
   if (adminUrl === undefined) throw new Error("faults are tried on an embedded Postgres only: unset DATABASE_URL");
   await makeTemplate(adminUrl);
   const bundle = join(folder, "workflows.js");
-  await writeFile(bundle, (await bundleWorkflows()).code);
+  await writeFile(bundle, hastyCode((await bundleWorkflows()).code));
   const script = defineScript({ v: 1, model: modelName, branches });
   const model = await startScriptedModel({ scripts: [scriptSource([script])] });
   stack.add("model", () => model.close(), 5_000);
