@@ -19,6 +19,7 @@ import {
   parseFaults,
 } from "../../src/faults/index.ts";
 import { disturbanceNames } from "../faults/harness/disturbances.ts";
+import { batchesOf, batchSize } from "../faults/harness/run-plans.ts";
 import { invariants } from "../faults/harness/invariants.ts";
 import { everyPlan, parsePlan, planText, randomOf, randomPlan } from "../faults/harness/plan.ts";
 
@@ -126,8 +127,9 @@ test("no process of the command line starts with faults where nobody marked the 
 });
 
 test("plans are written and read alike, the same for one seed, and cover every point and kind", () => {
-  const hits = new Map(faultPoints.map((point) => [point, 40] as const));
-  const every = everyPlan(hits, {});
+  const fresh = new Map(faultPoints.map((point) => [point, 40] as const));
+  const warm = new Map([...fresh].filter(([point]) => point !== "key.file"));
+  const every = everyPlan({ fresh, warm }, {});
   for (const point of faultPoints)
     for (const kind of faultKinds)
       expect(every.some(({ faults }) => faults.some((fault) => fault.point === point && fault.kind === kind))).toBe(
@@ -135,7 +137,7 @@ test("plans are written and read alike, the same for one seed, and cover every p
       );
   const random = (seed: number) => {
     const next = randomOf(seed);
-    return Array.from({ length: 50 }, () => planText(randomPlan(next, hits, {})));
+    return Array.from({ length: 50 }, () => planText(randomPlan(next, fresh, {})));
   };
   expect(random(7)).toEqual(random(7));
   expect(random(7)).not.toEqual(random(8));
@@ -145,6 +147,15 @@ test("plans are written and read alike, the same for one seed, and cover every p
   expect(faultPoints.filter((point) => !tried.has(`${point}:40:kill`) || !tried.has(`${point}:23:kill`))).toEqual([
     "key.file",
   ]);
+  // A point that only a beginning comes to is tried at each of its hits all the same.
+  warm.delete("run.open");
+  const first = everyPlan({ fresh, warm }, { point: "run.open", kind: "kill" });
+  expect(first.map(planText)).toEqual(Array.from({ length: 40 }, (_, place) => `run.open:${place + 1}:kill`));
+  // None is lost on the way, and only warm ones share a world.
+  const batches = [...batchesOf(every)];
+  expect(batches.flat().map(planText).toSorted()).toEqual(every.map(planText).toSorted());
+  expect(batches.filter((batch) => batch.length > 1 && batch.some((plan) => plan.warm !== true))).toEqual([]);
+  expect(Math.max(...batches.map(({ length }) => length))).toBe(batchSize);
   expect(parseFaults(faultText({ point: "run.open", hit: 0, kind: "hang" }))).toEqual([
     { point: "run.open", hit: 0, kind: "hang" },
   ]);

@@ -30,7 +30,7 @@ export const firstWave: readonly (readonly [Team, Errand])[] = [
   ["beta", "declined"],
   ["beta", "witnessed"],
 ];
-const finalWave: readonly (readonly [Team, Errand])[] = [
+export const finalWave: readonly (readonly [Team, Errand])[] = [
   ["alpha", "big"],
   ["beta", "pay"],
   ["beta", "shout"],
@@ -62,12 +62,17 @@ export type CaseOptions = {
   readonly timeoutMs?: number;
 };
 
+/** Another world may have taken Postgres away just now. */
+export async function opened(lab: Lab, faults: readonly Fault[]): Promise<World> {
+  const world = await poll(() => openWorld(lab, faults), openWithinMs, 1_000);
+  if (world === undefined) throw new Error("no world could be opened");
+  return world;
+}
+
 /** One world, its faults, and everything that has to hold after them. What goes wrong in it is a problem of the case. */
 export async function runCase(lab: Lab, options: CaseOptions): Promise<CaseResult> {
   const begun = Date.now();
-  // Another world may have taken Postgres away just now.
-  const world = await poll(() => openWorld(lab, options.faults), openWithinMs, 1_000);
-  if (world === undefined) throw new Error("no world could be opened");
+  const world = await opened(lab, options.faults);
   let facts: Facts | undefined;
   const problems: { invariant: Invariant | "case"; problem: string }[] = [];
   try {
@@ -76,36 +81,42 @@ export async function runCase(lab: Lab, options: CaseOptions): Promise<CaseResul
     for (const [invariant, found] of Object.entries(judge(facts)))
       for (const problem of found) problems.push({ invariant: invariant as Invariant, problem });
   } catch (error) {
-    problems.push({
-      invariant: "case",
-      problem: error instanceof Error ? `${error.name}: ${error.message}` : String(error),
-    });
+    problems.push({ invariant: "case", problem: wordsOf(error) });
   } finally {
     await world.close();
   }
-  const logsOfRoles = roles.map((role) => world.logOf(role));
-  const hits = new Map<FaultPoint, number>();
-  for (const log of logsOfRoles)
-    for (const [point, count] of log.hits()) hits.set(point, (hits.get(point) ?? 0) + count);
-  const struck = options.faults.filter((fault) => logsOfRoles.some((log) => log.struck().includes(fault)));
   return {
     name: options.name,
     faults: options.faults,
-    struck,
-    hits,
+    ...noted(world, options.faults),
     problems,
     effects: facts?.calls.filter(({ effect }) => effect).length ?? 0,
     ms: Date.now() - begun,
   };
 }
 
+/** What its processes noted since they were armed. */
+export function noted(world: World, faults: readonly Fault[]): Pick<CaseResult, "hits" | "struck"> {
+  const logsOfRoles = roles.map((role) => world.logOf(role));
+  const hits = new Map<FaultPoint, number>();
+  for (const log of logsOfRoles)
+    for (const [point, count] of log.hits()) hits.set(point, (hits.get(point) ?? 0) + count);
+  return { hits, struck: faults.filter((fault) => logsOfRoles.some((log) => log.struck().includes(fault))) };
+}
+
 /**
  * While faults strike, a call may end before it reaches its tool, and a person then finds that it did not happen: half of what was asked for has to
- * be done then. Afterwards, all of it.
+ * be done then. Afterwards, which is the last wave, all of it.
  */
 export function judge(facts: Facts) {
-  const [during, after] = [1, 2].map((wave) => expectedEffects(facts.started.filter((run) => run.wave === wave)));
-  return checkInvariants(facts, { effects: Math.ceil((during ?? 0) / 2) + (after ?? 0), finalWave: 2 });
+  const finalWave = Math.max(...facts.started.map(({ wave }) => wave));
+  const during = expectedEffects(facts.started.filter(({ wave }) => wave < finalWave));
+  const after = expectedEffects(facts.started.filter(({ wave }) => wave === finalWave));
+  return checkInvariants(facts, { effects: Math.ceil(during / 2) + after, finalWave });
+}
+
+export function wordsOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }
 
 async function play(lab: Lab, world: World, options: CaseOptions, complain: (problem: string) => void): Promise<Facts> {
@@ -128,6 +139,21 @@ async function play(lab: Lab, world: World, options: CaseOptions, complain: (pro
     await people.stop();
   }
   await settled(world, progress.runs, complain);
+  return allOf(lab, world, { progress, outages, watched, complain });
+}
+
+/** Reads everything, from the records to an export, once nothing moves any more. */
+export async function allOf(
+  lab: Lab,
+  world: World,
+  seen: {
+    readonly progress: Progress;
+    readonly outages: readonly Outage[];
+    readonly watched: ReturnType<typeof watchLogs>;
+    readonly complain: (problem: string) => void;
+  },
+): Promise<Facts> {
+  const { progress, outages, watched, complain } = seen;
   const records = await recordsOf(world, progress.runs);
   const bundle = await exported(world, progress.runs, complain);
   // Reading and exporting leave entries too.
@@ -145,11 +171,15 @@ async function play(lab: Lab, world: World, options: CaseOptions, complain: (pro
   });
 }
 
-async function settled(world: World, runs: readonly StartedRun[], complain: (problem: string) => void): Promise<void> {
+export async function settled(
+  world: World,
+  runs: readonly StartedRun[],
+  complain: (problem: string) => void,
+): Promise<void> {
   if (!(await untilQuiet(world, runs, 120_000))) complain("the ledger has not taken everything in within 120 s");
 }
 
-async function closedOrComplain(
+export async function closedOrComplain(
   world: World,
   runs: readonly StartedRun[],
   timeoutMs: number,
@@ -169,12 +199,13 @@ async function rotate(world: World): Promise<void> {
 }
 
 /** The export, again until it is done; a folder that is there without having been finished is looked at in between. */
-async function exported(
+export async function exported(
   world: World,
   runs: readonly StartedRun[],
   complain: (problem: string) => void,
+  name = "evidence",
 ): Promise<OfflineReport | undefined> {
-  const folder = join(world.home, "evidence");
+  const folder = join(world.home, name);
   const options = { ...world.optionsOf("export"), bundleFolder: folder, runs: runs.map(({ id }) => id) };
   for (let attempt = 1; attempt <= 4; attempt += 1) {
     const done = await runOnce(options, world.logOf("export"));

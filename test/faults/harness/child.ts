@@ -99,9 +99,23 @@ async function write({ port, token, bundleFolder = "", runs = [] }: ChildOptions
   });
 }
 
+/** What a process that goes on is told, to be armed anew: the same as its environment said at first. */
+export type Rearming = { readonly COUNTERSIGN_FAULT: string; readonly COUNTERSIGN_FAULT_LOG: string };
+
+/** A world bears several plans, one after another, in processes that go on: hits are counted anew from each. */
+function rearmable(home: string): void {
+  process.on("message", (asked: Rearming) => {
+    armFaults({ ...process.env, ...asked }, home);
+    process.send?.("armed");
+  });
+  // None outlives whoever watches.
+  process.once("disconnect", () => process.exit(1));
+}
+
 const options = JSON.parse(process.env["CHILD_OPTIONS"] ?? "{}") as ChildOptions;
 try {
   armFaults(process.env, options.home);
+  if (options.role === "server" || options.role === "worker") rearmable(options.home);
   switch (options.role) {
     case "server":
       await serve(options);

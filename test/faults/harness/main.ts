@@ -1,6 +1,6 @@
 /**
- * `npm run faults -- [--seed N] [--minutes M] [--point NAME] [--kind KIND] [--plan TEXT] [--at-once N] [--json FILE]`: every fault point, hit and kind, each
- * in a world of its own, then random combinations until the time is up. See docs/faults.md.
+ * `npm run faults -- [--seed N] [--minutes M] [--point NAME] [--kind KIND] [--plan TEXT] [--from PLAN] [--at-once N] [--json FILE]`: every fault point, hit and
+ * kind, and then random combinations until the time is up. See docs/faults.md.
  */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -9,14 +9,13 @@ import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
 
 import { faultKinds, faultPoints } from "../../../src/faults/index.ts";
-import type { FaultPoint } from "../../../src/faults/index.ts";
-import type { CaseResult } from "./case.ts";
 import { closeReplayers } from "./facts.ts";
 import { startLab } from "./lab.ts";
-import { everyPlan, parsePlan, randomOf, randomPlan, shuffled } from "./plan.ts";
+import type { Lab } from "./lab.ts";
+import { everyPlan, parsePlan, placeOf, planText, randomOf, randomPlan } from "./plan.ts";
 import type { Plan } from "./plan.ts";
-import { summaryLines } from "./print.ts";
-import { complaintsOf, runPlans } from "./run-plans.ts";
+import { Progress } from "./progress.ts";
+import { batchesOf, runBatches } from "./run-plans.ts";
 
 const failedFile = fileURLToPath(new URL("../failed-plans.txt", import.meta.url));
 
@@ -26,6 +25,7 @@ type Flags = {
   readonly point?: string;
   readonly kind?: string;
   readonly plan?: readonly Plan[];
+  readonly from?: Plan;
   readonly atOnce: number;
   readonly json?: string;
 };
@@ -42,12 +42,14 @@ function oneOf(names: readonly string[]): (text: string) => string {
   };
 }
 
-function plan(text: string, before: readonly Plan[] = []): readonly Plan[] {
+function one(text: string): Plan {
   const parsed = parsePlan(text);
   if (parsed === undefined)
-    throw new InvalidArgumentError("expected POINT:HIT:KIND,…+DISTURBANCE@MS, as a failed case was printed");
-  return [...before, parsed];
+    throw new InvalidArgumentError("expected POINT:HIT:KIND,…+DISTURBANCE@MS+warm, as a failed case was printed");
+  return parsed;
 }
+
+const several = (text: string, before: readonly Plan[] = []): readonly Plan[] => [...before, one(text)];
 
 /** Plans that failed once, and are tried before all others for ever: a line each, with what is after `#` for people. */
 function failedBefore(): readonly Plan[] {
@@ -58,93 +60,96 @@ function failedBefore(): readonly Plan[] {
     .flatMap((line) => parsePlan(line) ?? []);
 }
 
-/** What to try: what was asked for; else all there is, and then, where there is a time, random plans until it is up. */
-function* plansOf(
-  flags: Flags,
-  hits: CaseResult["hits"],
-  counts: { all: number; tried: number; random: number },
-  end: number,
-): Generator<Plan> {
-  if (flags.plan !== undefined) {
-    counts.all = flags.plan.length;
-    for (const one of flags.plan) {
-      counts.tried += 1;
-      yield one;
-    }
-    return;
-  }
-  const random = randomOf(flags.seed);
-  const every = [...failedBefore(), ...shuffled(everyPlan(hits, flags), random)];
-  counts.all = every.length;
-  for (const one of every) {
+type Hits = Parameters<typeof everyPlan>[0];
+
+/** What a world without faults comes to: one of its own, and one whose processes have been at work. Undefined where not even these go well. */
+async function countHits(lab: Lab): Promise<Hits | undefined> {
+  const found = new Map<string, Hits["warm"]>();
+  const problems: string[] = [];
+  const plans = [plainPlan, { ...plainPlan, warm: true as const }, exportPlan];
+  await runBatches(lab, batchesOf(plans), plans.length, {
+    onResult({ name, hits, problems: wrong }) {
+      found.set(name, hits);
+      problems.push(...wrong.map(({ problem }) => problem));
+    },
+    onTogether: (_, wrong) => problems.push(...wrong.map(({ problem }) => problem)),
+  });
+  for (const line of problems) console.log(`FAILED without any fault: ${line}`);
+  const [fresh, warm, ofExport] = plans.map((one) => found.get(planText(one)));
+  if (problems.length > 0 || fresh === undefined || warm === undefined || ofExport === undefined) return undefined;
+  return { fresh, warm: new Map([...ofExport, ...warm]) };
+}
+
+const plainPlan: Plan = { faults: [], disturbances: [] };
+/** An export, and a fault that it never comes to. */
+const exportPlan: Plan = { ...plainPlan, faults: [{ point: "export.rename", hit: 999_999, kind: "hang" }], warm: true };
+
+/** What to try, in the seed's order: what was asked for; else what failed once, and all there is. */
+function planned(flags: Flags, hits: Hits): readonly Plan[] {
+  if (flags.plan !== undefined) return flags.plan;
+  const { seed, from } = flags;
+  const every = everyPlan(hits, flags)
+    .map((plan) => ({ plan, place: placeOf(plan, seed) }))
+    .toSorted((a, b) => (a.place < b.place ? -1 : 1))
+    .filter(({ place }) => from === undefined || place > placeOf(from, seed))
+    .map(({ plan }) => plan);
+  return [...(from === undefined ? failedBefore() : []), ...every];
+}
+
+function* whileTime(plans: Iterable<Plan>, end: number): Generator<Plan> {
+  for (const plan of plans) {
     if (Date.now() > end) return;
-    counts.tried += 1;
-    yield one;
-  }
-  while (flags.minutes !== undefined && Date.now() < end) {
-    counts.random += 1;
-    yield randomPlan(random, hits, flags);
+    yield plan;
   }
 }
 
+/** Combinations, one after another for ever. */
+function* randomPlans(flags: Flags, hits: Hits): Generator<Plan> {
+  for (const random = randomOf(flags.seed); ;) yield randomPlan(random, hits.fresh, flags);
+}
+
 async function main(flags: Flags): Promise<number> {
-  const begun = Date.now();
-  const end = flags.minutes === undefined ? Infinity : begun + flags.minutes * 60_000;
-  console.log(
-    `seed ${flags.seed}, ${flags.atOnce} worlds at once${flags.minutes === undefined ? "" : `, ${flags.minutes} minutes`}`,
-  );
-  const lab = await startLab((line) => console.log(line));
-  const counts = { all: 0, tried: 0, random: 0 };
-  const failed: { readonly plan: string; readonly complaints: readonly string[] }[] = [];
-  const missed: string[] = [];
-  const onResult = (result: CaseResult): void => {
-    const wrong = result.problems.length > 0;
-    const notMet = result.struck.length < result.faults.length;
-    console.log(
-      `${wrong ? "FAILED" : notMet ? "not met" : "ok"}  ${counts.tried + counts.random} of ${counts.all}${counts.random > 0 ? "+" : ""}  ${(result.ms / 1_000).toFixed(0)} s  ${result.effects} effects  ${result.name}`,
-    );
-    if (notMet && !wrong) missed.push(result.name);
-    if (!wrong) return;
-    const complaints = complaintsOf(result);
-    for (const line of complaints.slice(0, 10)) console.log(`    ${line}`);
-    console.log(`    again: npm run faults -- --plan '${result.name}'`);
-    failed.push({ plan: result.name, complaints });
-    if (flags.plan === undefined)
-      appendFileSync(
-        failedFile,
-        `${result.name}  # seed ${flags.seed}: ${complaints[0]?.slice(result.name.length + 2, 300)}\n`,
-      );
-  };
+  const print = (line: string): void => console.log(line);
+  const { seed, minutes } = flags;
+  const end = minutes === undefined ? Infinity : Date.now() + minutes * 60_000;
+  print(`seed ${seed}, ${flags.atOnce} worlds at once${minutes === undefined ? "" : `, ${minutes} minutes`}`);
+  const lab = await startLab(print);
   try {
-    const [base] = await runPlans(lab, [{ faults: [], disturbances: [] }], { atOnce: 1, onResult });
-    const hits: ReadonlyMap<FaultPoint, number> = base?.hits ?? new Map();
-    const results =
-      base === undefined || base.problems.length > 0
-        ? []
-        : await runPlans(lab, plansOf(flags, hits, counts, end), { atOnce: flags.atOnce, onResult });
-    for (const line of summaryLines(results, hits)) console.log(line);
-    const seconds = Math.round((Date.now() - begun) / 1_000);
-    console.log(
-      `${results.length} cases in ${seconds} s: ${failed.length} failed, ${missed.length} whose fault was not met; ${counts.tried} of ${counts.all} planned, ${counts.random} random; seed ${flags.seed}`,
+    const hits = await countHits(lab);
+    if (hits === undefined) return 1;
+    const plans = planned(flags, hits);
+    const progress = new Progress(plans, print, ({ plans: wrong, complaints: [first = ""] }) => {
+      // Several together are no line of it: which one of them it is has to be found out.
+      if (flags.plan === undefined && wrong.length === 1)
+        appendFileSync(failedFile, `${wrong[0]}  # seed ${seed}: ${first.slice(0, 300)}\n`);
+    });
+    print(
+      `${plans.length} plans: ${plans.filter(({ warm }) => warm === true).length} warm, the others in worlds of their own`,
     );
-    if (flags.json !== undefined) {
-      const cases = results.map(({ name, ms, effects, problems, struck, faults }) => ({
-        plan: name,
-        ms,
-        effects,
-        problems,
-        met: struck.length === faults.length,
-      }));
-      writeFileSync(
-        flags.json,
-        `${JSON.stringify({ seed: flags.seed, seconds, ...counts, failed, missed, cases }, undefined, 2)}\n`,
-      );
-    }
-    return failed.length === 0 ? 0 : 1;
+    await runBatches(lab, batchesOf(whileTime(plans, end)), flags.atOnce, progress);
+    if (minutes !== undefined && flags.plan === undefined && progress.goOnFrom(seed) === undefined)
+      await runBatches(lab, batchesOf(whileTime(randomPlans(flags, hits), end)), flags.atOnce, progress);
+    const well = progress.summary(hits.warm, seed);
+    const from = flags.plan === undefined ? progress.goOnFrom(seed) : undefined;
+    if (from !== undefined) print(`go on: npm run faults -- --seed ${seed} --from '${from}'`);
+    if (flags.json !== undefined) writeJson(flags.json, flags, progress);
+    return well ? 0 : 1;
   } finally {
     await closeReplayers();
     await lab.stop();
   }
+}
+
+function writeJson(file: string, { seed }: Flags, progress: Progress): void {
+  const { results, failed } = progress;
+  const cases = results.map(({ name, ms, effects, problems, struck, faults }) => ({
+    plan: name,
+    ms,
+    effects,
+    problems,
+    met: struck.length === faults.length,
+  }));
+  writeFileSync(file, `${JSON.stringify({ seed, failed, missed: progress.missed(), cases }, undefined, 2)}\n`);
 }
 
 // An exit that can be noticed, so that no server is left behind.
@@ -156,7 +161,12 @@ const program = new Command("faults")
   .option("--minutes <m>", "stop after so long; with time left, random plans are tried", whole)
   .option("--point <name>", "this point only", oneOf(faultPoints))
   .option("--kind <kind>", "this kind only", oneOf(faultKinds))
-  .option("--plan <text>", "this plan only, as a failed case was printed; may be repeated", plan)
-  .option("--at-once <n>", "worlds at once", whole, 2 * availableParallelism())
+  .option(
+    "--plan <text>",
+    "this plan only, as a failed case was printed; may be repeated: warm ones go together",
+    several,
+  )
+  .option("--from <plan>", "go on after this plan in the seed's order, as a run that was stopped said", one)
+  .option("--at-once <n>", "worlds at once", whole, 4 * availableParallelism())
   .option("--json <file>", "write what came out as JSON");
 process.exitCode = await main(program.parse().opts<Flags>());

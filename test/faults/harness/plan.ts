@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import { faultKinds, faultPoints, faultText, parseFaults } from "../../../src/faults/index.ts";
 import type { Fault, FaultKind, FaultPoint } from "../../../src/faults/index.ts";
 import { disturbanceNames } from "./disturbances.ts";
@@ -5,25 +7,32 @@ import type { Disturbance, DisturbanceName } from "./disturbances.ts";
 import { isIn } from "./roles.ts";
 
 /** What one world has to bear. */
-export type Plan = { readonly faults: readonly Fault[]; readonly disturbances: readonly Disturbance[] };
+export type Plan = {
+  readonly faults: readonly Fault[];
+  readonly disturbances: readonly Disturbance[];
+  /** In processes that have been at work, among other such plans: hits are counted from its beginning. Else in a world of its own. */
+  readonly warm?: true;
+};
 
-/** `POINT:HIT:KIND,…+DISTURBANCE@MS,…`, with either part left out where there is nothing of it; `none` for neither. */
-export function planText({ faults, disturbances }: Plan): string {
+/** `POINT:HIT:KIND,…+DISTURBANCE@MS,…+warm`, with what is not of it left out; `none` for no faults and disturbances. */
+export function planText({ faults, disturbances, warm }: Plan): string {
   const around = disturbances.map(({ name, afterMs }) => `+${name}@${afterMs}`).join("");
   const text = `${faults.map(faultText).join(",")}${around}`;
-  return text === "" ? "none" : text;
+  return `${text === "" ? "none" : text}${warm === true ? "+warm" : ""}`;
 }
 
 /** Undefined where it is no plan. */
 export function parsePlan(text: string): Plan | undefined {
-  const [inside = "", ...around] = text.split("+");
+  const warm = text.endsWith("+warm");
+  const [inside = "", ...around] = (warm ? text.slice(0, -"+warm".length) : text).split("+");
   const faults = inside === "" ? [] : parseFaults(inside);
   const disturbances = around.flatMap((one): readonly Disturbance[] => {
     const [name, afterMs = ""] = one.split("@");
     const known = disturbanceNames.find((each) => each === name);
     return known === undefined || !/^\d{1,6}$/.test(afterMs) ? [] : [{ name: known, afterMs: Number(afterMs) }];
   });
-  return faults === undefined || disturbances.length < around.length ? undefined : { faults, disturbances };
+  if (faults === undefined || disturbances.length < around.length || (warm && around.length > 0)) return undefined;
+  return warm ? { faults, disturbances, warm } : { faults, disturbances };
 }
 
 /** What it takes for a process to come to a point at all. */
@@ -64,28 +73,35 @@ const parsed = (texts: readonly string[]): readonly Plan[] =>
 export const shortPlans = (): readonly Plan[] => parsed(short);
 export const aroundPlans = (): readonly Plan[] => parsed(shortAround);
 
-/** Every point, each hit that a world without faults comes to, and kind, each in a world of its own, and each disturbance. */
-export function everyPlan(
-  hits: ReadonlyMap<FaultPoint, number>,
-  only: { readonly point?: string | undefined; readonly kind?: string | undefined },
-): readonly Plan[] {
+type Only = { readonly point?: string | undefined; readonly kind?: string | undefined };
+type Hits = ReadonlyMap<FaultPoint, number>;
+
+/**
+ * Every point, each hit and kind. Warm, for each hit that the same work comes to in processes that have been at work; and in a world of its own, for
+ * the first hit of each point, for all of those that only a beginning or a rotation comes to, and for each disturbance.
+ */
+export function everyPlan(hits: { readonly fresh: Hits; readonly warm: Hits }, only: Only): readonly Plan[] {
   const points = faultPoints.filter((point) => only.point === undefined || point === only.point);
   const kinds = faultKinds.filter((kind) => only.kind === undefined || kind === only.kind);
-  const inside = points.flatMap((point) =>
+  const each = (point: FaultPoint, count: number) =>
+    upTo(count).flatMap((hit) => kinds.map((kind) => planOf({ point, hit, kind })));
+  const warm = points.flatMap((point) => each(point, hits.warm.get(point) ?? 0));
+  const fresh = points.flatMap((point) => {
     // Each log's key is rotated by a process of its own, which comes to its point once.
-    upTo(isIn(point, "rotate") ? 1 : (hits.get(point) ?? 1)).flatMap((hit) =>
-      kinds.map((kind) => planOf({ point, hit, kind })),
-    ),
-  );
+    if (isIn(point, "rotate")) return each(point, 1);
+    // A rotation is once in a world's life: its evidence is verified with the keys of the beginning.
+    if (point === "ledger.key") return each(point, hits.fresh.get(point) ?? 1);
+    return each(point, hits.warm.has(point) ? 1 : Math.max(1, hits.fresh.get(point) ?? 1));
+  });
   const around =
     only.point === undefined && only.kind === undefined
       ? disturbanceNames.map((name) => ({ faults: [], disturbances: [{ name, afterMs: 1_000 }] }))
       : [];
-  return [...inside, ...around];
+  return [...warm.map((plan) => ({ ...plan, warm: true as const })), ...fresh, ...around];
 }
 
 function upTo(count: number): readonly number[] {
-  return Array.from({ length: Math.max(1, count) }, (_, place) => place + 1);
+  return Array.from({ length: count }, (_, place) => place + 1);
 }
 
 export type Random = () => number;
@@ -108,12 +124,15 @@ export function shuffled<Item>(items: readonly Item[], random: Random): readonly
     .map(({ item }) => item);
 }
 
+/** The seed's order: each plan has its place whatever the others are, so that one can go on from it another day. */
+export function placeOf(plan: Plan, seed: number): string {
+  return createHash("sha256")
+    .update(`${seed} ${planText(plan)}`)
+    .digest("hex");
+}
+
 /** One to four faults, and sometimes something around them. */
-export function randomPlan(
-  random: Random,
-  hits: ReadonlyMap<FaultPoint, number>,
-  only: { readonly point?: string | undefined; readonly kind?: string | undefined },
-): Plan {
+export function randomPlan(random: Random, hits: Hits, only: Only): Plan {
   const pick = <Item>(items: readonly Item[]): Item => items[Math.floor(random() * items.length)] as Item;
   const fault = (): Fault => {
     const point = only.point === undefined ? pick(faultPoints) : (only.point as FaultPoint);

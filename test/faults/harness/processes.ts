@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 import { faultText, parseFaults } from "../../../src/faults/index.ts";
 import type { Fault, FaultPoint } from "../../../src/faults/index.ts";
-import type { ChildOptions } from "./child.ts";
+import type { ChildOptions, Rearming } from "./child.ts";
 
 const program = fileURLToPath(new URL("./child.ts", import.meta.url));
 const restartMs = 300;
@@ -16,7 +16,8 @@ const restartMs = 300;
 export type Supervised = {
   /** How often it was started. */
   readonly starts: () => number;
-  readonly log: FaultLog;
+  /** Has what is to happen from now on be that of `log`, also where the process is being started again just now. */
+  rearm(log: FaultLog): Promise<void>;
   signal(signal: NodeJS.Signals): void;
   /** Asks it to end, and lets it end; by force where it does not. */
   stop(): Promise<void>;
@@ -72,8 +73,12 @@ function isOf(line: string, fault: Fault): boolean {
 const running = new Set<ChildProcess>();
 let watching = false;
 
-function start(options: ChildOptions, log: FaultLog): ChildProcess {
+function arming(log: FaultLog): Rearming {
   const faults = log.left().map(faultText).join(",");
+  return { COUNTERSIGN_FAULT: faults === "" ? "none" : faults, COUNTERSIGN_FAULT_LOG: log.path };
+}
+
+function start(options: ChildOptions, log: FaultLog): ChildProcess {
   const { PATH, HOME, TEST_LOG, XDG_CACHE_HOME } = process.env;
   const child = spawn(process.execPath, [program], {
     env: {
@@ -83,14 +88,15 @@ function start(options: ChildOptions, log: FaultLog): ChildProcess {
       // Read and stripped of types once, not by every process.
       NODE_COMPILE_CACHE: join(options.home, "..", "compiled"),
       CHILD_OPTIONS: JSON.stringify(options),
-      COUNTERSIGN_FAULT: faults === "" ? "none" : faults,
-      COUNTERSIGN_FAULT_LOG: log.path,
+      ...arming(log),
     },
-    stdio: ["ignore", "ignore", "inherit"],
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   if (!watching) process.once("exit", () => running.forEach((one) => one.kill("SIGKILL")));
   watching = true;
   running.add(child);
+  // A process that has just been killed cannot be told anything.
+  child.on("error", () => undefined);
   child.once("exit", () => running.delete(child));
   return child;
 }
@@ -100,7 +106,8 @@ function ended(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => child.once("exit", () => resolve()));
 }
 
-export function supervise(options: ChildOptions, log: FaultLog): Supervised {
+export function supervise(options: ChildOptions, first: FaultLog): Supervised {
+  let log = first;
   let stopping = false;
   let starts = 0;
   let child = begin();
@@ -115,7 +122,12 @@ export function supervise(options: ChildOptions, log: FaultLog): Supervised {
   }
   return {
     starts: () => starts,
-    log,
+    async rearm(next) {
+      log = next;
+      const armed = new Promise<void>((resolve) => child.once("message", () => resolve()));
+      if (child.connected) child.send(arming(log), () => undefined);
+      await Promise.race([armed, ended(child)]);
+    },
     signal: (signal) => void child.kill(signal),
     async stop() {
       stopping = true;

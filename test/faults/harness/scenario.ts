@@ -85,8 +85,9 @@ export function peopleAtWork(world: World, progress: Progress): { stop(): Promis
     world.reviewers.map(async (reviewer, place) => {
       const decided = new Set<string>();
       while (!stopping.signal.aborted) {
-        await round(progress, reviewer, decided).catch(() => undefined);
-        if (place === 0) await findOut(world, reviewer).catch(() => undefined);
+        const { approvals, outcomes } = await asked(world);
+        if (approvals) await round(progress, reviewer, decided).catch(() => undefined);
+        if (outcomes && place === 0) await findOut(world, reviewer).catch(() => undefined);
         await sleep(150, undefined, { signal: stopping.signal }).catch(() => undefined);
       }
     }),
@@ -97,6 +98,18 @@ export function peopleAtWork(world: World, progress: Progress): { stop(): Promis
       await done;
     },
   };
+}
+
+/** Whether there is anything to look at: a query is cheaper than an API's list, which is asked for all the same where Postgres is away. */
+async function asked({ pool }: World): Promise<{ readonly approvals: boolean; readonly outcomes: boolean }> {
+  const looked = pool.query<{ approvals: boolean; outcomes: boolean }>(
+    `select exists (select from approval_request where state = 'pending') as approvals,
+       exists (select from unknown_outcome where state = 'open') as outcomes`,
+  );
+  return looked.then(
+    ({ rows: [row] }) => row ?? { approvals: true, outcomes: true },
+    () => ({ approvals: true, outcomes: true }),
+  );
 }
 
 async function round(progress: Progress, reviewer: Reviewer, decided: Set<string>): Promise<void> {
@@ -118,14 +131,14 @@ async function round(progress: Progress, reviewer: Reviewer, decided: Set<string
   }
 }
 
-/** Long enough for a call that is on its way to arrive. */
+/** Long enough for a call that is on its way to arrive: what did happen is known at once, what did not is not. */
 const lookAfterMs = 2_500;
 
 async function findOut(world: World, { client, privateKey }: Reviewer): Promise<void> {
   const { outcomes } = await client.listOutcomes({ query: { state: "open", limit: 50 } });
   for (const { run, seq, openedAt } of outcomes) {
-    if (Date.now() - Date.parse(openedAt) < lookAfterMs) continue;
     const happened = world.calls.some(({ key, effect }) => effect && key === `${run}.${seq}`);
+    if (!happened && Date.now() - Date.parse(openedAt) < lookAfterMs) continue;
     const { statement } = await client.showOutcome({ params: { run, seq } });
     const said = { outcome: happened ? "happened" : "did_not_happen", reason: "looked at the tool" };
     const { body } = await signStatementOf(client, statement, said, privateKey);

@@ -66,6 +66,8 @@ export type World = {
   readonly server: Supervised;
   readonly worker: Supervised;
   readonly logOf: (role: ChildRole) => FaultLog;
+  /** Has its processes bear other faults from now on, in logs of their own. */
+  arm(faults: readonly Fault[]): Promise<void>;
   readonly optionsOf: (role: ChildRole) => ChildOptions;
   /** Another worker beside, unharmed. */
   addWorker(): Supervised;
@@ -109,18 +111,18 @@ export async function openWorld(lab: Lab, faults: readonly Fault[]): Promise<Wor
     witnesses,
     token,
   });
-  const faultLogs = new Map<ChildRole, FaultLog>();
-  const logOf = (role: ChildRole): FaultLog => {
-    const log =
-      faultLogs.get(role) ??
+  let armings = 0;
+  const logsFor = (borne: readonly Fault[]) => {
+    armings += 1;
+    const logOf = (role: ChildRole): FaultLog =>
       new FaultLog(
         home,
-        role,
-        faults.filter((fault) => isIn(fault.point, role)),
+        `${role}-${armings}`,
+        borne.filter((fault) => isIn(fault.point, role)),
       );
-    faultLogs.set(role, log);
-    return log;
+    return { server: logOf("server"), worker: logOf("worker"), export: logOf("export"), rotate: logOf("rotate") };
   };
+  let faultLogs: Readonly<Record<ChildRole, FaultLog>> = logsFor(faults);
   const processes: Supervised[] = [];
   const begin = (options: ChildOptions, log: FaultLog): Supervised => {
     const started = supervise(options, log);
@@ -128,6 +130,8 @@ export async function openWorld(lab: Lab, faults: readonly Fault[]): Promise<Wor
     return started;
   };
   const client = (of: string): ApiClient => createClient({ baseUrl, token: of, timeoutMs: 10_000 });
+  const server = begin(optionsOf("server"), faultLogs.server);
+  const worker = begin(optionsOf("worker"), faultLogs.worker);
   return {
     name,
     home,
@@ -139,9 +143,13 @@ export async function openWorld(lab: Lab, faults: readonly Fault[]): Promise<Wor
     signers,
     calls,
     witness,
-    server: begin(optionsOf("server"), logOf("server")),
-    worker: begin(optionsOf("worker"), logOf("worker")),
-    logOf,
+    server,
+    worker,
+    logOf: (role) => faultLogs[role],
+    async arm(borne) {
+      faultLogs = logsFor(borne);
+      await Promise.all([server.rearm(faultLogs.server), worker.rearm(faultLogs.worker)]);
+    },
     optionsOf,
     addWorker: () => begin(optionsOf("worker"), new FaultLog(home, "second-worker", [])),
     addServer: async () =>
