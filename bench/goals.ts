@@ -1,6 +1,14 @@
-/** What is said of a goal. A figure that is not a number reaches none. */
+let missedGoals = 0;
+
+/** What is said of a goal, and counted where it is missed. A figure that is not a number reaches none. */
 export function met(isMet: boolean): "met" | "missed" {
+  if (!isMet) missedGoals += 1;
   return isMet ? "met" : "missed";
+}
+
+/** How many goals were said to be missed in this process. */
+export function missed(): number {
+  return missedGoals;
 }
 
 /** Prints a line for each goal: what is wanted, what was found, and whether it was met. */

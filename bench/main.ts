@@ -7,6 +7,7 @@ import { benchApprovals } from "./approvals.ts";
 import { benchBacktest } from "./backtest.ts";
 import { benchEvidence } from "./evidence.ts";
 import { benchGate } from "./gate.ts";
+import { missed } from "./goals.ts";
 import { benchLedger } from "./ledger.ts";
 import { benchPolicy } from "./policy.ts";
 import { benchReplay } from "./replay.ts";
@@ -14,10 +15,7 @@ import { benchSteps } from "./steps.ts";
 
 type Print = (line: string) => void;
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: "string" }, tools: { type: "string" }, policies: { type: "string" } },
-});
+const { positionals, values } = argumentsGiven();
 const [name = "", file] = positionals;
 
 /** Each bench prints its table, and returns its figures. */
@@ -33,11 +31,23 @@ const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
   agentdojo: (print) => benchAgentdojo(print, { file, tools: values.tools, policies: values.policies }),
 };
 
+const usage = `usage: npm run bench -- NAME [--json FILE] [--strict]
+  NAME: ${Object.keys(benches).join(", ")}
+  approvals [COUNT]: requests that wait, 100000 by default
+  backtest [COUNT]: decisions to record and decide again, 100000 by default
+  ledger [COUNT]: entries of the largest log, 1000000 by default
+  replay [COUNT]: runs to record and replay, 60 by default
+  agentdojo [FILE --tools META] [--policies PACK]: another suite's traces, what its tools do, another policy pack
+  --json FILE: the figures, as one JSON object
+  --strict: exit code 1 where a goal is missed; without it a figure is a figure, and the exit code 0
+`;
 const bench = benches[name];
+if (values.help === true) {
+  process.stdout.write(usage);
+  process.exit(0);
+}
 if (bench === undefined) {
-  process.stderr.write(
-    `usage: npm run bench -- NAME [--json FILE]\n  NAME: ${Object.keys(benches).join(", ")}\n  approvals [COUNT]: requests that wait, 100000 by default\n  backtest [COUNT]: decisions to record and decide again, 100000 by default\n  ledger [COUNT]: entries of the largest log, 1000000 by default\n  replay [COUNT]: runs to record and replay, 60 by default\n  agentdojo [FILE --tools META] [--policies PACK]: another suite's traces, what its tools do, another policy pack\n`,
-  );
+  process.stderr.write(usage);
   process.exit(2);
 }
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -46,4 +56,27 @@ print(
 );
 const figures = await bench(print);
 if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(figures)}\n`);
+if (values.strict === true && missed() > 0) {
+  process.stderr.write(`--strict: ${missed()} ${missed() === 1 ? "goal was" : "goals were"} missed\n`);
+  process.exit(1);
+}
 process.exit(0);
+
+/** A flag that is none is told with the usage, not as a crash. */
+function argumentsGiven() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: "string" },
+        tools: { type: "string" },
+        policies: { type: "string" },
+        strict: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+    });
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\nsee npm run bench -- --help\n`);
+    process.exit(2);
+  }
+}

@@ -70,6 +70,8 @@ export type AgentWorker = {
 
 /** Steps at once in one worker. */
 const maxConcurrentSteps = 100;
+/** Heartbeats go out as the gate gives them: held back for most of the time-out, as by default, one late one would have a living step given up. */
+const maxHeartbeatThrottleInterval = "1s";
 /** Time for steps under way when the worker stops. */
 const shutdownGraceTime = "10s";
 
@@ -115,6 +117,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     sinks: { replay: { scheduled: { fn: () => undefined } } },
     maxConcurrentActivityTaskExecutions: maxConcurrentSteps,
     maxConcurrentLocalActivityExecutions: maxConcurrentSteps,
+    maxHeartbeatThrottleInterval,
     shutdownGraceTime,
     ...(options.maxCachedWorkflows === undefined ? {} : { maxCachedWorkflows: options.maxCachedWorkflows }),
   });

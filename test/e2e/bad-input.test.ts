@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { TestContext } from "vitest";
 
 import { registerExample, startExampleRun } from "../../src/cli/example.ts";
 import { createPool } from "../../src/store/index.ts";
@@ -44,6 +45,13 @@ afterAll(async () => {
   await stack.stop();
   await Promise.all([files.remove(), database.close()]);
 });
+
+/** A data directory of the test's own: only one `dev` at a time is let into one. */
+async function ownHome({ onTestFinished }: TestContext): Promise<TestHome> {
+  const own = await createTestHome();
+  onTestFinished(() => own.remove());
+  return own;
+}
 
 /** Rows of every table: what is refused leaves none. */
 async function rows(): Promise<Record<string, number>> {
@@ -199,11 +207,12 @@ test("something else that listens at the address is told from a Countersign serv
   }
 });
 
-describe("servers that are not there", () => {
+// What waits for a time-out, or starts servers of its own, waits together.
+describe.concurrent("servers that are not there", () => {
   const nowhere = "postgres://user:hunter2@127.0.0.1:1/db";
   const elsewhere = { TEMPORAL_ADDRESS: "127.0.0.1:1" };
 
-  test.each<readonly [string, readonly string[], Readonly<Record<string, string>>, string]>([
+  test.for<readonly [string, readonly string[], Readonly<Record<string, string>>, string]>([
     ["migrate, no Postgres", ["migrate"], { DATABASE_URL: nowhere }, "postgres_unreachable"],
     ["migrate, a URL that is none", ["migrate"], { DATABASE_URL: "nonsense" }, "postgres_unreachable"],
     ["server, no Postgres", ["server"], { DATABASE_URL: nowhere, ...elsewhere }, "postgres_unreachable"],
@@ -211,10 +220,11 @@ describe("servers that are not there", () => {
     ["dev, no Postgres", ["dev"], { DATABASE_URL: nowhere }, "postgres_unreachable"],
     ["dev, no Temporal", ["dev"], elsewhere, "temporal_unreachable"],
     ["dev, a port that is none", ["dev", "--port", "70000"], {}, "usage"],
-  ])("%s: said so, with what to check, and no password", async (_, args, env, word) => {
+  ])("%s: said so, with what to check, and no password", async ([, args, env, word], context) => {
+    const own = await ownHome(context);
     const outcome = await countersign([...args, "--json"], {
-      ...files.env,
-      COUNTERSIGN_POSTGRES_PORT: String(files.ports.postgres),
+      ...own.env,
+      COUNTERSIGN_POSTGRES_PORT: String(own.ports.postgres),
       ...env,
     });
     expect(outcome.code).toBe(2);
@@ -222,7 +232,7 @@ describe("servers that are not there", () => {
     expect(error.code).toBe(word);
     expect(`${error.message} ${error.hint ?? ""}`).toMatch(/DATABASE_URL|TEMPORAL_ADDRESS|is not a port/);
     expect(outcome.stdout + outcome.stderr).not.toContain("hunter2");
-    expect(await files.servers()).toEqual([]);
+    expect(await own.servers()).toEqual([]);
   });
 
   test("server and worker, Postgres and no Temporal", async () => {
@@ -238,8 +248,8 @@ describe("servers that are not there", () => {
   });
 });
 
-describe("files that the environment names", () => {
-  test.each<readonly [string, string, string, string, string]>([
+describe.concurrent("files that the environment names", () => {
+  test.for<readonly [string, string, string, string, string]>([
     ["prices that are not JSON", "COUNTERSIGN_PRICES", "prices.json", "{", "environment"],
     [
       "prices of another form",
@@ -249,11 +259,12 @@ describe("files that the environment names", () => {
       "prices_invalid",
     ],
     ["a script that is none", "COUNTERSIGN_SCRIPTS", "script.yaml", "v: 1\nmodel: m\nbranches: 7\n", "script_invalid"],
-  ])("%s stop the start, and name the file", async (_, variable, name, contents, word) => {
+  ])("%s stop the start, and name the file", async ([, variable, name, contents, word], context) => {
+    const own = await ownHome(context);
     const path = await file(name, contents);
-    const outcome = await files.dev({ args: ["--json"], env: { [variable]: path } }).ended;
+    const outcome = await own.dev({ args: ["--json"], env: { [variable]: path } }).ended;
     expect(outcome.code).toBe(2);
     expect(errorIn(outcome)).toMatchObject({ code: word, message: expect.stringContaining(path) as string });
-    expect(await files.servers()).toEqual([]);
+    expect(await own.servers()).toEqual([]);
   });
 });

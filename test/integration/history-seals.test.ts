@@ -114,7 +114,7 @@ test("runs are replayed in processes, and code that never ends takes only its ow
   const endless = `for (;;) {}\n${code}`;
   const other = { ...record, run: { ...record.run, workflowBundle: sha256(endless) } };
   const changed = { ...record, run: { ...record.run, spentMicroUsd: record.run.spentMicroUsd + 1 } };
-  const pool = createReplayPool({ processes: 1, timeoutMs: 20_000 });
+  const pool = createReplayPool({ processes: 1, timeoutMs: 10_000 });
   const reports = await Promise.all([
     pool.replay(record, code),
     pool.replay(other, endless),

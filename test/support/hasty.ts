@@ -1,5 +1,5 @@
 /** After how long a worker that died is missed, as `workflows/activities.ts` says it, and in tests that kill them. */
-const [patient, hasty] = ['heartbeatTimeout: "12s"', 'heartbeatTimeout: "3s"'];
+const [patient, hasty] = ['heartbeatTimeout: "12s"', 'heartbeatTimeout: "5s"'];
 
 /** The same workflow code with a shorter heartbeat time-out: a worker that died is missed sooner, and nothing else differs. */
 export function hastyCode(code: string): string {

@@ -96,7 +96,7 @@ export async function createWorld(options: {
   readonly prices?: AgentWorkerOptions["priceOf"];
   /** With the sources of the fixtures, and these. */
   readonly retrieval?: readonly RetrievalSource[];
-  /** Workers that die are missed after three seconds, not twelve. */
+  /** Workers that die are missed after five seconds, not twelve. */
   readonly hasty?: boolean;
   /** The test's own, where tests run at once. */
   readonly onTestFinished?: TestContext["onTestFinished"];

@@ -13,7 +13,7 @@ export const disturbances = {
   "stop-worker": async (_lab: Lab, world: World) => {
     world.worker.signal("SIGSTOP");
     world.addWorker();
-    await sleep(8_000);
+    await sleep(10_000);
     world.worker.signal("SIGCONT");
   },
   /** Two sequencers, two that deliver, seal and keep the time. */
