@@ -218,6 +218,8 @@ function installRuntime(logger: Logger): void {
   try {
     Runtime.install({
       logger: new DefaultLogger("WARN", ({ level, message }) => logger[levels[level]]({ source: "temporal" }, message)),
+      // What the native part has to say goes where the rest goes: of itself it writes to stdout, into a command's one JSON document.
+      telemetryOptions: { logging: { filter: { core: "WARN", other: "ERROR" }, forward: {} } },
       shutdownSignals: [],
     });
   } catch (error) {

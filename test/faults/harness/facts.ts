@@ -40,6 +40,8 @@ export type Facts = {
     readonly status: string;
     readonly closed: boolean;
     readonly heldMicroUsd: number;
+    /** Why it failed, where it did. */
+    readonly failure: string | null;
     /** Temporal's word; undefined where it knows no such workflow. */
     readonly workflow: string | undefined;
   }[];
@@ -186,7 +188,7 @@ export async function gather(lab: Lab, world: World, { watched, ...kept }: Kept)
   const read = async <Row extends object>(sql: string): Promise<readonly Row[]> =>
     (await pool.query<Row & Record<string, unknown>>(sql)).rows;
   const runs = await read<Omit<Facts["runs"][number], "workflow">>(
-    `select id, team, status, closed_at is not null as closed, held_micro_usd as "heldMicroUsd" from run order by id`,
+    `select id, team, status, closed_at is not null as closed, held_micro_usd as "heldMicroUsd", failure ->> 'code' as failure from run order by id`,
   );
   const workflows = await Promise.all(runs.map(({ id }) => workflowOf(lab, id)));
   const stored = await read<Omit<EntryFact, "dedupKey" | "run" | "seq"> & { readonly body: Buffer }>(

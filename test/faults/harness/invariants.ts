@@ -261,9 +261,12 @@ function succeeded({ started, runs, calls }: Facts, minimum: Minimum): readonly 
   const done = effects.filter(({ args }) =>
     final.some(({ ref }) => refOf(args) === ref || refOf(args).replace(/-[12]$/, "") === ref),
   ).length;
+  const ends = [...groups(runs, ({ status, failure }) => (failure === null ? status : `${status} (${failure})`))]
+    .map(([end, same]) => `${same.length} ${end}`)
+    .join(", ");
   return [
     ...(effects.length < minimum.effects
-      ? [`${effects.length} effects, at least ${minimum.effects} have to be done`]
+      ? [`${effects.length} effects, at least ${minimum.effects} have to be done; runs: ${ends}`]
       : []),
     ...(final.length === 0 ? ["nothing was asked for after the faults"] : []),
     ...(completed.length < 0.95 * final.length
