@@ -6,7 +6,8 @@ import { keyIdOf, openRequest, publicKeyOf, signStatement, statementText } from 
 import type { ApprovalStatement } from "../../src/approvals/index.ts";
 import type { ApprovalId, Digest, RunId } from "../../src/core/ids.ts";
 import { digestOf, putPayloads } from "../../src/store/index.ts";
-import { keys, reviewerKey, serveForFile, tokens } from "../support/served-api.ts";
+import { keys, reviewerKey, serveForFile } from "../support/served-api.ts";
+import type { tokens } from "../support/served-api.ts";
 
 const { anotherServer, call, database, engine, register, start } = serveForFile();
 
