@@ -6,6 +6,9 @@ import { spawnWorker } from "../support/worker-process.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
+/** Four processes start at once. */
+const startedWithinMs = 120_000;
+
 type Turns = Parameters<typeof createWorld>[0]["turns"];
 
 async function lines(world: World, word: string): Promise<readonly string[]> {
@@ -14,7 +17,7 @@ async function lines(world: World, word: string): Promise<readonly string[]> {
 }
 
 async function begun(world: World, word: string): Promise<true> {
-  return until(async () => ((await lines(world, word)).length > 0 ? true : undefined), 40_000);
+  return until(async () => ((await lines(world, word)).length > 0 ? true : undefined), startedWithinMs);
 }
 
 /** A world in which workers that die are missed soon, and what starts one as a process. */
@@ -50,7 +53,7 @@ describe.concurrent("workers that go away in the middle of a call", () => {
     first.kill("SIGKILL");
     await first.ended;
     await worker();
-    const row = await world.closed(run, 90_000);
+    const row = await world.closed(run, 120_000);
     expect(row).toMatchObject({ status: "completed", heldMicroUsd: 0 });
     expect(await lines(world, "begin")).toHaveLength(2);
     expect(await lines(world, "pay")).toHaveLength(1);
@@ -70,7 +73,7 @@ describe.concurrent("workers that go away in the middle of a call", () => {
     first.kill("SIGKILL");
     await first.ended;
     await worker();
-    expect(await world.closed(run, 90_000)).toMatchObject({ status: "completed", steps: 3 });
+    expect(await world.closed(run, 120_000)).toMatchObject({ status: "completed", steps: 3 });
     expect(await lines(world, "seek")).toHaveLength(2);
     const { rows } = await world.pool.query(
       "select kind, step.state, attempts from step join effect using (run, seq) where run = $1 and seq = 1",
@@ -90,7 +93,7 @@ describe.concurrent("workers that go away in the middle of a call", () => {
     first.kill("SIGKILL");
     await first.ended;
     await worker();
-    const outcome = await world.unknown(run, 60_000);
+    const outcome = await world.unknown(run, 120_000);
     await (await world.reviewer("rita")).resolve(outcome, "happened", "it is on the wall");
     await wakeRun(world.client, run, outcome.id);
     expect(await world.closed(run, 60_000)).toMatchObject({ status: "completed", heldMicroUsd: 0 });
@@ -107,7 +110,7 @@ describe.concurrent("workers that go away in the middle of a call", () => {
     await begun(world, "begin");
     zombie.kill("SIGSTOP");
     await worker();
-    expect(await world.closed(run, 90_000)).toMatchObject({ status: "completed" });
+    expect(await world.closed(run, 120_000)).toMatchObject({ status: "completed" });
     // It ends once the step that it had begun has.
     zombie.kill("SIGCONT");
     zombie.kill("SIGTERM");
