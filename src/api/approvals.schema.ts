@@ -58,7 +58,17 @@ export const approvalSummary = z
     openedAt: time,
     expiresAt: time,
     unanswered: z.boolean().describe("a reviewer asked something, and nobody has answered yet"),
-    decidedBy: z.array(z.object({ reviewer: principalId, decision: z.enum(["approve", "deny"]), at: time })),
+    decidedBy: z.array(
+      z.object({
+        reviewer: principalId,
+        decision: z.enum(["approve", "deny"]),
+        at: time,
+        fallen: z
+          .boolean()
+          .optional()
+          .describe("its key was revoked while the request was open: it counts no more, and they may decide anew"),
+      }),
+    ),
   })
   .meta({ id: "ApprovalSummary" });
 export type ApprovalSummary = z.output<typeof approvalSummary>;

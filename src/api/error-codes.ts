@@ -35,7 +35,7 @@ export const errorCodes = {
   approval_closed: { status: 409, retryable: false },
   /** This reviewer has decided on the request before. */
   already_decided: { status: 409, retryable: false },
-  /** This reviewer has approved the request before, with a key that was revoked since: the approval does not count, and is not given twice. */
+  /** This reviewer's approval of the request fell with its key, and the same statement is signed again; or one is stored that they did not give. Sign a new statement, or have somebody else decide. */
   approval_fallen: { status: 409, retryable: false },
   proposal_not_found: { status: 404, retryable: false },
   /** The proposed activation is in force, or something else was put in force since. */

@@ -31,7 +31,7 @@ export async function capacityOf(
   tx: Tx,
   request: ApprovalRequest,
   reviewer: string,
-  { capacities: earlier, barred }: Table,
+  { capacities: earlier, barred }: Pick<Table, "capacities" | "barred">,
   now: Date,
 ): Promise<Capacity> {
   const { person, groups } = await personOf(tx, reviewer);
@@ -67,6 +67,8 @@ export function votePersons(capacity: Capacity): readonly string[] {
 
 /** A stored decision's capacity, as it was and as it is now. */
 export type StoredCapacity = {
+  /** The decision's. */
+  readonly id: number;
   readonly reviewer: string;
   /** The person behind the account, then and now. */
   readonly own: readonly string[];
@@ -86,6 +88,7 @@ export type StoredCapacity = {
 };
 
 type Row = {
+  readonly id: number;
   readonly reviewer: string;
   readonly at: Date;
   readonly personThen: string | null;
@@ -119,15 +122,16 @@ export async function capacitiesOf(
 
 /** Who has decided on a request, and who may not: read once for all that is asked of it. */
 export type Table = {
+  /** Of all decisions, those that fell too. */
   readonly capacities: readonly StoredCapacity[];
   readonly barred: readonly Barred[];
   /** Whose change is in the call, accounts and persons. */
   readonly editors: readonly string[];
   /**
-   * The votes that hold of those who approved, each with how it was signed, from the record alone: whoever is barred, then or now, has
+   * The votes that hold of these approvals, each with how it was signed, from the record alone: whoever is barred, then or now, has
    * none, nor has a delegate whose delegation was not in force for this request when they decided.
    */
-  readonly votes: (approved: ReadonlyMap<string, KeyKind>) => readonly Vote[];
+  readonly votes: (approved: ReadonlyMap<number, KeyKind>) => readonly Vote[];
 };
 
 /** `subject`: the names of whom the run acts for, where they are at hand. */
@@ -142,7 +146,7 @@ export async function tableOf(tx: Tx, request: ApprovalRequest, subject: readonl
     editors,
     votes: (approved) =>
       rows.flatMap((row): readonly Vote[] => {
-        const kind = approved.get(row.reviewer);
+        const kind = approved.get(row.id);
         if (kind === undefined || row.at < request.openedAt) return [];
         const { persons, groups, afterMs, mandate } = capacityOfRow(row, request.openedAt);
         const names = [row.reviewer, ...persons, ...(mandate === undefined ? [] : [mandate.delegator])];
@@ -159,6 +163,7 @@ function capacityOfRow(row: Row, openedAt: Date): StoredCapacity {
   const groupsNow = mandate === undefined ? row.groups : (row.delegatorGroups ?? []);
   const own = [...new Set([row.person, row.personThen ?? row.person])];
   return {
+    id: row.id,
     reviewer: row.reviewer,
     own,
     persons: [...own, ...[row.forPerson, row.delegatorPerson].filter((person) => person !== null)],
@@ -187,7 +192,7 @@ function mandateOf(row: Row): Delegation | undefined {
 
 async function rowsOf(tx: Tx, request: ApprovalId): Promise<readonly Row[]> {
   const { rows } = await tx.query<Row>(
-    `select v.reviewer, v.at, v.person as "personThen", v.groups as "groupsThen", coalesce(p.person, p.id) as person, ${decidingGroups("p")} as groups, v.delegation,
+    `select v.id, v.reviewer, v.at, v.person as "personThen", v.groups as "groupsThen", coalesce(p.person, p.id) as person, ${decidingGroups("p")} as groups, v.delegation,
        g.delegator, g.delegate, g.team, g.tool, g.max_amount as "maxAmount", g.reason, g.from_at as "from", g.until_at as "until",
        g.at as "delegatedAt", g.by_principal as by, g.revoked_at as "revokedAt",
        v.for_person as "forPerson", coalesce(gp.person, gp.id) as "delegatorPerson", ${decidingGroups("gp")} as "delegatorGroups"

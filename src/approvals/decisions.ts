@@ -1,6 +1,6 @@
 import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons } from "./capacity.ts";
-import type { Capacity } from "./capacity.ts";
+import type { Capacity, StoredCapacity, Table } from "./capacity.ts";
 import { ApprovalError } from "./errors.ts";
 import { keyToSignWith } from "./keys.ts";
 import { lockRequest } from "./requests.ts";
@@ -11,9 +11,9 @@ import { assertionOf, kindOf, signatureFault } from "./signature.ts";
 import type { SignedStatement } from "./signature.ts";
 import { nextState } from "./state.ts";
 import type { ApprovalState } from "./state.ts";
-import { parseStatement } from "./statement.ts";
+import { parseStatement, readStatement } from "./statement.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
-import { approvalHolds, approvalsThatHold, decisionsOf, mismatch } from "./stored-decisions.ts";
+import { approvalHolds, approvalsThatHold, decisionsOf, isFallen, mismatch } from "./stored-decisions.ts";
 import type { StoredDecision } from "./stored-decisions.ts";
 
 export type DecidedRequest = {
@@ -44,7 +44,8 @@ export async function decideRequest(
   assertSameThing(statement, request, reviewer);
   await assertSigned(tx, signed, reviewer);
   const before = await decisionsOf(tx, request.id);
-  const earlier = before.find((decision) => decision.reviewer === reviewer);
+  const own = before.filter((decision) => decision.reviewer === reviewer);
+  const earlier = own.find((decision) => !isFallen(decision));
   if (earlier !== undefined) {
     assertHolds(request, earlier);
     if (earlier.decision === statement.decision) return { request, state: request.state, statement, recorded: false };
@@ -53,10 +54,11 @@ export async function decideRequest(
     });
   }
   assertOpen(request, now);
+  assertNew(statement, own);
   const table = await tableOf(tx, request, subject);
-  const capacity = await capacityOf(tx, request, reviewer, table, now);
+  const capacity = await capacityOf(tx, request, reviewer, { ...table, capacities: standing(table, before) }, now);
   const afterMs = now.getTime() - request.openedAt.getTime();
-  const own = markEditor(table.editors, {
+  const vote = markEditor(table.editors, {
     reviewer,
     decision: statement.decision,
     groups: capacity.groups,
@@ -66,9 +68,9 @@ export async function decideRequest(
   });
   if (statement.decision === "approve") {
     assertSignedAsAsked(request, capacity.groups, afterMs, signed);
-    assertNotOwnEdit(request, own);
+    assertNotOwnEdit(request, vote);
   }
-  const votes: readonly Vote[] = [...table.votes(approvalsThatHold(request, before)), own];
+  const votes: readonly Vote[] = [...table.votes(approvalsThatHold(request, before)), vote];
   const state = nextState(
     request.state,
     { kind: "decided", decision: statement.decision },
@@ -101,16 +103,26 @@ export async function decideRequest(
   return { request, state, statement, capacity, recorded: true };
 }
 
-/** The same said again would be taken for said, and count for nothing: what was signed falls with its key, and nobody decides twice. */
+/** The same said again would be taken for said, and count for nothing: what is stored is not what this reviewer signed. */
 function assertHolds(request: ApprovalRequest, earlier: StoredDecision): void {
   if (earlier.decision === "deny" || approvalHolds(request, earlier)) return;
-  throw new ApprovalError(
-    "approval_fallen",
-    `\`${earlier.reviewer}\` approved before, with a key that does not count any more`,
-    {
-      hint: "somebody else has to approve in their place, or deny it, so that the agent can ask again",
-    },
-  );
+  throw new ApprovalError("approval_fallen", `an approval of \`${earlier.reviewer}\` is stored that does not hold`, {
+    hint: "somebody else has to approve in their place, or deny it, so that the agent can ask again",
+  });
+}
+
+/** Who decides anew, since the key of their approval was revoked, says so anew: the same words signed with another key are the old ones. */
+function assertNew({ nonce }: ApprovalStatement, fallen: readonly StoredDecision[]): void {
+  if (fallen.every(({ statement }) => readStatement(statement)?.nonce !== nonce)) return;
+  throw new ApprovalError("approval_fallen", "this is the statement of an approval that fell with its key", {
+    hint: "look at the request again, and sign a new statement: countersign approvals approve ID",
+  });
+}
+
+/** As what those have decided whose decisions stand: an approval that fell with its key keeps nobody from deciding, by whichever account. */
+export function standing({ capacities }: Table, decisions: readonly StoredDecision[]): readonly StoredCapacity[] {
+  const fallen = new Set(decisions.filter(isFallen).map(({ id }) => id));
+  return capacities.filter(({ id }) => !fallen.has(id));
 }
 
 function assertSameThing(statement: ApprovalStatement, request: ApprovalRequest, reviewer: string): void {

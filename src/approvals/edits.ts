@@ -1,7 +1,7 @@
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons, wantedAt } from "./capacity.ts";
-import { assertOpen } from "./decisions.ts";
+import { assertOpen, standing } from "./decisions.ts";
 import { mandatesOf } from "./delegations.ts";
 import { editKind } from "./edit.schema.ts";
 import type { EditStatement } from "./edit.schema.ts";
@@ -14,7 +14,7 @@ import type { SignedStatement } from "./signature.ts";
 import { assertSignedBy, isSignedBy, storedKeyColumns } from "./signed-by.ts";
 import type { StoredKey } from "./signed-by.ts";
 import { parseSigned, readSigned } from "./signed-text.ts";
-import { decisionsOf, statementFacts } from "./stored-decisions.ts";
+import { decisionsOf, isFallen, statementFacts } from "./stored-decisions.ts";
 
 /** A reviewer's change of a call, as it is kept. */
 export type Edit = StoredKey & {
@@ -98,11 +98,13 @@ export async function editRequest(
   assertKeyFileWillDo(request);
   if (edited.action === request.action)
     throw new ApprovalError("nothing_changed", "the arguments are the same as before");
-  if ((await decisionsOf(tx, request.id)).some((decision) => decision.reviewer === reviewer))
+  const decisions = await decisionsOf(tx, request.id);
+  if (decisions.some((decision) => decision.reviewer === reviewer && !isFallen(decision)))
     throw new ApprovalError("decided_before", `\`${reviewer}\` decided on it before`, {
       hint: "a decision cannot be changed",
     });
-  const capacity = await capacityOf(tx, request, reviewer, await tableOf(tx, request, subject), now);
+  const table = await tableOf(tx, request, subject);
+  const capacity = await capacityOf(tx, request, reviewer, { ...table, capacities: standing(table, decisions) }, now);
   const before = await editBehind(tx, request.id);
   const persons = [...new Set([...(before?.persons ?? []), ...votePersons(capacity)])];
   await tx.query(

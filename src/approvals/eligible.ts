@@ -6,7 +6,7 @@ import type { Delegation } from "./delegations.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { groupsAfter, isEligible, markEditor, tally } from "./routing.ts";
 import { barOf } from "./barred.ts";
-import { approvalsThatHold, decisionsOf } from "./stored-decisions.ts";
+import { approvalsThatHold, decisionsOf, isFallen } from "./stored-decisions.ts";
 
 export type Eligibility = {
   readonly requirements: readonly {
@@ -51,7 +51,7 @@ export async function whoMayDecide(tx: Tx, request: ApprovalRequest, now: Date):
   const spent = new Set(votes.flatMap(({ persons = [] }) => persons));
   const isFree = ({ id, person }: Candidate): boolean =>
     barOf(barred, [id, person]) === undefined &&
-    !decisions.some(({ reviewer }) => reviewer === id) &&
+    !decisions.some((one) => one.reviewer === id && !isFallen(one)) &&
     !spent.has(person);
   const afterMs = now.getTime() - request.openedAt.getTime();
   // Whoever changed the call counts only where a policy says so, by whatever account or delegation.

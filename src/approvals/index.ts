@@ -94,7 +94,7 @@ export { approvalStates } from "./state.ts";
 export type { ApprovalState } from "./state.ts";
 export { keyIdOf, parseStatement, publicKeyOf, signStatement, statementText, verifyStatement } from "./statement.ts";
 export type { ApprovalStatement } from "./statement.schema.ts";
-export { decisionsOf, statementFacts } from "./stored-decisions.ts";
+export { decisionsOf, isFallen, statementFacts } from "./stored-decisions.ts";
 export type { StoredDecision } from "./stored-decisions.ts";
 export { challengeOf } from "./webauthn.ts";
 export {

@@ -43,7 +43,7 @@ export async function similarDecisions(tx: Tx, id: ApprovalId): Promise<SimilarD
     ),
     tx.query<SimilarDecisions["last"][number]>(
       `${alike} select alike.id, alike.run, alike.state, alike.decided_at as "decidedAt",
-         array(select reviewer from approval_decision d where d.request = alike.id order by d.id) as reviewers
+         array(select reviewer from approval_decision d where d.request = alike.id group by reviewer order by min(d.id)) as reviewers
        from alike where decided_at is not null order by alike.id desc limit ${shownLast}`,
       [id],
     ),

@@ -7,6 +7,7 @@ import { readStatement } from "./statement.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
 
 export type StoredDecision = SignedStatement & {
+  readonly id: number;
   readonly request: ApprovalId;
   readonly reviewer: string;
   readonly decision: "approve" | "deny";
@@ -23,7 +24,7 @@ export type StoredDecision = SignedStatement & {
 /** The decisions on a request, oldest first, each with its key and the reviewer's present groups. */
 export async function decisionsOf(tx: Tx, request: ApprovalId): Promise<readonly StoredDecision[]> {
   const { rows } = await tx.query<DecisionRow>(
-    `select d.request, d.reviewer, d.decision, d.statement, d.signature, d.key_id as "keyId", d.assertion,
+    `select d.id, d.request, d.reviewer, d.decision, d.statement, d.signature, d.key_id as "keyId", d.assertion,
        json_build_object('keyId', k.key_id, 'kind', k.kind, 'publicKey', k.public_key, 'passkey', k.passkey) as key,
        k.principal as "keyOwner", k.confirmed_at as "keyConfirmedAt",
        k.revoked_at as "keyRevokedAt", p.groups, d.at
@@ -84,12 +85,17 @@ export function approvalHolds(request: ApprovalRequest, decision: StoredDecision
   return statement?.decision === "approve" && mismatch(statement, request, decision.reviewer) === undefined;
 }
 
-/** The approvals among these that count, each reviewer's with how it was signed. */
+/** The approvals among these that count, by their ids, each with how it was signed. */
 export function approvalsThatHold(
   request: ApprovalRequest,
   decisions: readonly StoredDecision[],
-): ReadonlyMap<string, KeyKind> {
-  return new Map(decisions.filter((one) => approvalHolds(request, one)).map((one) => [one.reviewer, kindOf(one)]));
+): ReadonlyMap<number, KeyKind> {
+  return new Map(decisions.filter((one) => approvalHolds(request, one)).map((one) => [one.id, kindOf(one)]));
+}
+
+/** Whether it was an approval whose key is revoked: it never counts again, and whoever gave it may decide anew. */
+export function isFallen({ decision, keyRevokedAt }: StoredDecision): boolean {
+  return decision === "approve" && keyRevokedAt !== null;
 }
 
 /** What the reviewer who declined gave as the reason; empty if none. */

@@ -89,15 +89,11 @@ function dueProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): 
 }
 
 function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]): readonly string[] {
-  const taken = new Map(
-    entries
-      .filter(({ kind }) => kind === "approval.approved" || kind === "approval.denied")
-      .map((entry) => [`${entry.kind} ${String(entry.facts["reviewer"])}`, entry]),
-  );
+  // Who decided anew has several entries of a kind: they come in the order of the decisions.
+  let left = entries.filter(({ kind }) => kind === "approval.approved" || kind === "approval.denied");
   const problems = request.decisions.flatMap((signed) => {
-    const key = `${kindOf(signed)} ${signed.reviewer}`;
-    const entry = taken.get(key);
-    taken.delete(key);
+    const entry = left.find(({ kind, facts }) => kind === kindOf(signed) && facts["reviewer"] === signed.reviewer);
+    left = left.filter((other) => other !== entry);
     if (entry === undefined) return [`${signed.reviewer}'s decision is not in the ledger`];
     const { keyId, signature, statement, capacity } = signed;
     const assertion = assertionOf(signedOf(signed));
@@ -123,7 +119,10 @@ function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]
       ...(capacity === undefined ? [] : timeDifference(what, entry, capacity.at)),
     ];
   });
-  return [...problems, ...[...taken.keys()].map((key) => `the ledger has \`${key}\`, the record does not`)];
+  return [
+    ...problems,
+    ...left.map(({ kind, facts }) => `the ledger has \`${kind} ${String(facts["reviewer"])}\`, the record does not`),
+  ];
 }
 
 function kindOf({ decision }: Signed): string {

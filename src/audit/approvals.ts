@@ -10,8 +10,11 @@ import {
 import type { SignedStatement, SigningKey, Vote } from "../approvals/offline.ts";
 import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
+import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
+import { decidedAnewProblems, lastDecisions } from "./decided-anew.ts";
 import { editBehind, editProblems } from "./edits.ts";
+import type { Placed } from "./happened-before.ts";
 import { check } from "./report.ts";
 import { resolutionProblems } from "./resolutions.ts";
 import { standingProblems } from "./standing.ts";
@@ -32,6 +35,7 @@ export function checkApprovals(record: RunRecord, contents = true): AuditCheck {
         : [`step ${request.seq}: ${signed.reviewer}'s decision on \`${request.id}\`: ${problem}`];
     });
   });
+  const anew = record.approvals.flatMap(decidedAnewProblems);
   const used = record.decisions.filter((decision) => decision.outcome === "allow" && decision.approval !== null);
   const unmet = used.flatMap((decision) => {
     const request = record.approvals.find((candidate) => candidate.id === decision.approval);
@@ -55,6 +59,7 @@ export function checkApprovals(record: RunRecord, contents = true): AuditCheck {
       : `; ${uses} uses of ${standingGrants.length} standing grants, within their limits as far as this run tells: uses by other runs are not here`;
   return check("approvals", `${signatures} signatures on ${record.approvals.length} requests${ahead}`, [
     ...problems,
+    ...anew,
     ...unmet,
     ...editProblems(record, contents),
     ...resolutionProblems(record),
@@ -73,7 +78,7 @@ export function grantedApprovals(
   at: string,
   contents = true,
 ): readonly Approved[] {
-  const votes = request.decisions
+  const votes = lastDecisions(request)
     .filter((signed) => signed.decision === "approve" && problemOf(record, request, signed, contents) === undefined)
     .map((signed) => voteOf(record, request, signed));
   const counts = tally(request.requirements, votes);
@@ -100,6 +105,30 @@ export function voteOf(record: RunRecord, request: ApprovalRecord, signed: Signe
   const afterMs = Date.parse(at) - Date.parse(request.openedAt);
   const persons = [person, ...(delegation === undefined ? [] : [delegation.person])];
   return markEditor(names, { reviewer, decision, kind, groups, persons, afterMs });
+}
+
+/** A grant that was used must have had enough approvals by keys that were not revoked by then. `revoked`: entries that revoke a key. */
+export function usedProblems(
+  record: RunRecord,
+  request: ApprovalRecord,
+  entries: readonly LedgerEntry[],
+  revoked: (keyId: string) => readonly Placed[],
+): readonly string[] {
+  const used = entries.find((entry) => entry.kind === "approval.consumed" && entry.facts["approval"] === request.id);
+  if (used === undefined) return [];
+  const holding = lastDecisions(request).filter(
+    ({ decision, keyId }) => decision === "approve" && revoked(keyId).every(({ entry }) => entry.at >= used.at),
+  );
+  const counts = tally(
+    request.requirements,
+    holding.map((signed) => voteOf(record, request, signed)),
+  );
+  return request.requirements.flatMap(({ quorum }, index) => {
+    const approvals = counts[index] ?? 0;
+    return approvals >= quorum
+      ? []
+      : [`\`${request.id}\` was used with ${approvals} approvals by keys that were not revoked, of ${quorum}`];
+  });
 }
 
 /** What was signed, as it is verified. */

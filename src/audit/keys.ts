@@ -1,4 +1,3 @@
-import { tally } from "../approvals/offline.ts";
 import { peopleLog } from "../core/ids.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, EditRecord, LedgerExcerpt, RunRecord } from "../core/run-record.ts";
@@ -12,7 +11,8 @@ import {
   verifyInclusion,
 } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
-import { voteOf } from "./approvals.ts";
+import { usedProblems } from "./approvals.ts";
+import { decidedEntry, unfallenProblems } from "./decided-anew.ts";
 import { delegationProblems } from "./delegated.ts";
 import { differences } from "./differences.ts";
 import { happenedBefore } from "./happened-before.ts";
@@ -52,7 +52,7 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
         (problem) => `${signed.reviewer}'s key on \`${request.id}\`: ${problem}`,
       ),
     ),
-    ...usedProblems(record, request, byKey, run),
+    ...usedProblems(record, request, run, (keyId) => byKey.get(keyId)?.revoked ?? []),
   ]);
   const beside = [
     ...edits.map((edit) => ({ edit, what: `change of \`${edit.request}\``, entry: editedEntry(run, edit) })),
@@ -74,6 +74,13 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
       (problem) => `${edit.reviewer}'s key on the ${what}: ${problem}`,
     ),
   );
+  const unfallen = record.approvals.flatMap((request) =>
+    unfallenProblems(
+      request,
+      (keyId) => byKey.get(keyId)?.revoked ?? [],
+      (one) => decidedEntry(run, request, one),
+    ).map(({ reviewer, problem }) => `${reviewer} ${problem}`),
+  );
   const gone = ahead
     .filter(({ keyId, uses }) =>
       uses.some(({ at }) => byKey.get(keyId)?.revoked.some(({ entry }) => entry.at < at) === true),
@@ -89,7 +96,7 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
   const unheld = edits.flatMap((edit) => unheldProblems(edit, byKey.get(edit.keyId) as KeyEntries, run));
   const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
   const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
-  return check("keys", detail, [...problems, ...found, ...beside, ...gone, ...delegated, ...unheld]);
+  return check("keys", detail, [...problems, ...found, ...beside, ...unfallen, ...gone, ...delegated, ...unheld]);
 }
 
 /** The verifier key of the log of people, from that of another log of the same ledger. */
@@ -155,17 +162,6 @@ function unheldProblems(
   return gone ? [`${reviewer}'s change of \`${request}\` was gone by when its key was revoked`] : [];
 }
 
-function decidedEntry(
-  run: readonly LedgerEntry[],
-  { id }: ApprovalRecord,
-  signed: ApprovalRecord["decisions"][number],
-): LedgerEntry | undefined {
-  const kind = signed.decision === "approve" ? "approval.approved" : "approval.denied";
-  return run.find(
-    (entry) => entry.kind === kind && entry.facts["approval"] === id && entry.facts["reviewer"] === signed.reviewer,
-  );
-}
-
 function signedProblems(
   signed: Signed,
   { added: [added, ...others], revoked }: KeyEntries,
@@ -202,31 +198,4 @@ function signedProblems(
 /** When it was signed: what somebody said of a call becomes an entry only when its run goes on. */
 function saidAt({ facts, at }: LedgerEntry): string {
   return typeof facts["saidAt"] === "string" ? facts["saidAt"] : at;
-}
-
-/** A grant that was used must have had enough approvals by keys that were not revoked by then. */
-function usedProblems(
-  record: RunRecord,
-  request: ApprovalRecord,
-  byKey: ReadonlyMap<string, KeyEntries>,
-  run: readonly LedgerEntry[],
-): readonly string[] {
-  const used = run.find((entry) => entry.kind === "approval.consumed" && entry.facts["approval"] === request.id);
-  if (used === undefined) return [];
-  const holding = request.decisions.filter(
-    ({ decision, keyId }) =>
-      decision === "approve" && byKey.get(keyId)?.revoked.every(({ entry }) => entry.at >= used.at) === true,
-  );
-  const counts = tally(
-    request.requirements,
-    holding.map((signed) => voteOf(record, request, signed)),
-  );
-  return request.requirements.flatMap((requirement, index) => {
-    const approvals = counts[index] ?? 0;
-    return approvals >= requirement.quorum
-      ? []
-      : [
-          `\`${request.id}\` was used with ${approvals} approvals by keys that were not revoked, of ${requirement.quorum}`,
-        ];
-  });
 }

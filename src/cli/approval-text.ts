@@ -24,7 +24,9 @@ export function describeApproval(say: Say, detail: ApprovalDetail): void {
       `ended by ${safe(detail.editedBy)}, who changed the call${detail.successor === null ? "" : `: see ${detail.successor}`}`,
     );
   for (const one of detail.decidedBy)
-    say(`${one.decision === "approve" ? "approved" : "denied"} by ${one.reviewer} at ${localTime(one.at)}`);
+    say(
+      `${one.decision === "approve" ? "approved" : "denied"} by ${one.reviewer} at ${localTime(one.at)}${one.fallen === true ? ", with a key that was revoked since: it does not count, and they may decide anew" : ""}`,
+    );
   if (detail.state === "pending") describeRouting(say, detail);
   for (const { kind, at } of detail.events.filter((event) => event.kind === "reminded" || event.kind === "escalated"))
     say(`${kind} at ${localTime(at)}`);

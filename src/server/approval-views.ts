@@ -1,5 +1,5 @@
 import type { ApprovalDetail, ApprovalSummary } from "../api/index.ts";
-import { assertionOf, capacitiesOf, decisionsOf, listRequests, messagesOf } from "../approvals/index.ts";
+import { assertionOf, capacitiesOf, decisionsOf, isFallen, listRequests, messagesOf } from "../approvals/index.ts";
 import type {
   ApprovalEventRow,
   ApprovalRequest,
@@ -36,7 +36,12 @@ export function viewOfApproval(
     openedAt: request.openedAt.toISOString(),
     expiresAt: request.expiresAt.toISOString(),
     unanswered: request.unanswered,
-    decidedBy: decisions.map(({ reviewer, decision, at }) => ({ reviewer, decision, at: at.toISOString() })),
+    decidedBy: decisions.map((one) => ({
+      reviewer: one.reviewer,
+      decision: one.decision,
+      at: one.at.toISOString(),
+      ...(request.state === "pending" && isFallen(one) ? { fallen: true } : {}),
+    })),
   };
 }
 
@@ -97,7 +102,7 @@ function recordOf(
     messages: messages.map(({ n, kind, author, content }) => ({ n, kind, author, content })),
     decisions: decisions.map((signed) => ({
       ...signedRecord(signed),
-      ...recordOfCapacity(capacities.find(({ reviewer }) => reviewer === signed.reviewer)),
+      ...recordOfCapacity(capacities.find((one) => one.id === signed.id)),
     })),
   };
 }

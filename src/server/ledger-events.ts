@@ -74,7 +74,8 @@ export function approvalDecided(
   return {
     log: request.team,
     kind: statement.decision === "approve" ? "approval.approved" : "approval.denied",
-    dedupKey: `${request.run}/approval/${request.id}/decided/${reviewer}`,
+    // By key: who decides anew, since the key of an approval was revoked, does so with another one.
+    dedupKey: `${request.run}/approval/${request.id}/decided/${reviewer}/${signed.keyId}`,
     run: request.run,
     at: now.toISOString(),
     facts: {

@@ -448,11 +448,11 @@ class Bundle:
                 facts_are(entry, {"requirements": sha256(jcs(request["requirements"]).encode()).hex(), "barred": barred})
         for id, request in requests.items():
             self.state_of(request, [one for one in entries if one["facts"].get("approval") == id])
-        taken = {(one["kind"], one["facts"]["approval"], one["facts"]["reviewer"]): one for one in of("approval.approved", "approval.denied")}
+        taken = {(one["kind"], *(one["facts"][n] for n in ("approval", "reviewer", "keyId"))): one for one in of("approval.approved", "approval.denied")}
         for request in record["approvals"]:
             for one in request["decisions"]:
                 kind = "approval.approved" if one["decision"] == "approve" else "approval.denied"
-                entry = taken.pop((kind, request["id"], one["reviewer"]), None)
+                entry = taken.pop((kind, request["id"], one["reviewer"], one["keyId"]), None)
                 check(entry is not None, "a decision that is not in the ledger")
                 capacity = one.get("capacity", {})
                 delegation = capacity.get("delegation", {})
@@ -498,10 +498,10 @@ class Bundle:
         by_request = {one["id"]: one for one in record["approvals"]}
         leaf_of = lambda kind, **facts: next((e for e in entries + beside if e["kind"] == kind and facts.items() <= e["facts"].items()), None)
         for request in record["approvals"]:
-            voters = []
+            voters, before = {}, {}
             for one in request["decisions"]:
                 kind = "approval.approved" if one["decision"] == "approve" else "approval.denied"
-                entry = leaf_of(kind, approval=request["id"], reviewer=one["reviewer"])
+                entry = leaf_of(kind, approval=request["id"], reviewer=one["reviewer"], keyId=one["keyId"])
                 statement = self.signed("countersign/approval/v1", one, record)
                 same("request", tuple(statement[n] for n in ("request", "seq", "action", "expiresAt", "decision")), (request["id"], request["seq"], request["action"], request["expiresAt"], one["decision"]))
                 check(any(d["approval"] == request["id"] and d["policySet"] == statement["policySet"] for d in record["decisions"]), "policy set")
@@ -518,12 +518,20 @@ class Bundle:
                 self.whose(one, entry, entry["at"], entry["at"])
                 if "delegation" in entry["facts"]:
                     self.delegation(one, entry)
+                fallen = before.get(one["reviewer"])
+                if fallen is not None:
+                    nonces = {json.loads(signed["statement"])["nonce"] for signed in (fallen, one)}
+                    check(fallen["decision"] == "approve" and fallen["keyId"] != one["keyId"] and len(nonces) == 2, "decided twice")
+                    check(self.revoked(fallen, entry["at"], entry["facts"].get("keysSize", 0)), "decided twice, with a key that counted")
+                before[one["reviewer"]] = one
+                voters.pop(one["reviewer"], None)
                 if one["decision"] == "approve":
-                    voters.append(one)
+                    voters[one["reviewer"]] = one
             used = leaf_of("approval.consumed", approval=request["id"])
             check(used is None or used["at"] < request["expiresAt"], "used late")
+            held = [one for one in voters.values() if used is None or not self.revoked(one, used["at"], 0, strictly=True)]
             if request["state"] in ("approved", "consumed"):
-                self.quorum(request, voters, record)
+                self.quorum(request, held, record)
         for decision in record["decisions"]:
             if decision["outcome"] == "allow" and decision["approval"] is not None:
                 same("an approval that was used", by_request.get(decision["approval"], {}).get("state"), "consumed")
@@ -623,6 +631,14 @@ class Bundle:
         check(all(e["at"] > used_at for e in of if e["kind"] == "approver.key.revoked"), "a key that was revoked")
         for name in ("credentialId", "rpId", "origin") if "passkey" in one else ():
             same(name, facts.get(name), one["passkey"][name])
+
+    def revoked(self, one, at, keys_size, strictly=False):
+        """Whether the log of people had the end of the key by then. Where it is not here whole, nothing is known of it."""
+        people = self.logs.get("people")
+        if people is None or people["section"]["coverage"] != "full":
+            return not strictly
+        ends = [(i, e["at"]) for i, e, _ in people["entries"] if e["kind"] == "approver.key.revoked" and e["facts"].get("keyId") == one["keyId"]]
+        return any(index < keys_size or (end < at if strictly else end <= at) for index, end in ends)
 
     def delegation(self, one, entry):
         people, terms = self.logs.get("people"), one["capacity"]["delegation"]

@@ -1,12 +1,16 @@
+import { generateKeyPairSync } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
+  addReviewerKey,
   cancelRequestsOf,
   checkGrant,
   consumeGrant,
   decideRequest,
   delegate,
   expireDue,
+  keyIdOf,
+  publicKeyOf,
   requestById,
   revokeReviewerKey,
   takeDue,
@@ -18,7 +22,7 @@ import { codeOf } from "../../src/core/errors.ts";
 import { inTransaction } from "../../src/store/index.ts";
 import type { Tx } from "../../src/store/index.ts";
 import { createInbox } from "../support/inbox.ts";
-import type { Inbox } from "../support/inbox.ts";
+import type { Inbox, Signer } from "../support/inbox.ts";
 
 /** Accounts: the groups that they begin in, and the person behind them where it is not the account. `dan` stands in for `rosa`. */
 const accounts: Readonly<Record<string, { readonly groups: readonly string[]; readonly person?: string }>> = {
@@ -34,6 +38,9 @@ const accounts: Readonly<Record<string, { readonly groups: readonly string[]; re
 };
 const who = Object.keys(accounts);
 const personOf = (id: string): string => accounts[id]?.person ?? id;
+
+/** `APPROVAL_SEQUENCES=5000` for more. */
+const sequences = Number(process.env["APPROVAL_SEQUENCES"] ?? 400);
 
 /** All times are milliseconds from the opening. */
 const expiresMs = 100;
@@ -62,7 +69,8 @@ type Command =
   /** A wake-up, late, early, repeated or made up: all that it does is to have the gate look. */
   | { readonly kind: "signal" }
   | { readonly kind: "pass"; readonly ms: number }
-  | { readonly kind: "leave" | "join" | "revoke"; readonly of: string }
+  /** `rekey`: another key, once, in the place of the first, which is revoked if it was not. */
+  | { readonly kind: "leave" | "join" | "revoke" | "rekey"; readonly of: string }
   | { readonly kind: "undelegate" | "cancel" | "sweep" };
 
 const command: fc.Arbitrary<Command> = fc.oneof(
@@ -82,7 +90,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.record({
-      kind: fc.constantFrom("leave" as const, "join" as const, "revoke" as const),
+      kind: fc.constantFrom("leave" as const, "join" as const, "revoke" as const, "rekey" as const),
       of: fc.constantFrom(...who),
     }),
   },
@@ -92,8 +100,26 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   },
 );
 
+/** What chance alone hardly ever brings together: a yes, another key, and a yes again. */
+const anew = fc.constantFrom("rita", "rick", "dan").map((by): readonly Command[] => [
+  { kind: "decide", by, says: "approve" },
+  { kind: "rekey", of: by },
+  { kind: "decide", by, says: "approve" },
+]);
+const commandsOf = fc
+  .array(
+    fc.oneof(
+      { weight: 15, arbitrary: command.map((one): readonly Command[] => [one]) },
+      { weight: 1, arbitrary: anew },
+    ),
+    { minLength: 3, maxLength: 14 },
+  )
+  .map((parts) => parts.flat());
+
 type ModelVote = {
   readonly by: string;
+  /** The number of the key that it is signed with. */
+  readonly key: number;
   readonly says: "approve" | "deny";
   readonly at: number;
   readonly groups: readonly string[];
@@ -104,7 +130,9 @@ type ModelVote = {
 class Model {
   state = "pending";
   now = 0;
-  readonly votes: ModelVote[] = [];
+  votes: readonly ModelVote[] = [];
+  /** Which key somebody signs with, and whose last one is revoked. */
+  readonly keys = new Map(who.map((id) => [id, 0]));
   readonly groups = new Map(who.map((id) => [id, new Set(accounts[id]?.groups)]));
   readonly revokedKeys = new Set<string>();
   mandateEnded = Infinity;
@@ -116,19 +144,21 @@ class Model {
 
   decide(by: string, says: "approve" | "deny"): string {
     if (this.revokedKeys.has(by)) return "key_revoked";
-    const before = this.votes.find((vote) => vote.by === by);
+    const standing = this.votes.filter((vote) => vote.says === "deny" || !this.#isRevoked(vote));
+    const before = standing.find((vote) => vote.by === by);
     if (before !== undefined) return before.says === says ? this.state : "decided_before";
     if (this.state !== "pending") return "request_not_pending";
     if (this.now >= expiresMs) return "request_expired";
     if (["olga", "annie"].includes(personOf(by))) return "self_approval";
-    if (this.votes.some((vote) => personOf(vote.by) === personOf(by))) return "decided_before";
+    if (standing.some((vote) => personOf(vote.by) === personOf(by))) return "decided_before";
     const asked = this.#wants.flatMap((want) => this.#groupsOf(want, this.now));
     const inGroups = (id: string) => [...(this.groups.get(id) ?? [])].filter((group) => asked.includes(group));
     const standsIn = by === "dan" && this.#mandateHolds(this.now) && inGroups("rosa").length > 0;
     const instead = inGroups(by).length === 0 && standsIn ? "rosa" : undefined;
     if (inGroups(by).length === 0 && instead === undefined) return "not_in_group";
-    if (instead !== undefined && this.votes.some((vote) => vote.by === "rosa")) return "decided_before";
-    this.votes.push({ by, says, at: this.now, groups: inGroups(instead ?? by), instead });
+    if (instead !== undefined && standing.some((vote) => vote.by === "rosa")) return "decided_before";
+    const key = this.keys.get(by) ?? 0;
+    this.votes = [...this.votes, { by, key, says, at: this.now, groups: inGroups(instead ?? by), instead }];
     if (says === "deny") this.state = "denied";
     else if (this.isMet()) this.state = "approved";
     return this.state;
@@ -177,8 +207,13 @@ class Model {
     );
   }
 
-  #counts({ by, says, at, instead }: ModelVote): boolean {
-    return says === "approve" && !this.revokedKeys.has(by) && (instead === undefined || this.#mandateHolds(at));
+  #counts(vote: ModelVote): boolean {
+    const { says, at, instead } = vote;
+    return says === "approve" && !this.#isRevoked(vote) && (instead === undefined || this.#mandateHolds(at));
+  }
+
+  #isRevoked({ by, key }: ModelVote): boolean {
+    return key < (this.keys.get(by) ?? 0) || this.revokedKeys.has(by);
   }
 
   #groupsNow({ by, groups, instead }: ModelVote): readonly string[] {
@@ -195,6 +230,13 @@ class Model {
 }
 
 let inbox: Inbox;
+/** A second key for each. */
+const spares = new Map(
+  who.map((id): [string, Signer] => {
+    const privateKey = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+    return [id, { privateKey, keyId: keyIdOf(publicKeyOf(privateKey)) }];
+  }),
+);
 
 beforeAll(async () => {
   inbox = await createInbox();
@@ -211,20 +253,16 @@ test("any sequence of decisions, wake-ups, lapses, changes of groups and keys go
     const span = { from: inbox.at(mandate.from), until: inbox.at(mandate.until) };
     const { id: delegation } = await delegate(tx, { ...given, ...span }, "rosa", inbox.opened);
     await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom(...requests),
-        fc.array(command, { minLength: 3, maxLength: 14 }),
-        async (request, commands) => {
-          // Each run leaves nothing behind.
-          await tx.query("savepoint run");
-          try {
-            await play(tx, request, delegation, commands, seen);
-          } finally {
-            await tx.query("rollback to savepoint run");
-          }
-        },
-      ),
-      { numRuns: 1_000, seed: 20_260_102 },
+      fc.asyncProperty(fc.constantFrom(...requests), commandsOf, async (request, commands) => {
+        // Each run leaves nothing behind.
+        await tx.query("savepoint run");
+        try {
+          await play(tx, request, delegation, commands, seen);
+        } finally {
+          await tx.query("rollback to savepoint run");
+        }
+      }),
+      { numRuns: sequences, seed: 20_260_102 },
     );
   });
   // Else the property would hold of nothing.
@@ -245,9 +283,16 @@ test("any sequence of decisions, wake-ups, lapses, changes of groups and keys go
     "decide request_expired",
     "decide for another",
     "approved, and not any more",
+    "anew approved",
+    "anew pending",
   ])
     expect(seen[end] ?? 0, end).toBeGreaterThan(0);
 }, 300_000);
+
+function keyInUse(model: Model, id: string): Pick<Signer, "keyId" | "privateKey"> {
+  const spare = spares.get(id) as Signer;
+  return model.keys.get(id) === 1 ? spare : { keyId: inbox.keyOf(id), privateKey: "" };
+}
 
 async function play(
   tx: Tx,
@@ -266,7 +311,10 @@ async function play(
     switch (step.kind) {
       case "decide": {
         const expected = model.decide(step.by, step.says);
-        const decided = await decideRequest(tx, inbox.sign(request, step.by, step.says), step.by, now()).then(
+        if (model.votes.some(({ by, key }) => by === step.by && key === 0) && model.keys.get(step.by) === 1)
+          note(`anew ${expected}`);
+        const signer = model.keys.get(step.by) === 1 ? spares.get(step.by) : undefined;
+        const decided = await decideRequest(tx, inbox.sign(request, step.by, step.says, signer), step.by, now()).then(
           ({ state, capacity }) => (capacity?.mandate === undefined ? state : (note("decide for another"), state)),
           (error: unknown) => codeOf(error),
         );
@@ -297,8 +345,17 @@ async function play(
       }
       case "revoke":
         model.revokedKeys.add(step.of);
-        await revokeReviewerKey(tx, inbox.keyOf(step.of), now());
+        await revokeReviewerKey(tx, keyInUse(model, step.of).keyId, now());
         break;
+      case "rekey": {
+        if (model.keys.get(step.of) === 1) break;
+        if (!model.revokedKeys.delete(step.of)) await revokeReviewerKey(tx, inbox.keyOf(step.of), now());
+        model.keys.set(step.of, 1);
+        const { privateKey } = keyInUse(model, step.of);
+        const key = { principal: step.of, publicKey: publicKeyOf(privateKey), addedBy: "admin", now: now() };
+        await addReviewerKey(tx, key);
+        break;
+      }
       case "undelegate":
         model.mandateEnded = Math.min(model.mandateEnded, model.now);
         await undelegate(tx, delegation, "rosa", now());

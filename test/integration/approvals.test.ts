@@ -174,17 +174,55 @@ const check = (
   return inTransaction(database.pool, (tx) => checkGrant(tx, claim));
 };
 
-test("an approval whose key was revoked is not taken for given when it is given again: the answer says that it fell", async () => {
+const revoke = (reviewer: string) =>
+  inTransaction(database.pool, (tx) => revokeReviewerKey(tx, keyIds.get(reviewer)!, at(3)));
+
+test("who approved with a key that was revoked since signs anew, counts once, and never with the words that fell", async () => {
   await enrol("rina", ["reviewers"]);
-  const request = await ask(need(2));
-  await decide(request, "rina");
+  const [request, forced] = [await ask(need(2)), await ask(need(2))];
+  const nonce = { nonce: "n".repeat(24) };
+  await decide(request, "rina", nonce);
+  await decide(forced, "rina");
   expect(await decide(request, "rina")).toMatchObject({ recorded: false });
-  await inTransaction(database.pool, (tx) => revokeReviewerKey(tx, keyIds.get("rina")!, at(3)));
+  // Another key is no reason to say it twice: the first one counts.
   await enrol("rina", ["reviewers"]);
-  await expect(decide(request, "rina")).rejects.toMatchObject({ code: "approval_fallen" });
-  // A fallen vote does not bar the way for others.
-  await decide(request, "rick");
-  expect(await decide(request, "rosa")).toMatchObject({ state: "approved" });
+  expect(await decide(request, "rina")).toMatchObject({ recorded: false });
+  const second = signed(request, "rina", {});
+  await expect(insertDecision(request, "rina", "approve", second)).rejects.toMatchObject({ code: "23505" });
+  const { rows } = await database.pool.query<{ keyId: Digest }>(
+    `select key_id as "keyId" from approval_decision where request = $1`,
+    [request.id],
+  );
+  await inTransaction(database.pool, (tx) => revokeReviewerKey(tx, rows[0]!.keyId, at(3)));
+
+  await expect(decide(request, "rina", nonce)).rejects.toMatchObject({ code: "approval_fallen" });
+  expect(await decide(request, "rina")).toMatchObject({ recorded: true, state: "pending" });
+  expect(await decide(request, "rina")).toMatchObject({ recorded: false });
+  await expect(decide(request, "rina", { decision: "deny" })).rejects.toMatchObject({ code: "decided_before" });
+  // Twice signed is one person, whatever the state says.
+  expect(await decide(forced, "rina")).toMatchObject({ recorded: true, state: "pending" });
+  await asOwner(`update approval_request set state = 'approved', decided_at = now() where id = '${forced.id}'`);
+  expect(await check(forced)).toMatchObject({ status: "invalid", reason: expect.stringContaining("1 approvals") });
+  expect(await decide(request, "rick")).toMatchObject({ state: "approved" });
+  expect(await check(request)).toMatchObject({ status: "granted", approvals: [{ approvals: 2 }] });
+  await revoke("rina");
+  expect(await check(request)).toMatchObject({ status: "invalid" });
+});
+
+test("an approval that fell keeps nobody from deciding: another account of the same person, a denial, or others in their place", async () => {
+  await enrol("rolf", ["reviewers"]);
+  await enrol("rolf.admin", ["reviewers"]);
+  await asOwner("update principal set person = 'rolf' where id = 'rolf.admin'");
+  const [other, denied, theirs] = [await ask(need(2)), await ask(need(2)), await ask(need(2))];
+  for (const request of [other, denied, theirs]) await decide(request, "rolf");
+  await expect(decide(other, "rolf.admin")).rejects.toMatchObject({ code: "decided_before" });
+  await revoke("rolf");
+  await enrol("rolf", ["reviewers"]);
+  expect(await decide(other, "rolf.admin")).toMatchObject({ state: "pending" });
+  await expect(decide(other, "rolf")).rejects.toMatchObject({ code: "decided_before" });
+  expect(await decide(denied, "rolf", { decision: "deny" })).toMatchObject({ state: "denied" });
+  await decide(theirs, "rick");
+  expect(await decide(theirs, "rosa")).toMatchObject({ state: "approved" });
 });
 
 const stateOf = async (request: ApprovalRequest): Promise<string | undefined> =>

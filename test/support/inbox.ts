@@ -23,6 +23,7 @@ import { freshDatabase } from "./database.ts";
 const keys = payloadKeysOf(Buffer.alloc(32, 1));
 export const hour = 3_600_000;
 
+export type Signer = { readonly privateKey: string; readonly keyId: Digest };
 export type Inbox = Awaited<ReturnType<typeof createInbox>>;
 
 /** A database with people who sign, and requests on runs of their own: a release by `annie`, and runs that `olga` asks for. */
@@ -46,7 +47,7 @@ export async function createInbox() {
     await registerRelease(tx, made, "annie", opened);
     return (await activatePolicySet(tx, "shop", { v: 1, policies: [] }, "annie", opened)).digest;
   });
-  const signers = new Map<string, { readonly privateKey: string; readonly keyId: Digest }>();
+  const signers = new Map<string, Signer>();
 
   async function enrol(id: string, groups: readonly string[], person?: string): Promise<void> {
     await regroup(id, groups, person);
@@ -101,8 +102,14 @@ export async function createInbox() {
     return (await requestById(tx, id)) as ApprovalRequest;
   }
 
-  function sign(request: ApprovalRequest, reviewer: string, decision: "approve" | "deny" = "approve"): SignedStatement {
-    const { privateKey, keyId } = signers.get(reviewer) as { privateKey: string; keyId: Digest };
+  /** `signer`: another key of theirs than the one that they were enrolled with. */
+  function sign(
+    request: ApprovalRequest,
+    reviewer: string,
+    decision: "approve" | "deny" = "approve",
+    signer: Signer = signers.get(reviewer) as Signer,
+  ): SignedStatement {
+    const { privateKey, keyId } = signer;
     const statement = statementText({
       ...statementFacts(request),
       decision,

@@ -85,6 +85,9 @@ type Parts = {
   /** Of a delegation that rita approved by. */
   delegation?: object;
   resolutions?: readonly object[];
+  /** Rita approved before, with a key that was revoked. */
+  before?: object;
+  quorum?: number;
 };
 
 const delegation = {
@@ -153,6 +156,8 @@ function checked({
   edits = [],
   delegation: given,
   resolutions = [],
+  before,
+  quorum = 1,
 }: Parts = {}) {
   const signed = {
     reviewer: "rita",
@@ -167,8 +172,9 @@ function checked({
     person === undefined && given === undefined
       ? {}
       : { capacity: given === undefined ? of : { ...of, delegation: given } };
-  const decisions = [{ ...signed, ...capacity, ...(byFile ? {} : { passkey }) }];
-  const requirements = [{ policy: "p", group: "g", quorum: 1, expiresMs: 1, signed: "passkey" }];
+  const own = { ...signed, ...capacity, ...(byFile ? {} : { passkey }) };
+  const decisions = before === undefined ? [own] : [{ ...own, ...before }, own];
+  const requirements = [{ policy: "p", group: "g", quorum, expiresMs: 1, signed: "passkey" }];
   const entries = run.map((entry, index) => ({ index, leaf: leafOf("shop", entry, index) }));
   const approvals = [{ id: "apr_1", requirements, decisions, openedAt: at(0) }];
   const record = { approvals, edits, resolutions, ledger: { entries }, keys };
@@ -197,6 +203,26 @@ describe("the keys that signed", () => {
     const old = without(without(reconciled(), "saidAt"), "keysSize");
     const between = excerpt([filler, filler, added({ kind: "ed25519" }, 15)]);
     expect(checked({ ...file, run: [old], keys: between }).status).toBe("passed");
+  });
+
+  test("may be another one where the first was revoked before, and only then; both count once", () => {
+    const first = added({ keyId: "k0", credentialId: "c1" });
+    const gone = (minute: number) => ({ ...revoked(minute), facts: { keyId: "k0", principal: "rita", by: "amir" } });
+    const fell = approved({ keyId: "k0", keysSize: 1 });
+    const anew = (end: readonly Entry[], more: Parts = {}) =>
+      checked({
+        before: { keyId: "k0" },
+        run: [{ ...fell, at: at(5) }, approved({ keysSize: 0 }), consumed],
+        keys: excerpt([first, added(), ...end]),
+        ...more,
+      });
+    expect(anew([gone(9)])).toMatchObject({ status: "passed", detail: "2 keys enrolled by two people each" });
+    const again = /rita decided on `apr_1` again, while the key of the first decision was not revoked/;
+    expect(anew([]).problems.join()).toMatch(again);
+    expect(anew([gone(11)]).problems.join()).toMatch(again);
+    expect(anew([gone(9)], { quorum: 2 }).problems.join()).toMatch(/used with 1 approvals .* of 2/);
+    // The one that fell does not make up for the one that came after it.
+    expect(anew([gone(9), revoked(15)]).problems.join()).toMatch(/used with 0 approvals/);
   });
 
   test("count for whoever gave them the right, as the log of people has it", () => {

@@ -2,8 +2,9 @@ import { isGranted, parseStatement, standingVote, tally } from "../../approvals/
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../../core/run-record.ts";
 import type { StandingGrantRecord } from "../../core/standing-grant.ts";
-import { voteOf, wasUsed } from "../approvals.ts";
+import { usedProblems, voteOf, wasUsed } from "../approvals.ts";
 import { standingEntries } from "../standing-entries.ts";
+import { decidedEntry, lastDecisions, unfallenProblems } from "../decided-anew.ts";
 import { delegationProblems } from "../delegated.ts";
 import { happenedBefore } from "../happened-before.ts";
 import type { Placed } from "../happened-before.ts";
@@ -96,13 +97,14 @@ export function checkEnrolment(
     const enrolled = enrolments?.key(keyId);
     if (enrolled !== undefined && enrolled.facts["confirmedBy"] === undefined) alone.add(keyId);
   };
+  const entries = leaves.map(({ entry }) => entry);
   let groupsKnown = true;
   let signatures = 0;
   for (const request of record.approvals) {
     for (const signed of request.decisions) {
       signatures += 1;
       note(signed);
-      const entry = entryOf(leaves, request, signed);
+      const entry = decidedEntry(entries, request, signed);
       const where = `${record.run.id} step ${request.seq}, ${signed.reviewer}`;
       const say = (check: "approvals" | "enrolment") => (code: FindingCode, message?: string) =>
         findings.add(check, code, where, message);
@@ -115,8 +117,9 @@ export function checkEnrolment(
       for (const problem of delegationProblems(signed, enrolments.people, entry))
         say("enrolment")("delegation_unfounded", `delegation \`${signed.capacity?.delegation?.id ?? ""}\`: ${problem}`);
     }
+    if (enrolments?.whole === true) checkRevoked(record, request, entries, enrolments, findings);
     if (!checkGroups(record, request, trust, findings)) groupsKnown = false;
-    checkUse(record, request, leaves, findings);
+    checkUse(record, request, entries, findings);
   }
   for (const grant of record.standingGrants ?? []) {
     checkAhead(record, grant, enrolments, findings);
@@ -167,14 +170,6 @@ function besideDecisions(record: RunRecord, leaves: readonly Leaf[]) {
 const passkeyFacts = ["credentialId", "rpId", "origin"] as const;
 
 type Say = (code: FindingCode, message?: string) => void;
-
-function entryOf(leaves: readonly Leaf[], request: ApprovalRecord, signed: Decided): LedgerEntry | undefined {
-  const kind = signed.decision === "approve" ? "approval.approved" : "approval.denied";
-  return leaves.find(
-    ({ entry }) =>
-      entry.kind === kind && entry.facts["approval"] === request.id && entry.facts["reviewer"] === signed.reviewer,
-  )?.entry;
-}
 
 function lateness(request: ApprovalRecord, signed: Decided, { at }: LedgerEntry, say: Say): void {
   if (at >= request.expiresAt) say("approval_late", `it was decided at ${at}, and expired at ${request.expiresAt}`);
@@ -244,7 +239,7 @@ function whose(
 
 /** Whether the groups of all who agreed are known. Where they are, each group has its quorum of different people. */
 function checkGroups(record: RunRecord, request: ApprovalRecord, trust: TrustRoots, findings: Findings): boolean {
-  const agreed = request.decisions.filter(({ decision }) => decision === "approve");
+  const agreed = lastDecisions(request).filter(({ decision }) => decision === "approve");
   const groups = agreed.map(({ keyId }) => trust.approver(keyId)?.groups);
   if (groups.some((known) => known === undefined)) return false;
   // Whose group a delegate decided for is the operator's word, and not in the trust file.
@@ -302,11 +297,34 @@ function checkGroupsAhead(
   return true;
 }
 
+/** Who decided anew had a key revoked before, and a grant that was used had enough approvals by keys that were not revoked by then. */
+function checkRevoked(
+  record: RunRecord,
+  request: ApprovalRecord,
+  entries: readonly LedgerEntry[],
+  enrolments: Enrolments,
+  findings: Findings,
+): void {
+  const revoked = (keyId: string): readonly Placed[] => {
+    const entry = enrolments.key(keyId)?.revoked;
+    return entry === undefined ? [] : [entry];
+  };
+  const where = `${record.run.id} step ${request.seq}`;
+  const entryOf = (one: Decided): LedgerEntry | undefined => decidedEntry(entries, request, one);
+  for (const { reviewer, problem } of unfallenProblems(request, revoked, entryOf))
+    findings.add("approvals", "approval_invalid", `${where}, ${reviewer}`, problem);
+  for (const problem of usedProblems(record, request, entries, revoked))
+    findings.add("approvals", "quorum_not_met", where, problem);
+}
+
 /** A grant that was used, was used in time. */
-function checkUse({ run }: RunRecord, request: ApprovalRecord, leaves: readonly Leaf[], findings: Findings): void {
-  const used = leaves.find(
-    ({ entry }) => entry.kind === "approval.consumed" && entry.facts["approval"] === request.id,
-  )?.entry;
+function checkUse(
+  { run }: RunRecord,
+  request: ApprovalRecord,
+  entries: readonly LedgerEntry[],
+  findings: Findings,
+): void {
+  const used = entries.find(({ kind, facts }) => kind === "approval.consumed" && facts["approval"] === request.id);
   if (used !== undefined && used.at >= request.expiresAt)
     findings.add(
       "approvals",

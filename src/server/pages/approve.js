@@ -46,7 +46,8 @@ function show(request) {
   byId("request-title").textContent = `${request.name} in ${request.team}`;
   const needs = request.requirements.map((/** @type {any} */ one) => `${one.needs} (policy ${one.policy})`);
   const decided = request.decidedBy.map(
-    (/** @type {any} */ one) => `${one.reviewer}: ${one.decision === "approve" ? "approved" : "denied"}`,
+    (/** @type {any} */ one) =>
+      `${one.reviewer}: ${one.decision === "approve" ? "approved" : "denied"}${one.fallen ? " (the key was revoked: it does not count)" : ""}`,
   );
   facts([
     ["State", request.state],
