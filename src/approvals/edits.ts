@@ -1,6 +1,7 @@
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons, wantedAt } from "./capacity.ts";
+import type { Capacity } from "./capacity.ts";
 import { assertOpen, standing } from "./decisions.ts";
 import { mandatesOf } from "./delegations.ts";
 import { editKind } from "./edit.schema.ts";
@@ -26,6 +27,11 @@ export type Edit = StoredKey & {
   /** Accounts, and the persons that they were and decided for at that time: of this edit and of those before it. */
   readonly editors: readonly string[];
   readonly persons: readonly string[];
+  /** As whom they changed it; null in rows from before it was recorded. */
+  readonly person: string | null;
+  readonly groups: readonly string[] | null;
+  readonly delegation: string | null;
+  readonly forPerson: string | null;
   readonly arguments: Digest;
   readonly action: Digest;
   readonly at: Date;
@@ -34,6 +40,7 @@ export type Edit = StoredKey & {
 };
 
 const columns = `e.request, e.reviewer, e.editors, e.persons, e.arguments, e.action, e.statement, e.signature, e.key_id as "keyId", e.at,
+  e.person, e.groups, e.delegation, e.for_person as "forPerson",
   e.successor, ${storedKeyColumns}`;
 const tables = "approval_edit e join reviewer_key k on k.key_id = e.key_id";
 
@@ -86,6 +93,7 @@ export async function editRequest(
   readonly request: ApprovalRequest;
   readonly statement: EditStatement;
   readonly persons: readonly string[];
+  readonly capacity: Capacity;
 }> {
   const statement = parseSigned(editKind, signed.statement);
   const request = await lockRequest(tx, statement.request);
@@ -108,8 +116,9 @@ export async function editRequest(
   const before = await editBehind(tx, request.id);
   const persons = [...new Set([...(before?.persons ?? []), ...votePersons(capacity)])];
   await tx.query(
-    `insert into approval_edit (request, reviewer, editors, persons, arguments, action, statement, key_id, signature, at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    `insert into approval_edit (request, reviewer, editors, persons, arguments, action, statement, key_id, signature, at,
+                                person, groups, delegation, for_person)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
     [
       request.id,
       reviewer,
@@ -121,11 +130,15 @@ export async function editRequest(
       signed.keyId,
       signed.signature,
       now,
+      capacity.person,
+      capacity.groups,
+      capacity.mandate?.id ?? null,
+      capacity.mandate?.person ?? null,
     ],
   );
   // Without `decided_at`: nobody has approved what was asked, and nothing may read it so.
   await tx.query("update approval_request set state = 'cancelled' where id = $1", [request.id]);
-  return { request: { ...request, state: "cancelled" }, statement, persons };
+  return { request: { ...request, state: "cancelled" }, statement, persons, capacity };
 }
 
 function mismatch(
@@ -172,6 +185,7 @@ export async function heldEdit(
   // Whose change is in the call must be said whole: those named count for nothing as approvers.
   const before = await editBehind(tx, edit.request);
   if (![...(before?.editors ?? []), reviewer].every((name) => edit.editors.includes(name))) return undefined;
+  if (![edit.person, edit.forPerson].every((name) => name === null || edit.persons.includes(name))) return undefined;
   if (edit.persons.length === 0 || before?.persons.every((name) => edit.persons.includes(name)) === false)
     return undefined;
   if (!(await isSignedBy(tx, editKind.type, edit, reviewer))) return undefined;
@@ -188,20 +202,25 @@ export async function heldEdit(
 }
 
 /**
- * Whether the editor still has a role and a group of those that were asked then, as themselves or for one of the persons whom the edit
- * names, by a delegation that was in force.
+ * Whether the editor still has a role, and a group of those that were asked then and that they had: as themselves, or for whom they changed
+ * it, by the delegation that was recorded, if it was in force then. Older rows do not say as whom: there any of these does.
  */
-async function mightEdit(tx: Tx, request: ApprovalRequest, { reviewer, persons, at }: Edit): Promise<boolean> {
-  const wanted = wantedAt(request, at);
+async function mightEdit(tx: Tx, request: ApprovalRequest, edit: Edit): Promise<boolean> {
+  const { reviewer, persons, at } = edit;
+  const wanted = wantedAt(request, at).filter((group) => edit.groups === null || edit.groups.includes(group));
   const { rows } = await tx.query<{ may: boolean; groups: readonly string[] }>(
     `select roles && array['reviewer', 'admin'] as may, groups from principal where id = $1`,
     [reviewer],
   );
   const isAsked = (groups: readonly string[]): boolean => groups.some((group) => wanted.includes(group));
   if (rows[0]?.may !== true) return false;
-  if (isAsked(rows[0].groups)) return true;
+  if (edit.delegation === null && isAsked(rows[0].groups)) return true;
+  if (edit.delegation === null && edit.person !== null) return false;
   const mandates = await mandatesOf(tx, reviewer, request, at);
-  return mandates.some(({ person, groups }) => persons.includes(person) && isAsked(groups));
+  return mandates.some(
+    ({ id, person, groups }) =>
+      (edit.delegation === null || edit.delegation === id) && persons.includes(person) && isAsked(groups),
+  );
 }
 
 /** Edits whose runs may not know it yet, as `undelivered` has decisions. */

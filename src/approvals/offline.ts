@@ -3,7 +3,7 @@ export { barOf, subjectNames } from "./barred.ts";
 export { editKind } from "./edit.schema.ts";
 export { renderAction, renderChange, rendererVersion } from "./render.ts";
 export { resolutionKind, resolvedResult } from "./resolution.schema.ts";
-export { markEditor, tally } from "./routing.ts";
+export { groupsAfter, markEditor, tally } from "./routing.ts";
 export type { Vote } from "./routing.ts";
 export { assertionOf, kindOf, signatureFault } from "./signature.ts";
 export type { SignedStatement, SigningKey } from "./signature.ts";

@@ -5,6 +5,7 @@ import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import { assertionOf } from "../approvals/offline.ts";
 import { digestOf, sha256 } from "../store/canonical.ts";
 import { signedOf } from "./approvals.ts";
+import { capacityFacts } from "./delegated.ts";
 import { differences, timeDifference } from "./differences.ts";
 import { editedProblems } from "./edits.ts";
 import { renderedProblems } from "./rendered.ts";
@@ -108,13 +109,7 @@ function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]
         assertion: assertion === null ? null : digestOf(assertion),
         seq,
         action,
-        person: capacity?.person ?? null,
-        groups: capacity?.groups ?? null,
-        delegation: capacity?.delegation?.id ?? null,
-        delegator: capacity?.delegation?.delegator ?? null,
-        delegatorPerson: capacity?.delegation?.person ?? null,
-        delegatedFrom: capacity?.delegation?.from ?? null,
-        delegatedUntil: capacity?.delegation?.until ?? null,
+        ...capacityFacts(capacity),
       }),
       ...(capacity === undefined ? [] : timeDifference(what, entry, capacity.at)),
     ];

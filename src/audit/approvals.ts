@@ -1,21 +1,14 @@
-import {
-  barOf,
-  kindOf,
-  markEditor,
-  parseStatement,
-  signatureFault,
-  subjectNames,
-  tally,
-} from "../approvals/offline.ts";
+import { kindOf, markEditor, parseStatement, signatureFault, tally } from "../approvals/offline.ts";
 import type { SignedStatement, SigningKey, Vote } from "../approvals/offline.ts";
 import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
-import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
+import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
 import { decidedAnewProblems, lastDecisions } from "./decided-anew.ts";
 import { editBehind, editProblems } from "./edits.ts";
 import type { Placed } from "./happened-before.ts";
 import { check } from "./report.ts";
+import { separationProblem } from "./separation.ts";
 import { resolutionProblems } from "./resolutions.ts";
 import { standingProblems } from "./standing.ts";
 import type { AuditCheck } from "./report.ts";
@@ -165,31 +158,6 @@ function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed, c
   if (signed.capacity === undefined)
     return (request.barred ?? []).length === 0 ? undefined : "as whom they decided is missing";
   return separationProblem(record, request, signed.reviewer, signed.capacity);
-}
-
-/** Separation of duties, and the terms of a delegation, at the time of the decision. */
-function separationProblem(
-  record: RunRecord,
-  request: ApprovalRecord,
-  reviewer: string,
-  { at, person, delegation }: CapacityRecord,
-): string | undefined {
-  const names = [reviewer, person, ...(delegation === undefined ? [] : [delegation.delegator, delegation.person])];
-  const bar = barOf(request.barred ?? [], names);
-  if (bar !== undefined) return `\`${bar.person}\` is the ${bar.because}`;
-  if (subjectNames(record.input).some((name) => names.includes(name))) return "it is by whom the run acts for";
-  if (!(request.openedAt <= at && at < request.expiresAt)) return "it was not made while the request was open";
-  if (delegation === undefined) return undefined;
-  const { from, until, team, tool, maxAmount } = delegation;
-  const { amount = null } = request;
-  const name = record.steps.find((step) => step.seq === request.seq)?.name;
-  const isCovered =
-    from <= at &&
-    at < until &&
-    (team === null || team === record.run.team) &&
-    (tool === null || tool === name) &&
-    (maxAmount === null || (amount !== null && amount >= 0 && amount <= maxAmount));
-  return isCovered ? undefined : `delegation \`${delegation.id}\` does not cover it`;
 }
 
 /** What a request can be on: the step's call, or an answer that was decided on with it. */

@@ -2,6 +2,7 @@ import type { RunRecord } from "../core/run-record.ts";
 import { checkApprovals } from "./approvals.ts";
 import { checkContents } from "./contents.ts";
 import { checkCosts } from "./costs.ts";
+import { checkDelegations } from "./delegated.ts";
 import { checkHistory } from "./history.ts";
 import { checkKeys } from "./keys.ts";
 import { checkLedger } from "./ledger.ts";
@@ -30,6 +31,7 @@ export async function replayRun(
       checkDecisions(record),
       checkPoliciesInForce(record),
       checkApprovals(record, erasureOf(record) === undefined),
+      checkDelegations(record),
       checkCosts(record),
     ]);
   } finally {

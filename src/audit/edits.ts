@@ -1,4 +1,4 @@
-import { barOf, editKind, keyIdOf, readSigned, subjectNames, verifyText } from "../approvals/offline.ts";
+import { barOf, editKind, groupsAfter, keyIdOf, readSigned, subjectNames, verifyText } from "../approvals/offline.ts";
 import type { ApprovalId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
@@ -6,7 +6,9 @@ import type { ApprovalRecord, EditRecord, RunRecord } from "../core/run-record.t
 import { withEdit } from "../gate/offline.ts";
 import type { EditedStep, ResolvedStep } from "../gate/offline.ts";
 import { sha256 } from "../store/canonical.ts";
-import { differences } from "./differences.ts";
+import { capacityFacts } from "./delegated.ts";
+import { differences, timeDifference } from "./differences.ts";
+import { separationProblem } from "./separation.ts";
 
 /** The edit whose action a request is about. */
 export function editBehind(record: RunRecord, request: ApprovalId): EditRecord | undefined {
@@ -64,11 +66,19 @@ function problemOf(record: RunRecord, edit: EditRecord, contents = true): string
   if (subjectNames(record.input).some((name) => names.includes(name))) return "it is by whom the run acts for";
   if (request.state !== "cancelled") return `its request is ${request.state}`;
   const before = editBehind(record, request.id);
+  const { capacity } = edit;
+  const own = capacity === undefined ? [] : [capacity.person, capacity.delegation?.person ?? capacity.person];
   const isWhole =
     [...(before?.editors ?? []), edit.reviewer].every((editor) => edit.editors.includes(editor)) &&
-    (before?.persons ?? []).every((person) => edit.persons.includes(person)) &&
+    [...(before?.persons ?? []), ...own].every((person) => edit.persons.includes(person)) &&
     edit.persons.length > 0;
-  return isWhole ? undefined : "not all who changed the call are named";
+  if (!isWhole) return "not all who changed the call are named";
+  if (capacity === undefined) return undefined;
+  const wanted = request.requirements.flatMap((one) =>
+    groupsAfter(one, Date.parse(capacity.at) - Date.parse(request.openedAt)),
+  );
+  if (!capacity.groups.some((group) => wanted.includes(group))) return "it is by nobody of a group that was asked";
+  return separationProblem(record, request, edit.reviewer, capacity);
 }
 
 /** The same against the ledger, both ways. `entries` are of this request. */
@@ -82,9 +92,10 @@ export function editedProblems(
   if (more.length > 0) return ["it was edited more than once in the ledger"];
   if (edit === undefined) return edited === undefined ? [] : ["it was edited in the ledger, not in the record"];
   if (edited === undefined) return [`${edit.reviewer}'s edit is not in the ledger`];
-  const { reviewer, keyId, signature, statement } = edit;
+  const { reviewer, keyId, signature, statement, capacity } = edit;
   const { seq, action } = request;
-  return differences(`${reviewer}'s edit`, edited, {
+  const what = `${reviewer}'s edit`;
+  const said = differences(what, edited, {
     seq,
     action,
     edited: edit.action,
@@ -94,5 +105,7 @@ export function editedProblems(
     keyId,
     signature,
     statement: sha256(statement),
+    ...capacityFacts(capacity),
   });
+  return capacity === undefined ? said : [...said, ...timeDifference(what, edited, capacity.at)];
 }

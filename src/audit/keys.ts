@@ -93,10 +93,24 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
       ),
     ),
   );
+  const delegatedEdits = edits.flatMap((edit) =>
+    delegationProblems(edit, placed, editedEntry(run, edit)).map(
+      (problem) => `${edit.reviewer}'s delegation on the change of \`${edit.request}\`: ${problem}`,
+    ),
+  );
   const unheld = edits.flatMap((edit) => unheldProblems(edit, byKey.get(edit.keyId) as KeyEntries, run));
   const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
   const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
-  return check("keys", detail, [...problems, ...found, ...beside, ...unfallen, ...gone, ...delegated, ...unheld]);
+  return check("keys", detail, [
+    ...problems,
+    ...found,
+    ...beside,
+    ...unfallen,
+    ...gone,
+    ...delegated,
+    ...delegatedEdits,
+    ...unheld,
+  ]);
 }
 
 /** The verifier key of the log of people, from that of another log of the same ledger. */

@@ -163,6 +163,8 @@ export type CapacityRecord = {
 };
 
 export type EditRecord = {
+  /** When, as whom, and for which of the groups that were asked they changed it. Absent in records of before. */
+  readonly capacity?: CapacityRecord;
   /** The request that it ended, and the one that the new action needed. */
   readonly request: ApprovalId;
   readonly successor: ApprovalId | null;

@@ -115,8 +115,10 @@ function signedRecord(signed: StoredDecision): ApprovalRecord["decisions"][numbe
   return { ...record, passkey: { ...assertion, rpId: key.passkey?.rpId ?? "", origin: key.passkey?.origin ?? "" } };
 }
 
-/** Nothing for a decision that was made before capacities were recorded. */
-function recordOfCapacity(stored: StoredCapacity | undefined): { readonly capacity?: CapacityRecord } {
+/** Nothing for what was signed before capacities were recorded. */
+export function recordOfCapacity(stored: Pick<StoredCapacity, "mandate" | "recorded"> | undefined): {
+  readonly capacity?: CapacityRecord;
+} {
   if (stored === undefined) return {};
   const { mandate, recorded } = stored;
   const { person, groups, forPerson, at } = recorded;

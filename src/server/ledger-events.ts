@@ -1,6 +1,7 @@
 /** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
 import { assertionOf } from "../approvals/index.ts";
 import type {
+  Capacity,
   ApprovalRequest,
   DecidedRequest,
   Delegation,
@@ -69,7 +70,6 @@ export function approvalDecided(
   keysSize?: number,
 ): LedgerEvent {
   const { request, statement, state, capacity } = decided;
-  const { mandate } = capacity ?? {};
   const assertion = assertionOf(signed);
   return {
     log: request.team,
@@ -86,22 +86,27 @@ export function approvalDecided(
       keyId: signed.keyId,
       statement: sha256(signed.statement),
       signature: signed.signature,
-      ...(capacity === undefined ? {} : { person: capacity.person, groups: capacity.groups }),
-      ...(mandate === undefined
-        ? {}
-        : {
-            delegation: mandate.id,
-            delegator: mandate.delegator,
-            delegatorPerson: mandate.person,
-            delegatedFrom: mandate.from.toISOString(),
-            delegatedUntil: mandate.until.toISOString(),
-          }),
+      ...(capacity === undefined ? {} : capacityFacts(capacity)),
       ...(assertion === null ? {} : { kind: "webauthn", assertion: digestOf(assertion) }),
       // How long the log of people was: what it had of the key by then counted.
       ...(keysSize === undefined ? {} : { keysSize }),
       // What the request is with this decision: `pending` while its quorum is not met.
       state,
     },
+  };
+}
+
+/** As whom somebody decided, or changed a call. */
+function capacityFacts({ person, groups, mandate }: Capacity): LedgerFacts {
+  if (mandate === undefined) return { person, groups };
+  return {
+    person,
+    groups,
+    delegation: mandate.id,
+    delegator: mandate.delegator,
+    delegatorPerson: mandate.person,
+    delegatedFrom: mandate.from.toISOString(),
+    delegatedUntil: mandate.until.toISOString(),
   };
 }
 
@@ -379,7 +384,12 @@ export function freezeChanged(
 
 export function approvalEdited(
   request: ApprovalRequest,
-  edited: { readonly arguments: Digest; readonly action: Digest; readonly persons: readonly string[] },
+  edited: {
+    readonly arguments: Digest;
+    readonly action: Digest;
+    readonly persons: readonly string[];
+    readonly capacity: Capacity;
+  },
   signed: SignedStatement,
   reviewer: string,
   now: Date,
@@ -399,6 +409,7 @@ export function approvalEdited(
       arguments: edited.arguments,
       reviewer,
       persons: edited.persons,
+      ...capacityFacts(edited.capacity),
       keyId: signed.keyId,
       statement: sha256(signed.statement),
       signature: signed.signature,

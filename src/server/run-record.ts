@@ -6,7 +6,7 @@ import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunInput } from "../core/run.ts";
 import { executionHasEnded } from "../audit/index.ts";
-import { editsOf, outcomesOf } from "../approvals/index.ts";
+import { delegationById, editsOf, outcomesOf } from "../approvals/index.ts";
 import type { Edit, UnknownOutcome } from "../approvals/index.ts";
 import type {
   ApprovalRecord,
@@ -19,7 +19,7 @@ import type {
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, executionsOf, getContents, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
-import { approvalRecords } from "./approval-views.ts";
+import { approvalRecords, recordOfCapacity } from "./approval-views.ts";
 import type { Services } from "./dependencies.ts";
 import { historiesOf } from "./histories.ts";
 import { latestCheckpoint, logSize, readContextEntries } from "../ledger/index.ts";
@@ -137,6 +137,7 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
   );
   const excerpt = await ledgerExcerpt(tx, run, ledger.signerOf(run.team).verifierKey, grantKeys, size);
   const said = outcomes.flatMap(resolutionOf);
+  const changes = await Promise.all(edits.map((edit) => editOf(tx, edit)));
   const stored: Omit<RunRecord, "histories" | "input" | "payloads" | "salt"> = {
     v: 1,
     run: headOf(run),
@@ -144,7 +145,7 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
     steps: steps.map(recordOfStep),
     decisions: decisions.map(recordOfDecision),
     approvals: approvals.records,
-    edits: edits.map(editOf),
+    edits: changes,
     resolutions: said,
     ...(grants.length === 0 ? {} : { standingGrants: grants }),
     policySets: await policySetsOf(tx, decisions),
@@ -153,7 +154,7 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
       tx,
       {
         keyIds: signersOf(approvals.records, [...edits, ...said, ...grants.flatMap((grant) => grant.approvals)]),
-        delegations: delegationsOf(approvals.records),
+        delegations: delegationsOf(approvals.records, changes),
       },
       ledger.signerOf(peopleLog).verifierKey,
     ),
@@ -169,9 +170,10 @@ function signersOf(
   return [...new Set([...approvals.flatMap(({ decisions }) => decisions), ...others].map(({ keyId }) => keyId))];
 }
 
-/** The delegations by which somebody decided, once each. */
-function delegationsOf(approvals: readonly ApprovalRecord[]): readonly string[] {
-  const used = approvals.flatMap(({ decisions }) => decisions.map(({ capacity }) => capacity?.delegation?.id));
+/** The delegations by which somebody decided or changed a call, once each. */
+function delegationsOf(approvals: readonly ApprovalRecord[], edits: readonly EditRecord[]): readonly string[] {
+  const signed = [...approvals.flatMap(({ decisions }) => decisions), ...edits];
+  const used = signed.map(({ capacity }) => capacity?.delegation?.id);
   return [...new Set(used.filter((id) => id !== undefined))];
 }
 
@@ -232,9 +234,12 @@ function recordOfStep(step: StepRow): StepRecord {
   };
 }
 
-function editOf(edit: Edit): EditRecord {
+async function editOf(tx: Tx, edit: Edit): Promise<EditRecord> {
   const { request, successor, reviewer, editors, persons, action, statement, keyId, signature, key } = edit;
+  const { person, groups, forPerson, at } = edit;
+  const mandate = edit.delegation === null ? undefined : await delegationById(tx, edit.delegation);
   return {
+    ...recordOfCapacity({ mandate, recorded: { person, groups, forPerson, at } }),
     request,
     successor,
     reviewer,

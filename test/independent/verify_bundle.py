@@ -472,7 +472,11 @@ class Bundle:
         same("edits", set(edited), set(edits))
         for id, entry in edited.items():
             wanted = {name: edits[id][name] for name in ("arguments", "keyId", "signature", "reviewer", "persons")}
-            facts_are(entry, {**wanted, "edited": edits[id]["action"], "statement": sha256(edits[id]["statement"].encode()).hex()})
+            capacity = edits[id].get("capacity", {})
+            delegation = capacity.get("delegation", {})
+            wanted.update({"person": capacity.get("person"), "groups": capacity.get("groups")})
+            wanted.update({"delegation": delegation.get("id"), "delegator": delegation.get("delegator")})
+            facts_are(entry, {**wanted, "edited": edits[id]["action"], "statement": sha256(edits[id]["statement"].encode()).hex()}, capacity.get("at"))
             check(edits[id]["reviewer"] in edits[id]["editors"], "who changed a call is none of its editors")
         uses = {(grant["id"], use["seq"]): use for grant in record.get("standingGrants", []) for use in grant["uses"]}
         used = {(one["facts"]["grant"], one["facts"]["seq"]): one for one in of("standing.used")}
@@ -540,6 +544,8 @@ class Bundle:
             same("edit", (statement["request"], statement["edited"], statement["arguments"]), (one["request"], one["action"], one["arguments"]))
             entry = leaf_of("approval.edited", approval=one["request"])
             self.whose(one, entry, entry["at"], entry["at"])
+            if "delegation" in entry["facts"]:
+                self.delegation(one, entry)
         for one in record.get("resolutions", []):
             statement = self.signed("countersign/resolution/v1", one, record)
             entry = leaf_of("step.reconciled", seq=one["seq"])

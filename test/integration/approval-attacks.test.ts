@@ -171,6 +171,15 @@ test("escalated, delegated and approved by two: over the API, by the clock, into
   ).toMatchObject({
     code: "delegation_invalid",
   });
+  // She may change a call in tessa's place too, and so tessa does not approve it; but she may say no.
+  const changed = await world.start();
+  const before = await world.request(changed);
+  await dora.edit(before, world.actionOf(before, pay(6_000).arguments), pay(4_000).arguments);
+  await world.wake(changed, before);
+  const after = await world.request(changed);
+  expect(await tessa.decide(after.id)).toMatchObject({ code: "not_eligible" });
+  expect(await tessa.decide(after.id, "deny")).toMatchObject({ approval: { state: "denied" } });
+  await world.closed(changed);
   expect(await mia.decide(request.id)).toMatchObject({ code: "not_eligible" });
   expect(await tessa.send("GET", `/v1/approvals/${request.id}`)).toMatchObject({
     routing: {
@@ -189,6 +198,14 @@ test("escalated, delegated and approved by two: over the API, by the clock, into
     },
   });
   expect(await dora.decide(request.id)).toMatchObject({ recorded: true, approval: { state: "pending" } });
+  // Her key is revoked, and she says it anew with another.
+  expect(await dora.send("POST", `/v1/keys/${dora.keyId}/revoke`)).toMatchObject({ revoked: true });
+  expect(await dora.decide(request.id)).toMatchObject({ code: "key_unknown" });
+  const again = await caller(world, http, "dora", []);
+  expect(await again.decide(request.id)).toMatchObject({
+    recorded: true,
+    approval: { state: "pending", decidedBy: [{ reviewer: "dora", fallen: true }, { reviewer: "dora" }] },
+  });
 
   ahead = 3_600_000;
   expect(await noteDue({ pool: world.pool, now })).toBe(1);
@@ -197,38 +214,65 @@ test("escalated, delegated and approved by two: over the API, by the clock, into
   expect((await world.closed(run)).status).toBe("completed");
   expect(await effects(world)).toHaveLength(1);
 
-  const record = (await auditor.send("GET", `/v1/runs/${run}/record`)) as RunRecord;
+  const recordOf = async (of: RunId) => (await auditor.send("GET", `/v1/runs/${of}/record`)) as RunRecord;
+  const record = await recordOf(run);
   const { code } = (await auditor.send("GET", `/v1/bundles/${record.run.workflowBundle ?? ""}`)) as { code: string };
   const faults = async (of: RunRecord) => [
     ...failed(await replayRun(of, code)).map((name) => `replay ${name}`),
     ...failed(verifyRun(of, verifierKey)).map((name) => `verify ${name}`),
   ];
   expect(await faults(record)).toEqual([]);
+  const edited = await recordOf(changed);
+  expect(await faults(edited)).toEqual([]);
+  const [own] = edited.edits ?? [];
+  const delegation = own?.capacity?.delegation;
+  if (own === undefined || delegation === undefined) throw new Error("the change was made for nobody");
+  const capacityOfEdit = (change: object) => ({ edits: [{ ...own, capacity: { ...own.capacity, ...change } }] });
+  const tamperedEdits: Readonly<Record<string, object>> = {
+    "for whom left out": { edits: [{ ...own, capacity: undefined }] },
+    "in her own name": capacityOfEdit({ delegation: undefined }),
+    "another person": capacityOfEdit({ person: "mia" }),
+    "another delegation": capacityOfEdit({ delegation: { ...delegation, id: "dlg_01ARZ3NDEKTSV4RRFFQ69G5FAV" } }),
+    "a longer delegation": capacityOfEdit({ delegation: { ...delegation, until: "2099-01-01T00:00:00.000Z" } }),
+    "a group that nobody asked": capacityOfEdit({ groups: ["others"] }),
+  };
+  for (const [name, change] of Object.entries(tamperedEdits))
+    expect((await faults({ ...edited, ...change } as RunRecord)).length, name).toBeGreaterThan(0);
+  // Replay joins the log of people too, for decisions and changes.
+  for (const of of [record, edited])
+    expect((await replayRun(withoutEntry(of, "delegation.granted"), code)).checks).toContainEqual(
+      expect.objectContaining({ name: "delegations", status: "failed" }),
+    );
 
   type Approval = RunRecord["approvals"][number];
   type Signed = Approval["decisions"][number];
-  const changed = (change: (one: Approval) => Partial<Approval>): RunRecord => ({
+  const altered = (change: (one: Approval) => Partial<Approval>): RunRecord => ({
     ...record,
     approvals: record.approvals.map((one) => ({ ...one, ...change(one) })),
   });
   const signed = (change: (one: Signed) => Partial<Signed>): RunRecord =>
-    changed(({ decisions }) => ({ decisions: decisions.map((one) => ({ ...one, ...change(one) })) }));
+    altered(({ decisions }) => ({ decisions: decisions.map((one) => ({ ...one, ...change(one) })) }));
   const capacity = (change: Partial<NonNullable<Signed["capacity"]>>): RunRecord =>
     signed((one) => ({ capacity: { ...(one.capacity as NonNullable<Signed["capacity"]>), ...change } }));
   const tampered: Readonly<Record<string, RunRecord>> = {
+    "what fell left out": altered(({ decisions }) => ({ decisions: decisions.slice(1) })),
+    "what fell said to be the last": altered(({ decisions: [first, second, ...rest] }) => ({
+      decisions: [second as Signed, first as Signed, ...rest],
+    })),
+    "the end of the key left out": withoutEntry(record, "approver.key.revoked"),
     "a person changed": capacity({ person: "somebody" }),
     "two who are one": capacity({ person: "tessa" }),
     "a group changed": capacity({ groups: ["legal", "treasury"] }),
     "a time changed": capacity({ at: new Date(Date.now() - 1).toISOString() }),
-    "as whom they decided left out": changed(({ decisions }) => ({
+    "as whom they decided left out": altered(({ decisions }) => ({
       barred: [],
       decisions: decisions.map(({ capacity: _capacity, ...one }) => one),
     })),
-    "who is barred left out": changed(() => ({ barred: [] })),
-    "an escalation made up": changed(({ requirements }) => ({
+    "who is barred left out": altered(() => ({ barred: [] })),
+    "an escalation made up": altered(({ requirements }) => ({
       requirements: requirements.map((one) => ({ ...one, escalate: { afterMs: 1, to: ["others"] } })),
     })),
-    "people counted twice": changed(({ requirements }) => ({
+    "people counted twice": altered(({ requirements }) => ({
       requirements: requirements.map(({ distinct: _distinct, ...one }) => one),
     })),
     "the delegation's end changed": signed(({ capacity: own }) =>
@@ -236,20 +280,20 @@ test("escalated, delegated and approved by two: over the API, by the clock, into
         ? {}
         : { capacity: { ...own, delegation: { ...own.delegation, until: "2099-01-01T00:00:00.000Z" } } },
     ),
-    "the delegation too small": changed(() => ({ amount: 6_001 })),
+    "the delegation too small": altered(() => ({ amount: 6_001 })),
     "another delegation": signed(({ capacity: own }) =>
       own?.delegation === undefined
         ? {}
         : { capacity: { ...own, delegation: { ...own.delegation, id: "dlg_01ARZ3NDEKTSV4RRFFQ69G5FAV" } } },
     ),
-    "the delegation's grant left out": withoutGrant(record),
+    "the delegation's grant left out": withoutEntry(record, "delegation.granted"),
   };
   for (const [name, of] of Object.entries(tampered)) expect((await faults(of)).length, name).toBeGreaterThan(0);
-});
+}, 240_000);
 
-function withoutGrant(record: RunRecord): RunRecord {
+function withoutEntry(record: RunRecord, kind: string): RunRecord {
   const keys = record.keys as NonNullable<RunRecord["keys"]>;
-  const entries = keys.entries.filter(({ leaf }) => !leaf.includes("delegation.granted"));
+  const entries = keys.entries.filter(({ leaf }) => !leaf.includes(kind));
   expect(entries).toHaveLength(keys.entries.length - 1);
   return { ...record, keys: { ...keys, entries } };
 }

@@ -40,7 +40,7 @@ export async function serve(world: World, now: () => Date = () => new Date()) {
 /** A reviewer who is an auditor too, over HTTP. */
 export async function caller(world: World, http: Http, id: string, groups: readonly string[]) {
   const token = newToken();
-  const { keyId, privateKey } = await world.reviewer(id, groups);
+  const { keyId, privateKey, edit } = await world.reviewer(id, groups);
   await putPrincipal(world.pool, { id, displayName: id, roles: ["reviewer", "auditor"], groups }, hashToken(token));
   const send = async (method: "GET" | "POST", url: string, payload?: object): Promise<unknown> => {
     const headers = { authorization: `Bearer ${token}` };
@@ -52,6 +52,8 @@ export async function caller(world: World, http: Http, id: string, groups: reado
     id,
     keyId,
     send,
+    /** Changes a call in the database and the ledger: the run is not told. */
+    edit,
     /** Says over the API what became of a call. */
     async resolve(outcome: UnknownOutcome, said: ResolutionStatement["outcome"], reason: string): Promise<unknown> {
       const url = `/v1/runs/${outcome.run}/steps/${outcome.seq}/outcome`;
@@ -61,11 +63,11 @@ export async function caller(world: World, http: Http, id: string, groups: reado
       const statement = textOfSigned(facts as ResolutionStatement);
       return send("POST", url, { statement, signature: signText(resolutionKind.type, statement, privateKey), keyId });
     },
-    async decide(approval: ApprovalId): Promise<unknown> {
+    async decide(approval: ApprovalId, decision: "approve" | "deny" = "approve"): Promise<unknown> {
       const detail = (await send("GET", `/v1/approvals/${approval}`)) as { statement: object };
       const statement = statementText({
         ...(detail.statement as Parameters<typeof statementText>[0]),
-        decision: "approve",
+        decision,
         reviewer: id,
         reason: "",
         issuedAt: new Date().toISOString(),

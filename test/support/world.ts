@@ -216,14 +216,15 @@ export async function createWorld(options: {
         const signed = { statement, signature: signText(editKind.type, statement, privateKey), keyId };
         return inTransaction(pool, async (tx) => {
           await putPayloads(tx, sealing, [args]);
-          const outcome = await editRequest(tx, signed, edited, id, new Date());
+          const now = new Date();
+          const outcome = await editRequest(tx, signed, edited, id, now);
           await appendToOutbox(tx, [
             approvalEdited(
               outcome.request,
-              { ...edited, persons: outcome.persons },
+              { ...edited, persons: outcome.persons, capacity: outcome.capacity },
               signed,
               id,
-              new Date(),
+              now,
               await logSize(tx, peopleLog),
             ),
           ]);

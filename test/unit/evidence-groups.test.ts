@@ -67,28 +67,31 @@ function delegated(...people: readonly { readonly kind: string; readonly at: num
     signature: "",
     capacity: { at: time(10), person: "bob", groups: ["treasury"], delegation },
   };
-  const request = { id: "a", seq: 0, state: "denied", requirements: [], expiresAt: "2099", decisions: [signed] };
-  const record = { run: { id: "r", requestedBy: "carol" }, approvals: [request] } as unknown as RunRecord;
   const leaf = (kind: string, at: number, facts: LedgerFacts, index = 0) =>
     ({ index, leaf: "", entry: { v: 1, kind, log: "people", dedupKey: "", at: time(at), facts } }) as unknown as Leaf;
   const enrolled = leaf("approver.key.added", 0, { keyId: idOf("bob"), principal: "bob", publicKey: keyOf("bob") });
   const rows = people.map(({ kind, at, facts }, index) => leaf(kind, at, facts, index + 1));
-  const findings = new Findings();
   const approver = { principal: "bob", keyId: idOf("bob"), publicKey: keyOf("bob") };
   const trust = parseTrust(JSON.stringify({ format: trustFormat, logs: {}, approvers: [approver] }));
-  const decided = leaf("approval.approved", 10, { approval: "a", reviewer: "bob" });
-  checkEnrolment(
-    record,
-    [decided],
-    new Enrolments(
-      [enrolled, ...rows].filter(({ entry }) => isEnrolment(entry)),
-      true,
-      1 + rows.length,
-    ),
-    trust,
-    findings,
+  const enrolments = new Enrolments(
+    [enrolled, ...rows].filter(({ entry }) => isEnrolment(entry)),
+    true,
+    1 + rows.length,
   );
-  return findings.check("enrolment", "").findings.map(({ code, message }) => `${code}: ${message}`);
+  const problems = (as: "decisions" | "edits") => {
+    const decisions = as === "decisions" ? [signed] : [];
+    const request = { id: "a", seq: 0, state: "denied", requirements: [], expiresAt: "2099", decisions };
+    const edits = as === "edits" ? [{ ...signed, request: "a" }] : [];
+    const record = { run: { id: "r", requestedBy: "carol" }, approvals: [request], edits } as unknown as RunRecord;
+    const kind = as === "edits" ? "approval.edited" : "approval.approved";
+    const findings = new Findings();
+    checkEnrolment(record, [leaf(kind, 10, { approval: "a", reviewer: "bob" })], enrolments, trust, findings);
+    return findings.check("enrolment", "").findings.map(({ code, message }) => `${code}: ${message}`);
+  };
+  const found = problems("decisions");
+  // Who changes a call for somebody else is asked the same.
+  expect(problems("edits")).toEqual(found);
+  return found;
 }
 
 test("a delegate's approval has a delegation in the log of people that was in force, or refutes the bundle", () => {

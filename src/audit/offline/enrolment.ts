@@ -125,13 +125,22 @@ export function checkEnrolment(
     checkAhead(record, grant, enrolments, findings);
     if (!checkGroupsAhead(record, grant, trust, findings)) groupsKnown = false;
   }
-  for (const { signed, seq, entry } of besideDecisions(record, leaves)) {
+  for (const { signed, seq, entry, capacity } of besideDecisions(record, leaves)) {
     signatures += 1;
     note(signed);
     const where = `${record.run.id} step ${seq}, ${signed.reviewer}`;
     if (signed.reviewer === record.run.requestedBy) findings.add("approvals", "self_approval", where);
     if (entry === undefined) continue;
     whose(signed, entry, enrolments, trust, (code, message) => findings.add("enrolment", code, where, message));
+    if (enrolments?.whole !== true || capacity === undefined) continue;
+    const { reviewer } = signed;
+    for (const problem of delegationProblems({ reviewer, capacity }, enrolments.people, entry))
+      findings.add(
+        "enrolment",
+        "delegation_unfounded",
+        where,
+        `delegation \`${capacity.delegation?.id ?? ""}\`: ${problem}`,
+      );
   }
   return { signatures, groupsKnown, alone: [...alone] };
 }
@@ -145,12 +154,14 @@ function besideDecisions(record: RunRecord, leaves: readonly Leaf[]) {
   return [
     ...edits.map((signed) => ({
       signed,
+      capacity: signed.capacity,
       seq: approvals.find(({ id }) => id === signed.request)?.seq ?? -1,
       entry: entryWith("approval.edited", "approval", signed.request),
     })),
     ...standingGrants.flatMap(({ id, approvals: granters, uses }) =>
       granters.map((signed) => ({
         signed,
+        capacity: undefined,
         seq: uses[0]?.seq ?? -1,
         entry: ahead.find(
           ({ kind, facts }) =>
@@ -160,6 +171,7 @@ function besideDecisions(record: RunRecord, leaves: readonly Leaf[]) {
     ),
     ...resolutions.map((signed) => ({
       signed,
+      capacity: undefined,
       seq: signed.seq,
       entry: entryWith("step.reconciled", "seq", signed.seq),
     })),

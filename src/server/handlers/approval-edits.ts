@@ -41,17 +41,14 @@ export const editHandlers: Handlers<"editApproval"> = {
       );
       const edited = { arguments: contentDigest(call.salt, args), action };
       await putPayloads(tx, await sealingOf(tx, keys, request.run), [args]);
-      const { request: asked, persons } = await editRequest(
-        tx,
-        signed,
-        edited,
-        reviewer,
-        now,
-        await subjectOf(services, tx, request.run),
-      );
+      const {
+        request: asked,
+        persons,
+        capacity,
+      } = await editRequest(tx, signed, edited, reviewer, now, await subjectOf(services, tx, request.run));
       if (asked.id !== approval) throw new ApiError("statement_invalid", "the statement is about another request");
       await appendToOutbox(tx, [
-        approvalEdited(asked, { ...edited, persons }, signed, reviewer, now, await logSize(tx, peopleLog)),
+        approvalEdited(asked, { ...edited, persons, capacity }, signed, reviewer, now, await logSize(tx, peopleLog)),
       ]);
     });
     const woken = await tellEdit(services, request.run, approval);
