@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import { approvalIdPattern, digestPattern, runIdPattern } from "../core/ids.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { ToolResult } from "../core/transcript.ts";
+import type { ChangedCall, ToolResult } from "../core/transcript.ts";
 import type { SignedKind } from "./signed-text.ts";
 
 const type = "countersign/resolution/v1";
@@ -37,10 +37,14 @@ const schema = z.strictObject({
 export type ResolutionStatement = z.output<typeof schema>;
 export const resolutionKind: SignedKind<ResolutionStatement> = { type, schema };
 
-/** What the agent is told: a function of the statement, so that an auditor finds the same. */
-export function resolvedResult({ outcome, reason }: ResolutionStatement): ToolResult {
+/**
+ * What the agent is told: a function of the statement, and of what a reviewer had made of the call before it was begun, so that an auditor
+ * finds the same.
+ */
+export function resolvedResult({ outcome, reason }: ResolutionStatement, changed?: ChangedCall): ToolResult {
   const looked = "the call was interrupted, and a person looked";
+  const made = changed === undefined ? {} : { changed };
   return outcome === "happened"
-    ? { status: "ok", value: { reconciled: `${looked}: it took effect; its own result is lost`, reason } }
-    : { status: "error", message: `${looked}: it did not take effect: ${reason}` };
+    ? { status: "ok", value: { reconciled: `${looked}: it took effect; its own result is lost`, reason }, ...made }
+    : { status: "error", message: `${looked}: it did not take effect: ${reason}`, ...made };
 }

@@ -1,5 +1,6 @@
 import {
   barOf,
+  editKind,
   keyIdOf,
   readSigned,
   resolutionKind,
@@ -8,11 +9,13 @@ import {
   verifyText,
 } from "../approvals/offline.ts";
 import { barredText } from "../core/decision.ts";
-import type { Json } from "../core/json.ts";
+import type { Json, JsonObject } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ResolutionRecord, RunRecord } from "../core/run-record.ts";
+import type { ChangedCall } from "../core/transcript.ts";
 import { contentDigest, sha256 } from "../store/canonical.ts";
 import { differences } from "./differences.ts";
+import { readableEntries } from "./readable-entries.ts";
 
 /** What people said of interrupted calls: the signature, that it is on this very call, and that the step ended as they said. */
 export function resolutionProblems(record: RunRecord): readonly string[] {
@@ -39,9 +42,28 @@ function problemOf(record: RunRecord, resolution: ResolutionRecord): string | un
   if (step.state !== (statement.outcome === "happened" ? "done" : "failed")) return `the step is \`${step.state}\``;
   // Without the contents there is no salt, and what the agent was told has no digest to compare.
   if (record.run.dataKey !== undefined && record.salt === undefined) return undefined;
-  return step.result === contentDigest(record.salt, resolvedResult(statement) as unknown as Json)
+  const entry = readableEntries(record.ledger.entries).find(
+    (one) => one.entry.kind === "step.reconciled" && one.entry.facts["seq"] === seq,
+  );
+  const told = resolvedResult(statement, changedBy(record, entry?.entry.facts["edit"]));
+  return step.result === contentDigest(record.salt, told as unknown as Json)
     ? undefined
     : "the agent was told something else";
+}
+
+/** What a reviewer had made of the call: entries from before agents were told of it name no edit. */
+function changedBy(record: RunRecord, request: unknown): ChangedCall | undefined {
+  const edit = (record.edits ?? []).find((one) => one.request === request);
+  if (edit === undefined) return undefined;
+  const reason = readSigned(editKind, edit.statement)?.reason ?? "";
+  return { arguments: record.payloads[edit.arguments] as JsonObject, reason };
+}
+
+/** The change on which the step's call was begun, where the entry says that there was one. */
+function editOfStep(record: RunRecord, seq: number, { facts }: LedgerEntry): string | null {
+  if (facts["edit"] === undefined) return null;
+  const decided = record.decisions.filter((one) => one.seq === seq).toSorted((a, b) => a.n - b.n);
+  return decided.at(-1)?.edit ?? null;
 }
 
 /** Who may not decide on the run's calls cannot say what became of them, by whatever account: as it was recorded when they said it. */
@@ -88,6 +110,7 @@ export function reconciledProblems(record: RunRecord, entries: readonly LedgerEn
           outcome,
           person,
           barred: barred?.map(barredText) ?? null,
+          edit: editOfStep(record, seq, entry),
           // Entries from before the person say nothing of the time either, or more than the record has.
           ...(at === null ? {} : { saidAt: at }),
         });

@@ -213,7 +213,8 @@ async function decideAfterWaiting(tx: Tx, deciding: Deciding): Promise<Decided> 
     : decideRequested(tx, edited, waitedFor);
 }
 
-const unheldEdit = "the change that a reviewer made to the call does not hold";
+const unheldEdit =
+  "a reviewer had changed the call, and that change does not hold: it is taken back, and nothing was done, neither as they had it nor as you asked";
 
 /** The same for the call as a reviewer changed it; undefined where what they signed does not hold. */
 async function onEdit(tx: Tx, deciding: Deciding, edit: Edit): Promise<Deciding | undefined> {

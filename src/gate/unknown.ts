@@ -1,12 +1,24 @@
-import { askAgain, endOutcome, heldResolution, lockOutcome, resolvedResult, subjectNames } from "../approvals/index.ts";
-import type { Resolution, ResolutionStatement, UnknownOutcome } from "../approvals/index.ts";
+import {
+  askAgain,
+  editKind,
+  editOf,
+  endOutcome,
+  heldResolution,
+  lockOutcome,
+  readSigned,
+  resolvedResult,
+  subjectNames,
+} from "../approvals/index.ts";
+import type { Edit, Resolution, ResolutionStatement, UnknownOutcome } from "../approvals/index.ts";
 import { barredText } from "../core/decision.ts";
 import type { Waiting } from "../core/contract.ts";
-import type { Json } from "../core/json.ts";
+import type { ApprovalId } from "../core/ids.ts";
+import type { Json, JsonObject } from "../core/json.ts";
+import type { ChangedCall } from "../core/transcript.ts";
 import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
-import { inTransaction, sealPayload, sha256, writeSealed } from "../store/index.ts";
-import type { Tx } from "../store/index.ts";
+import { getPayloads, inTransaction, sealPayload, sha256, writeSealed } from "../store/index.ts";
+import type { PayloadKeys, Tx } from "../store/index.ts";
 import type { GateOptions } from "./decide.ts";
 import { GateError } from "./errors.ts";
 import { sealingIn } from "./governed-call.ts";
@@ -79,7 +91,7 @@ function saidFacts({ reviewer, keyId, statement, signature, at, person }: Resolu
 
 async function reconcile(
   tx: Tx,
-  { now }: GateOptions,
+  { now, keys }: GateOptions,
   run: RunContext,
   outcome: UnknownOutcome,
   statement: ResolutionStatement,
@@ -87,7 +99,9 @@ async function reconcile(
   const { resolution, seq } = outcome;
   if (resolution === null) throw new TypeError("nobody said what became of it");
   const at = now();
-  const sealed = sealPayload(sealingIn(run), resolvedResult(statement) as unknown as Json);
+  const edit = await lastEdit(tx, run, seq);
+  const changed = edit === undefined ? undefined : await changedBy(tx, keys, edit);
+  const sealed = sealPayload(sealingIn(run), resolvedResult(statement, changed) as unknown as Json);
   const state = statement.outcome === "happened" ? "done" : "failed";
   await writeSealed(tx, [sealed]);
   const { rowCount } = await tx.query(
@@ -114,9 +128,27 @@ async function reconcile(
       unknown: outcome.id,
       outcome: statement.outcome,
       ...saidFacts(resolution),
+      // Whose change of the call the agent is told with it.
+      ...(changed === undefined || edit === undefined ? {} : { edit: edit.request }),
       ...(resolution.barred === null ? {} : { barred: resolution.barred.map(barredText) }),
       // How long the log of people was when it was said: what it had of the key by then counted.
       ...(resolution.keysSize === null ? {} : { keysSize: resolution.keysSize }),
     }),
   ]);
+}
+
+/** The change on which the call was begun, whether or not it holds still: that is what may have happened. */
+async function lastEdit(tx: Tx, run: RunContext, seq: number): Promise<Edit | undefined> {
+  const { rows } = await tx.query<{ edit: ApprovalId | null }>(
+    "select edit from decision where run = $1 and seq = $2 order by n desc limit 1",
+    [run.id, seq],
+  );
+  const edit = rows[0]?.edit ?? null;
+  return edit === null ? undefined : editOf(tx, edit);
+}
+
+async function changedBy(tx: Tx, keys: PayloadKeys, edit: Edit): Promise<ChangedCall | undefined> {
+  const args = (await getPayloads(tx, keys, [edit.arguments])).get(edit.arguments);
+  const reason = readSigned(editKind, edit.statement)?.reason ?? "";
+  return args === undefined ? undefined : { arguments: args as JsonObject, reason };
 }

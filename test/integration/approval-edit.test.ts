@@ -166,7 +166,11 @@ test("an edit that does not hold when the run goes on makes nothing happen", asy
   await revokeReviewerKey(world.pool, rita.keyId, new Date());
   await world.wake(run, request);
   expect(await world.closed(run)).toMatchObject({ status: "completed" });
-  expect(await told(world, run)).toMatchObject({ status: "denied", code: "invalid_grant" });
+  expect(await told(world, run)).toMatchObject({
+    status: "denied",
+    code: "invalid_grant",
+    message: expect.stringContaining("it is taken back, and nothing was done"),
+  });
 
   // An action that the signed arguments do not make, and arguments that do not fit the tool.
   const rick = await world.reviewer("rick");

@@ -95,6 +95,43 @@ test("what is said while the gate looks is taken over by it, whichever comes fir
   expect(await world.unknown(run)).toMatchObject({ state: "reconciled", resolution: { reviewer: "rita" } });
 }, 60_000);
 
+test("a changed call that was interrupted, and whose change fell meanwhile, is not begun again; the agent is told of the change with what was said of it", async () => {
+  const asks = { to: "wobbly ada", amount_cents: 6_000 };
+  const world = await createWorld({ turns: [{ calls: [{ tool: "pay", arguments: asks }] }, { text: "done" }] });
+  await world.work();
+  const server = await serve(world);
+  const rita = await world.reviewer("rita");
+  const run = await world.start();
+  const request = await world.request(run);
+  const made = { to: "wobbly ada", amount_cents: 4_000 };
+  await rita.edit(request, world.actionOf(request, asks), made, "two thirds");
+  // Her key is revoked at the moment at which the call is begun: the first attempt breaks, and the next one finds no change that holds.
+  await world.pool.query(`create function gone() returns trigger language plpgsql as $$
+    begin update reviewer_key set revoked_at = now() where principal = 'rita'; return null; end $$`);
+  await world.pool.query(
+    "create trigger gone after insert on effect for each row when (new.seq = 1) execute function gone()",
+  );
+  await world.wake(run, request);
+  const outcome = await world.unknown(run, 60_000);
+  await (await world.reviewer("rick")).resolve(outcome, "did_not_happen", "the bank has no such payment");
+  await wakeRun(world.client, run, outcome.id);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  const step = (await stepsOf(world.pool, run)).find(({ name }) => name === "pay");
+  expect(await getPayload(world.pool, world.keys as PayloadKeys, step?.result ?? ("" as never))).toEqual({
+    status: "error",
+    message: expect.stringContaining("the bank has no such payment"),
+    changed: { arguments: made, reason: "two thirds" },
+  });
+  const { record, entries, faultsOf } = await audited(world, run, server);
+  expect(entries.find(({ kind }) => kind === "step.reconciled")?.facts).toMatchObject({ edit: request.id });
+  expect(await faultsOf(record)).toEqual([]);
+  const untold = {
+    ...record,
+    edits: record.edits?.map((edit) => ({ ...edit, statement: edit.statement.replace("two", "all") })),
+  };
+  expect((await faultsOf(untold as RunRecord)).join()).toMatch(/told something else/);
+}, 180_000);
+
 test("only a reviewer whose approval the call could have had says it, and never who asked for the run", async () => {
   const world = await createWorld({
     turns,
