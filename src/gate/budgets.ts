@@ -1,9 +1,8 @@
 import { defaultApprovers, noAmounts, periodStart } from "../core/budget.ts";
 import type { Amounts, BudgetFacts, BudgetPeriod, BudgetState, Exhausted } from "../core/budget.ts";
-import type { ApprovalId, RunId } from "../core/ids.ts";
+import type { ApprovalId } from "../core/ids.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Tx } from "../store/index.ts";
-import { exhaustedBy } from "./asked.ts";
 import type { RunContext } from "./governed-call.ts";
 import { givenBeyond } from "./rendered.ts";
 import { runEvent } from "./run-event.ts";
@@ -83,15 +82,6 @@ export function budgetFacts(standing: Standing, step: ResolvedStep): BudgetFacts
     held,
   }));
   return { hold: holdOf(step), budgets: [own, ...shared] };
-}
-
-/** The budgets that the last decision on a step asked people about, as they stood then. */
-export async function shownBeyond(tx: Tx, run: RunId, seq: number): Promise<readonly Exhausted[]> {
-  const { rows } = await tx.query<{ budget: BudgetFacts | null }>(
-    "select facts -> 'budget' as budget from decision where run = $1 and seq = $2 order by n desc limit 1",
-    [run, seq],
-  );
-  return exhaustedBy(rows[0]?.budget ?? undefined);
 }
 
 export type BudgetExtension = {

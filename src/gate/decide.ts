@@ -16,7 +16,7 @@ import type { Edit } from "../approvals/index.ts";
 import { shortfallOf } from "../core/approved.ts";
 import type { Approved } from "../core/approved.ts";
 import { isBudgetPolicy, noAmounts } from "../core/budget.ts";
-import type { BudgetFacts } from "../core/budget.ts";
+import type { BudgetFacts, Exhausted } from "../core/budget.ts";
 import { cosigningOf } from "../core/decision.ts";
 import type { ApprovalRequirement, DenialCode, Decision, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
@@ -33,7 +33,7 @@ import type { DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { exhaustedBy, isShadow } from "./asked.ts";
-import { extendBudgets, shownBeyond } from "./budgets.ts";
+import { extendBudgets } from "./budgets.ts";
 import { editIn } from "./edit.ts";
 import { editedStep } from "./edited.ts";
 import { GateError } from "./errors.ts";
@@ -275,7 +275,8 @@ async function useGrant(
   const { run, step, standing, at } = deciding;
   const judged = await judge(tx, deciding.count, deciding, approved);
   if (judged.decision.outcome === "deny") return write(tx, deciding, judged, approval);
-  const isShort = await isSpentSince(tx, deciding, judged);
+  const shown = await shownTo(tx, approval);
+  const isShort = isSpentSince(run, judged, shown);
   if (isShort && judged.policyDecision.outcome === "allow" && editIn(step) === undefined)
     return askAgain(tx, deciding, approval);
   if (isShort || judged.decision.outcome === "require_approval") {
@@ -286,7 +287,7 @@ async function useGrant(
     const text = "the policy has changed what would be done since it was shown to the reviewers";
     return refuse(tx, deciding, "invalid_grant", text, approval);
   }
-  if (!(await isShownAsMade(tx, deciding, approval, judged.effective)))
+  if (!isShownAsMade(deciding, shown, judged.effective))
     return refuse(tx, deciding, "invalid_grant", shownOtherwise, approval);
   if (!(await faultPoint("approval.consume", () => consumeGrant(tx, approval, at)))) {
     return refuse(tx, deciding, "invalid_grant", "the approval was used before", approval);
@@ -300,12 +301,25 @@ async function useGrant(
   return write(tx, { ...deciding, standing: await extendBudgets(tx, extension) }, judged, approval);
 }
 
+/** What people were shown before they approved: the text's digest, and the budgets that had no room when they were asked. */
+type Shown = { readonly rendered: Digest | undefined; readonly exhausted: readonly Exhausted[] };
+
+async function shownTo(tx: Tx, approval: ApprovalId): Promise<Shown> {
+  const { rows } = await tx.query<{ rendered: Digest; budget: BudgetFacts | null }>(
+    `select request.rendered, asked.facts -> 'budget' as budget
+     from approval_request request
+     join decision asked on asked.run = request.run and asked.approval = request.id and asked.outcome = 'require_approval'
+     where request.id = $1`,
+    [approval],
+  );
+  return { rendered: rows[0]?.rendered, exhausted: exhaustedBy(rows[0]?.budget ?? undefined) };
+}
+
 /** Whether the step needs more beyond budgets than the people who approved it were shown. */
-async function isSpentSince(tx: Tx, { run, step }: Deciding, { exhausted: over }: Judged): Promise<boolean> {
-  if (over.length === 0) return false;
-  const shown = new Map((await shownBeyond(tx, run.id, step.seq)).map((one) => [one.name, givenBeyond(run, one)]));
+function isSpentSince(run: RunContext, { exhausted: over }: Judged, shown: Shown): boolean {
+  const before = new Map(shown.exhausted.map((one) => [one.name, givenBeyond(run, one)]));
   return over.some((one) => {
-    const [now, then] = [givenBeyond(run, one), shown.get(one.name) ?? noAmounts];
+    const [now, then] = [givenBeyond(run, one), before.get(one.name) ?? noAmounts];
     return now.microUsd > then.microUsd || now.tokens > then.tokens || now.calls > then.calls;
   });
 }
@@ -326,21 +340,12 @@ async function askAgain(tx: Tx, deciding: Deciding, approval: ApprovalId): Promi
 export const shownOtherwise = "what its reviewers were shown is not this call";
 
 /** Whether reviewers were shown this very call: the text is made again, with what the budgets lacked when they were asked. */
-async function isShownAsMade(
-  tx: Tx,
+function isShownAsMade(
   { run, step }: Deciding,
-  approval: ApprovalId,
+  { rendered, exhausted }: Shown,
   effective: JsonObject | undefined,
-): Promise<boolean> {
-  const { rows } = await tx.query<{ rendered: Digest; budget: BudgetFacts | null }>(
-    `select request.rendered, asked.facts -> 'budget' as budget
-     from approval_request request
-     join decision asked on asked.run = request.run and asked.approval = request.id and asked.outcome = 'require_approval'
-     where request.id = $1`,
-    [approval],
-  );
-  const exhausted = exhaustedBy(rows[0]?.budget ?? undefined);
-  return rows[0]?.rendered === contentDigest(run.salt, renderCall(run, step, { effective, exhausted }));
+): boolean {
+  return rendered === contentDigest(run.salt, renderCall(run, step, { effective, exhausted }));
 }
 
 /** Why an approval does not do any more: a budget was spent meanwhile, or the policies ask for something else. */
