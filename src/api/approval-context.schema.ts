@@ -5,9 +5,13 @@ import { approvalStates } from "./vocabulary.ts";
 
 const origin = z.enum(["user", "operator", "trusted", "derived", "untrusted"]);
 
-/** A value of the call, and where it stands word for word. */
+/** A value of the call, or a name of a property that the model chose, and where it stands word for word. */
 const valueSource = z.object({
-  path: z.string().describe("such as `lines[0].sku`; what would hide in it is written out"),
+  path: z
+    .string()
+    .describe(
+      "such as `lines[0].sku`, or `name of lines[0].x` for a name that the tool does not give; what would hide in it is written out",
+    ),
   value: z.string().describe("its first characters, written out"),
   origin: origin.describe("as the policies saw the argument: the worst of its values"),
   places: z.array(z.string()).describe("empty: it stands nowhere that was looked at, the model made it"),

@@ -42,11 +42,11 @@ export async function contextOf(tx: Tx, keys: PayloadKeys, request: ApprovalRequ
   // Of the call that is asked about: where a reviewer has changed it, that is not what the model asked for.
   const args = behind === undefined ? original : (call?.action.arguments ?? {});
   const change = behind === undefined ? undefined : { original, by: request.editors };
-  const { sources, searchedAll } = sourcesOf(args, conversation, flow, change);
+  const { sources, searchedAll, unlisted } = sourcesOf(args, conversation, flow, change, call?.tool?.parameters);
   return {
     sources: [...sources],
     searchedAll,
-    flags: [...flagsOf(flow, change)],
+    flags: [...flagsOf(flow, change), ...unlistedFlag(unlisted)],
     conversation: conversation.slice(-shownMessages).map(shown),
     leftOut: Math.max(0, conversation.length - shownMessages),
     policies: reasonsOf(parsePolicySet(policySet.document), decision?.policies ?? []).map(({ policy, text }) => ({
@@ -151,14 +151,16 @@ function sourcesOf(
   conversation: readonly Said[],
   flow: FlowFacts | undefined,
   change: Change | undefined,
-): Pick<ApprovalContext, "sources" | "searchedAll"> {
+  parameters: Json | undefined,
+): Pick<ApprovalContext, "sources" | "searchedAll"> & { readonly unlisted: number } {
   const texts = conversation.flatMap((said): readonly PlacedText[] =>
     said.by === "model" || said.whole === undefined ? [] : [{ place: placeOf(said), text: said.whole }],
   );
-  const found = placesOf(args, texts);
-  const changed = change === undefined ? new Set<string>() : changedPaths(change.original, args);
+  const found = placesOf(args, texts, parameters);
+  const changed = change === undefined ? new Set<string>() : changedPaths(change.original, args, parameters);
   return {
     searchedAll: found.searchedAll,
+    unlisted: found.unlisted,
     sources: found.values.map(({ path, argument, value, places }) => ({
       path: visibleText(path),
       value: visibleText(value),
@@ -169,6 +171,10 @@ function sourcesOf(
       ],
     })),
   };
+}
+
+function unlistedFlag(count: number): readonly string[] {
+  return count === 0 ? [] : [`${count} more values or names are not listed here: all are in the text that is signed`];
 }
 
 function placeOf({ step, by, tool, untrusted }: Said): string {
