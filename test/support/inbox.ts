@@ -132,6 +132,7 @@ export async function createInbox() {
     openIn,
     sign,
     keyOf: (id: string) => signers.get(id)?.keyId as Digest,
+    signerOf: (id: string) => signers.get(id) as Signer,
 
     decide: (request: ApprovalRequest, reviewer: string, afterMs = 2, decision: "approve" | "deny" = "approve") =>
       inTransaction(pool, (tx) => decideRequest(tx, sign(request, reviewer, decision), reviewer, at(afterMs))),
