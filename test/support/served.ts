@@ -40,7 +40,8 @@ export async function serve(world: World, now: () => Date = () => new Date()) {
 /** A reviewer who is an auditor too, over HTTP. */
 export async function caller(world: World, http: Http, id: string, groups: readonly string[]) {
   const token = newToken();
-  const { keyId, privateKey, edit } = await world.reviewer(id, groups);
+  const reviewer = await world.reviewer(id, groups);
+  const { keyId, privateKey } = reviewer;
   await putPrincipal(world.pool, { id, displayName: id, roles: ["reviewer", "auditor"], groups }, hashToken(token));
   const send = async (method: "GET" | "POST", url: string, payload?: object): Promise<unknown> => {
     const headers = { authorization: `Bearer ${token}` };
@@ -53,7 +54,7 @@ export async function caller(world: World, http: Http, id: string, groups: reado
     keyId,
     send,
     /** Changes a call in the database and the ledger: the run is not told. */
-    edit,
+    edit: (...change: Parameters<typeof reviewer.edit>) => reviewer.edit(...change),
     /** Says over the API what became of a call. */
     async resolve(outcome: UnknownOutcome, said: ResolutionStatement["outcome"], reason: string): Promise<unknown> {
       const url = `/v1/runs/${outcome.run}/steps/${outcome.seq}/outcome`;
