@@ -187,7 +187,10 @@ test(`signals, updates and decisions in any order, late, forged and repeated, se
             await forge(played);
             model.impostor = "ivan";
           }
-          if (model.state === "pending") model.state = "forged";
+          if (model.state === "pending") {
+            model.state = "forged";
+            note("forged");
+          }
           break;
         case "cancel":
           model.cancelled = true;
@@ -271,6 +274,7 @@ test(`signals, updates and decisions in any order, late, forged and repeated, se
     ...["consumed", "denied", "expired", "cancelled"].map((state) => `ends ${state}`),
     ...[...answers, "request_not_pending"].map((answer) => `decide ${answer}`),
     "impersonate signature_invalid",
+    "forged",
   ])
     expect(seen[end] ?? 0, end).toBeGreaterThan(0);
 }, 600_000);

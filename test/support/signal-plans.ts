@@ -59,7 +59,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("impersonate" as const), who: fc.constantFrom(...who) }) },
-  { weight: 1, arbitrary: fc.constantFrom<Act[]>({ kind: "forge" }, { kind: "cancel" }) },
+  { weight: 3, arbitrary: fc.constantFrom<Act[]>({ kind: "forge" }, { kind: "forge" }, { kind: "cancel" }) },
 );
 
 export type Plan = {
