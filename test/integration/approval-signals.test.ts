@@ -26,7 +26,7 @@ import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
 /** How many runs, and the first one's seed: `APPROVAL_SIGNALS=1000`, and `APPROVAL_SIGNALS=1 APPROVAL_SIGNALS_SEED=…` for one again. */
-const runs = Number(process.env["APPROVAL_SIGNALS"] ?? 90);
+const runs = Number(process.env["APPROVAL_SIGNALS"] ?? 150);
 const firstSeed = Number(process.env["APPROVAL_SIGNALS_SEED"] ?? 20_260_103);
 /** Runs that are played at once. */
 const atOnce = 16;
@@ -186,10 +186,10 @@ test(`signals, updates and decisions in any order, late, forged and repeated, se
           if (model.votes.every(({ by }) => by !== "ivan") && model.impostor === undefined) {
             await forge(played);
             model.impostor = "ivan";
-          }
-          if (model.state === "pending") {
-            model.state = "forged";
-            note("forged");
+            if (model.state === "pending") {
+              model.state = "forged";
+              note("forged");
+            }
           }
           break;
         case "cancel":
