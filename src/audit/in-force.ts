@@ -13,6 +13,7 @@ export function notInForce(
   activations: readonly Activation[],
   decided: { readonly seq: string; readonly at: string; readonly policySet: string },
 ): string | undefined {
+  if (activations.at(-1)?.policySet === decided.policySet) return undefined;
   const begun = Date.parse(decided.at);
   for (const activation of activations.toReversed()) {
     if (activation.policySet === decided.policySet) return undefined;
