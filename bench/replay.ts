@@ -110,6 +110,7 @@ async function measure(
 async function startApi(servers: BenchServers, { pool, keys, client, sequencer }: GovernedSide) {
   const auditor = { id: "auditor", displayName: "auditor", roles: ["operator", "auditor"], groups: [] } as const;
   await putPrincipal(pool, auditor, hashToken(token));
+  const signers = new Map<string, ReturnType<typeof createSigner>>();
   const server = createServer({
     pool,
     databaseUrl: servers.databaseUrl,
@@ -119,7 +120,11 @@ async function startApi(servers: BenchServers, { pool, keys, client, sequencer }
     // As the side's own sequencer signs.
     ledger: {
       originOf: (log) => `bench/${log}`,
-      signerOf: (log) => createSigner(`bench/${log}`, Buffer.alloc(32, 2)),
+      signerOf(log) {
+        const signer = signers.get(log) ?? createSigner(`bench/${log}`, Buffer.alloc(32, 2));
+        signers.set(log, signer);
+        return signer;
+      },
       flush: (log) => sequencer.flush(log),
     },
     logger: pino({ level: "warn" }),

@@ -6,7 +6,7 @@ import {
   formatVerifierKey,
   leafHash,
   openCheckpoint,
-  parseEntry,
+  scanEntry,
   parseVerifierKey,
   verifierKeyOf,
   verifyInclusion,
@@ -107,7 +107,7 @@ function openEntries(keys: LedgerExcerpt, verifierKey: string) {
       keys.checkpoint === null ? undefined : openCheckpoint(keys.checkpoint, parseVerifierKey(verifierKey));
     for (const { index, leaf, proof } of keys.entries) {
       const bytes = Buffer.from(leaf, "utf8");
-      const entry = parseEntry(bytes);
+      const entry = scanEntry(bytes);
       if (checkpoint === undefined || proof === undefined) uncovered = true;
       else assertIncluded(checkpoint, index, bytes, proof);
       if (entry.log === peopleLog) placed.push({ index, entry });

@@ -1,6 +1,6 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { parseEntry } from "../ledger/proof/index.ts";
+import { scanEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { isCovered } from "./entry-proof.ts";
 import { check, notChecked } from "./report.ts";
@@ -21,7 +21,7 @@ export function checkLosses(record: RunRecord, checkpoint: Checkpoint | string):
   const entered = new Set<string>();
   for (const loss of record.ledger.losses ?? []) {
     try {
-      const entry = parseEntry(Buffer.from(loss.leaf, "utf8"));
+      const entry = scanEntry(Buffer.from(loss.leaf, "utf8"));
       problems.push(...lossProblems(record, entry, loss.index));
       if (isCovered(loss, checkpoint)) entered.add(String(entry.facts["temporalRunId"]));
     } catch (error) {

@@ -1,5 +1,5 @@
 import type { RunRecord } from "../core/run-record.ts";
-import { parseEntry } from "../ledger/proof/index.ts";
+import { scanEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { isCovered } from "./entry-proof.ts";
 import type { Placed } from "./happened-before.ts";
@@ -22,7 +22,7 @@ export function checkPoliciesInForce(record: RunRecord, checkpoint?: Checkpoint 
   const activations = context.flatMap((excerpted): readonly Activation[] => {
     try {
       const { index, leaf } = excerpted;
-      const entry = parseEntry(Buffer.from(leaf, "utf8"));
+      const entry = scanEntry(Buffer.from(leaf, "utf8"));
       if (entry.kind !== "policy.activated" || entry.log !== record.run.team || entry.run !== undefined) return [];
       if (checkpoint !== undefined && !isCovered(excerpted, checkpoint)) uncovered += 1;
       return [{ index, at: entry.at, policySet: String(entry.facts["policySet"]) }];

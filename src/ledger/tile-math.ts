@@ -58,7 +58,7 @@ export function tileOf(node: NodeId): TileId & { readonly from: number } {
 /** A node's hash, from the data of its tile. */
 export function nodeFromTile(node: NodeId, data: Uint8Array): Hash {
   const { from, width } = tileOf(node);
-  return rootOf(hashesOf(data).slice(from, width));
+  return rootOf(hashesOf(data.subarray(from * 32, width * 32)));
 }
 
 export function hashesOf(data: Uint8Array): readonly Hash[] {

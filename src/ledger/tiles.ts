@@ -68,10 +68,17 @@ async function readLastLeaves(tx: Tx, log: string, wanted: readonly TileId[]): P
 export async function readRangeRoots(tx: Tx, log: string, ranges: readonly LeafRange[]): Promise<readonly Hash[]> {
   const wanted = widest(ranges.flatMap(completeNodes).map(tileOf));
   const tiles = new Map((await readTiles(tx, log, wanted)).map((tile) => [keyOf(tile), tile.data]));
+  // The paths of a run's entries, which lie side by side, are of the same nodes but for the lowest.
+  const known = new Map<string, Hash>();
   return rangeRoots(ranges, (node: NodeId) => {
+    const key = `${node.level}/${node.index}`;
+    const found = known.get(key);
+    if (found !== undefined) return found;
     const data = tiles.get(keyOf(tileOf(node)));
-    if (data === undefined) throw broken(log, `the tile of node ${node.level}/${node.index} is missing`);
-    return nodeFromTile(node, data);
+    if (data === undefined) throw broken(log, `the tile of node ${key} is missing`);
+    const hash = nodeFromTile(node, data);
+    known.set(key, hash);
+    return hash;
   });
 }
 
