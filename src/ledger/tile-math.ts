@@ -55,6 +55,11 @@ export function tileOf(node: NodeId): TileId & { readonly from: number } {
   return { level, n: Math.floor(first / tileWidth), from, width: from + span };
 }
 
+/** Whether the node's hash stands in its tile; others are made of those. */
+export function isStored({ level }: NodeId): boolean {
+  return level % tileHeight === 0;
+}
+
 /** A node's hash, from the data of its tile. */
 export function nodeFromTile(node: NodeId, data: Uint8Array): Hash {
   const { from, width } = tileOf(node);
