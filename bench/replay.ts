@@ -87,9 +87,14 @@ async function measure(
   pool.close();
   const perRun = (name: string, of: (one: Spent) => number) => median((spent.get(name) ?? []).map(of)) / ids.length;
   for (const name of Object.keys(parts)) {
+    const [node, children, postgres] = [
+      perRun(name, ({ nodeMs }) => nodeMs),
+      perRun(name, ({ childrenMs = 0 }) => childrenMs),
+      perRun(name, ({ postgresMs = 0 }) => postgresMs),
+    ];
     print(
-      `${name}: ${(1_000 / perRun(name, ({ wallMs }) => wallMs)).toFixed(1)} runs/s; processor time of a run: ${perRun(name, ({ nodeMs }) => nodeMs).toFixed(1)} ms here, ` +
-        `${perRun(name, ({ childrenMs = 0 }) => childrenMs).toFixed(1)} ms in processes, ${perRun(name, ({ postgresMs = 0 }) => postgresMs).toFixed(1)} ms in Postgres; ` +
+      `${name}: ${(1_000 / perRun(name, ({ wallMs }) => wallMs)).toFixed(1)} runs/s; processor time of a run: ${node.toFixed(1)} ms here, ` +
+        `${children.toFixed(1)} ms in processes, ${postgres.toFixed(1)} ms in Postgres (so at most ${(2_000 / (node + children + postgres)).toFixed(1)} runs/s on two cores); ` +
         `load ${(spent.get(name) ?? []).map(({ load }) => load.toFixed(0)).join(", ")}`,
     );
   }
