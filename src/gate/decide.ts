@@ -71,7 +71,10 @@ export type GateOptions = {
   readonly fastLane: boolean;
   /** What runs that are not in the database add to history facts, by name: for a fork. Absent: all runs are in it. */
   readonly historyBeyond?: Readonly<Record<string, number>> | undefined;
+  /** The worker's clock: when what it did ended. */
   readonly now: () => Date;
+  /** In the place of Postgres' clock, by which decisions, windows and months go: a test's, a fork's. */
+  readonly clock?: (() => Date) | undefined;
 };
 
 type DecisionRequest = {
@@ -147,7 +150,7 @@ async function prepare(
   }
   const policies = await policiesFor(options.pool, policySet, run);
   const { environment, keys, remote, detector } = options;
-  const asked = { run, step: request.step, standing, policySet, policies, at: options.now() };
+  const asked = { run, step: request.step, standing, policySet, policies, at: standing.at };
   const question = { ...asked, environment, remote, detector };
   return { ...request, ...question, keys, count, beside: (judged) => decideBeside(shadow, question, judged) };
 }

@@ -111,7 +111,7 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
     { remote, detector }: Pick<GateOptions, "remote" | "detector"> = options,
   ): Promise<Judged> {
     const { run, step, answer } = answered;
-    const at = options.now();
+    const at = await moment(tx, options.clock);
     const policies = await policiesFor(pool, policySet, run);
     const slice = policies?.slices.get(responseActionName);
     const counted = slice?.history ?? [];
@@ -249,13 +249,12 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
   /** Decides on an answer that waited for people: the grant is checked, the policy in force is asked again, the grant is consumed. */
   async function again(waiting: Omit<Answered, "answer">, grant: ApprovalId | undefined): Promise<Responded> {
     const { run, step, standing } = waiting;
-    const { lastApproval: waitedFor, lastAnswer, policySet } = standing;
+    const { lastApproval: waitedFor, lastAnswer, policySet, at: now } = standing;
     if (policySet === null) throw new GateError("no_policy", `team \`${run.team}\` has no active policy set`);
     if (lastAnswer === null || waitedFor === null)
       throw new GateError("invalid_step", "the step does not wait for people to decide on its answer");
     const answer = (await options.cache.payload(lastAnswer)) as unknown as ModelResult;
     const answered = { ...waiting, answer };
-    const now = options.now();
     const locks = await locksFor(run, policySet);
     return inTransaction(pool, async (tx) => {
       await lockHistory(tx, locks);
@@ -374,4 +373,12 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
   }
 
   return { governs, letThrough, first, again };
+}
+
+/** By Postgres' clock, unless another was given. */
+async function moment(tx: Tx, clock: (() => Date) | undefined): Promise<Date> {
+  if (clock !== undefined) return clock();
+  const { rows } = await tx.query<{ at: Date }>("select clock_timestamp() as at");
+  if (rows[0] === undefined) throw new TypeError("the database does not tell the time");
+  return rows[0].at;
 }

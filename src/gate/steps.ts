@@ -188,7 +188,7 @@ export function createSteps(
       throw new GateError("invalid_step", "the step waits for witnesses, and its decision asks for none");
     const { seq } = step;
     const action = standing.action ?? step.actionDigest;
-    const found = await lookForCosignatures(options, { run, seq, action, witnesses, until });
+    const found = await lookForCosignatures(options, { run, seq, action, witnesses, until, at: standing.at });
     if (found.status === "waiting" && standing.cosigning === "waiting") return paused;
     if (standing.cosigning === "waiting")
       await endCosigning(options.pool, run.id, seq, found.status === "covered" ? found : { status: "late" });
@@ -272,7 +272,7 @@ export function createSteps(
     /** What became of an answer that waited for people. */
     readonly responded?: Responded;
   }> {
-    const reading = readStanding({ run, seq, kind, name, now: options.now() });
+    const reading = readStanding({ run, seq, kind, name, at: options.clock?.() });
     reading.catch(() => undefined);
     // The database works on it while this thread works out what the step would do.
     await sent();

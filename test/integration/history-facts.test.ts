@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
 import fc from "fast-check";
+import type { Context } from "@temporalio/activity";
+import { pino } from "pino";
 import { ulid } from "ulid";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 
@@ -9,6 +11,8 @@ import type { Json, JsonObject } from "../../src/core/json.ts";
 import type { Release, ToolDefinition } from "../../src/core/release.ts";
 import type { ModelResult } from "../../src/core/transcript.ts";
 import { createDecider } from "../../src/gate/decide.ts";
+import { createGate } from "../../src/gate/index.ts";
+import type { EffectOutcome } from "../../src/gate/index.ts";
 import { startFlow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { createHistoryCounter, maxSummedSteps } from "../../src/gate/history.ts";
@@ -25,6 +29,7 @@ import {
   activatePolicySet,
   registerRelease,
   releaseOfDocument,
+  setBudget,
   setShadow,
   shadowCounts,
 } from "../../src/registry/index.ts";
@@ -32,6 +37,7 @@ import {
   createRun,
   decisionsOf,
   digestOf,
+  inTransaction,
   payloadKeysOf,
   putPayloads,
   stepsOf,
@@ -384,6 +390,55 @@ test("two calls that each forbid the other are not both let through", async () =
     "select distinct name from step where kind = 'tool' and state = 'intended'",
   );
   expect(rows).toHaveLength(1);
+});
+
+/** A worker's gate whose clock is wrong, as Temporal calls it; the tool answers at once. */
+function workerThatIs(msAhead: number) {
+  const gated = createGate({
+    pool,
+    keys,
+    cache: cache(),
+    priceOf: () => ({ inputPerMillion: 0, cachedInputPerMillion: 0, outputPerMillion: 0 }),
+    environment: { name: "test", region: "local" },
+    fastLane: false,
+    now: () => new Date(Date.now() + msAhead),
+    logger: pino({ level: "silent" }),
+  });
+  return (run: RunContext, call: number) => {
+    const workflowExecution = { workflowId: run.id, runId: run.id };
+    const info = { activityType: "tool", activityId: `a${call}`, attempt: 1, isLocal: true, workflowExecution };
+    const signal = new AbortController().signal;
+    const { inbound } = gated({ info, cancellationSignal: signal, heartbeat: () => undefined } as unknown as Context);
+    const outcome: EffectOutcome = { status: "result", kind: "tool", result: { status: "ok", value: "done" } };
+    const input = { args: [{ run: run.id, seq: call + 1, model: 0, call }], headers: {} };
+    return inbound?.execute?.(input, (async () => outcome) as never);
+  };
+}
+
+test("a worker whose clock is off moves neither a window nor a month: decisions go by the database's", async () => {
+  const release = await released("till", [refund]);
+  await activated(
+    `${open} @id("few") forbid(principal, action == Action::"tool/refund", resource) when { context.history.f >= 2 };`,
+    [fact({ per: "team", withinMs: hour })],
+  );
+  const limits = { microUsd: null, tokens: null, calls: 10 };
+  const budget = { team: "shop", agent: undefined, period: "month", limits, approvers: "treasury", by: "ada" } as const;
+  await inTransaction(pool, (tx) => setBudget(tx, { ...budget, now: new Date() }));
+  const calls = Array.from({ length: 3 }, () => ({ name: "refund", args: { cents: 1 } }));
+  const run = await asked(release, calls);
+  const year = 400 * 24 * hour;
+  for (const [call, ahead] of [year, -year, year].entries()) await workerThatIs(ahead)(run, call);
+  const decisions = await decisionsOf(pool, run.id);
+  expect(decisions.map(({ outcome, facts }) => [outcome, facts.history["f"]])).toEqual([
+    ["allow", 0],
+    ["allow", 1],
+    ["deny", 2],
+  ]);
+  const { rows } = await pool.query(
+    `select (select count(*) from budget_use where starts > now() or spent_calls + held_calls > 2) as months,
+       (select count(*) from decision where abs(extract(epoch from clock_timestamp() - at)) > 3600) as decisions`,
+  );
+  expect(rows).toEqual([{ months: 0, decisions: 0 }]);
 });
 
 test("a policy that is added later sees what the run did before", async () => {
