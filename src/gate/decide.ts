@@ -29,11 +29,13 @@ import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Cosigners } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
-import type { DetectorOptions, RemoteOptions } from "../policy/index.ts";
+import type { ActionSlice, Detected, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { exhaustedBy, isShadow } from "./asked.ts";
 import { extendBudgets, shownBeyond } from "./budgets.ts";
+import { createDetection } from "./detection.ts";
+import type { Detection } from "./detection.ts";
 import { editIn } from "./edit.ts";
 import { editedStep } from "./edited.ts";
 import { GateError } from "./errors.ts";
@@ -41,7 +43,7 @@ import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter, lockHistory } from "./history.ts";
 import type { HistoryCounter } from "./history.ts";
-import { denial, judge, locksFor, policiesFor } from "./judge.ts";
+import { actionOf, denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
 import { givenBeyond, renderCall } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
@@ -52,7 +54,7 @@ import type { RunCache } from "./run-cache.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
 import { standingInstead, standingUsed } from "./standing-grant.ts";
-import { createDecisionWriter, writeDecision } from "./write-decisions.ts";
+import { changedMeanwhile, createDecisionWriter, writeDecision } from "./write-decisions.ts";
 import type { DecisionToRecord } from "./write-decisions.ts";
 
 export type GateOptions = {
@@ -90,6 +92,8 @@ type Deciding = DecisionRequest &
   Question & {
     readonly keys: PayloadKeys;
     readonly count: HistoryCounter;
+    /** What another detector says of the call as a reviewer changed it. */
+    readonly detectedEdited: (step: ResolvedStep) => Detected | undefined;
     /** Lets a candidate decide beside. */
     readonly beside: (judged: Judged) => void;
   };
@@ -115,9 +119,10 @@ export function createDecider(
   shadow = createShadow(options.pool, options.now, count),
 ): (request: DecisionRequest) => Promise<Decided> {
   const writeTogether = createDecisionWriter(options.pool);
+  const detection = createDetection(options.detector);
   return async (request) => {
     try {
-      const deciding = await prepare(options, count, shadow, request);
+      const deciding = await prepare(options, count, shadow, detection, request);
       const locks = locksFor(deciding);
       const waited = request.standing.state === "waiting" || request.grant !== undefined;
       if (!waited && locks.length === 0) return await decideAtOnce(options.pool, writeTogether, deciding);
@@ -139,6 +144,7 @@ async function prepare(
   options: GateOptions,
   count: HistoryCounter,
   shadow: Shadow,
+  detection: Detection,
   request: DecisionRequest,
 ): Promise<Deciding> {
   const { run, standing } = request;
@@ -149,10 +155,40 @@ async function prepare(
     });
   }
   const policies = await policiesFor(options.pool, policySet, run);
-  const { environment, keys, remote, detector } = options;
-  const asked = { run, step: request.step, standing, policySet, policies, at: standing.at };
-  const question = { ...asked, environment, remote, detector };
-  return { ...request, ...question, keys, count, beside: (judged) => decideBeside(shadow, question, judged) };
+  const { environment, keys, remote } = options;
+  const { step } = request;
+  const slice = policies?.slices.get(actionOf(step));
+  const detected = await detection.ofStep(run.id, step, slice);
+  const asked = { run, step, standing, policySet, policies, at: standing.at };
+  const question = { ...asked, environment, remote, detected };
+  const detectedEdited = await detectedInEdits(options, detection, request, slice);
+  const beside = (judged: Judged): void => decideBeside(shadow, question, judged);
+  return { ...request, ...question, keys, count, detectedEdited, beside };
+}
+
+/** Asked about what reviewers have made of a call by now; what they make of it later is for the next look. */
+async function detectedInEdits(
+  { pool, keys }: GateOptions,
+  detection: Detection,
+  { run, step, standing }: DecisionRequest,
+  slice: ActionSlice | undefined,
+): Promise<Deciding["detectedEdited"]> {
+  const found = new Map<Digest, Detected | undefined>();
+  const { lastApproval } = standing;
+  if (detection.wants(slice) && standing.state === "waiting" && lastApproval !== null) {
+    let changed = step;
+    for (const edit of [await editBehind(pool, lastApproval), await editOf(pool, lastApproval)]) {
+      if (edit === undefined) continue;
+      const edited = await editedStep(pool, keys, changed, edit, subjectNames(run.input));
+      if (edited === undefined) break;
+      found.set(edited.actionDigest, await detection.ofStep(run.id, edited, slice));
+      changed = edited;
+    }
+  }
+  return ({ actionDigest }) => {
+    if (detection.wants(slice) && !found.has(actionDigest)) throw changedMeanwhile();
+    return found.get(actionDigest);
+  };
 }
 
 /** What no policy was asked about has nothing to be compared with. */
@@ -222,7 +258,8 @@ const unheldEdit = "the change that a reviewer made to the call does not hold";
 async function onEdit(tx: Tx, deciding: Deciding, edit: Edit): Promise<Deciding | undefined> {
   const step = await editedStep(tx, deciding.keys, deciding.step, edit, subjectNames(deciding.run.input));
   // A candidate is asked about calls as agents make them.
-  return step === undefined ? undefined : { ...deciding, step, beside: () => undefined };
+  if (step === undefined) return undefined;
+  return { ...deciding, step, detected: deciding.detectedEdited(step), beside: () => undefined };
 }
 
 async function decideRequested(tx: Tx, deciding: Deciding, waitedFor: ApprovalId): Promise<Decided> {
@@ -376,7 +413,7 @@ function declineText(reason: string | undefined): string {
 }
 
 /** What is denied anyway is not asked about elsewhere. */
-const nobodyElse = { remote: undefined, detector: undefined } as const;
+const nobodyElse = { remote: undefined, detected: undefined } as const;
 
 /** A denial that is the gate's own, after waiting. */
 async function refuse(

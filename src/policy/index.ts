@@ -39,7 +39,7 @@ export { diffCases, diffPolicySets } from "./diff.ts";
 export type { CaseChange, PolicySetDiff } from "./diff.ts";
 export { askRemote, evaluationRequest, narrowed, RemoteError, remoteOptionsOf, remotePolicy } from "./authzen.ts";
 export type { RemoteAnswer, RemoteOptions } from "./authzen.ts";
-export { detect, detectorOptionsOf, detectorPolicy, DetectorError } from "./presidio.ts";
+export { detect, detectorOptionsOf, detectorPolicy, DetectorError, longestDetected } from "./presidio.ts";
 export type { Detected, DetectorOptions } from "./presidio.ts";
 export { findSymcc, proveChange, proveNeverErrors } from "./symcc.ts";
 export type { Proof, Symcc, SymccLookup } from "./symcc.ts";
