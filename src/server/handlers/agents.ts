@@ -89,11 +89,11 @@ async function policiesFor(
   const releases = await releasesWith(tx, release.document);
   const active = await activePolicySet(tx, team);
   if (active !== undefined) {
-    assertPoliciesFit(asPolicySet(active.document), releases, "policies_do_not_fit");
+    await assertPoliciesFit(asPolicySet(active.document), releases, "policies_do_not_fit");
     return { policySet: active.digest, policiesActivated: false };
   }
   const shipped = await shippedPolicies();
-  assertPoliciesFit(shipped, releases, "policies_do_not_fit");
+  await assertPoliciesFit(shipped, releases, "policies_do_not_fit");
   const { digest, activation } = await activatePolicySet(tx, team, shipped as unknown as Json, by, now);
   if (activation !== undefined) await appendToOutbox(tx, [policyActivated(team, digest, activation, by, now)]);
   return { policySet: digest, policiesActivated: activation !== undefined };
