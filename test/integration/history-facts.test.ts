@@ -392,7 +392,7 @@ test("two calls that each forbid the other are not both let through", async () =
   expect(rows).toHaveLength(1);
 });
 
-/** A worker's gate whose clock is wrong, as Temporal calls it; the tool answers at once. */
+/** A worker's gate, as Temporal calls it, whose clock may be wrong. Effects answer at once, or when `after` has come. */
 function workerThatIs(msAhead: number) {
   const gated = createGate({
     pool,
@@ -404,14 +404,25 @@ function workerThatIs(msAhead: number) {
     now: () => new Date(Date.now() + msAhead),
     logger: pino({ level: "silent" }),
   });
-  return (run: RunContext, call: number) => {
+  const execute = async (run: RunContext, kind: string, input: object, effect: () => Promise<EffectOutcome>) => {
     const workflowExecution = { workflowId: run.id, runId: run.id };
-    const info = { activityType: "tool", activityId: `a${call}`, attempt: 1, isLocal: true, workflowExecution };
+    const info = { activityType: kind, activityId: "a", attempt: 1, isLocal: true, workflowExecution };
     const signal = new AbortController().signal;
     const { inbound } = gated({ info, cancellationSignal: signal, heartbeat: () => undefined } as unknown as Context);
-    const outcome: EffectOutcome = { status: "result", kind: "tool", result: { status: "ok", value: "done" } };
-    const input = { args: [{ run: run.id, seq: call + 1, model: 0, call }], headers: {} };
-    return inbound?.execute?.(input, (async () => outcome) as never);
+    return inbound?.execute?.({ args: [{ run: run.id, ...input }], headers: {} }, effect as never);
+  };
+  return {
+    tool: async (run: RunContext, call: number) =>
+      execute(run, "tool", { seq: call + 1, model: 0, call }, async () => {
+        return { status: "result", kind: "tool", result: { status: "ok", value: "done" } };
+      }),
+    model: async (run: RunContext, after = Promise.resolve(), begun = () => undefined as void) =>
+      execute(run, "model", { seq: 0 }, async () => {
+        begun();
+        await after;
+        const usage = { input: 1, cachedInput: 0, output: 1, reasoning: 0 };
+        return { status: "result", kind: "model", result: { ...answerOf([]), content: "hi" }, usage };
+      }),
   };
 }
 
@@ -427,7 +438,7 @@ test("a worker whose clock is off moves neither a window nor a month: decisions 
   const calls = Array.from({ length: 3 }, () => ({ name: "refund", args: { cents: 1 } }));
   const run = await asked(release, calls);
   const year = 400 * 24 * hour;
-  for (const [call, ahead] of [year, -year, year].entries()) await workerThatIs(ahead)(run, call);
+  for (const [call, ahead] of [year, -year, year].entries()) await workerThatIs(ahead).tool(run, call);
   const decisions = await decisionsOf(pool, run.id);
   expect(decisions.map(({ outcome, facts }) => [outcome, facts.history["f"]])).toEqual([
     ["allow", 0],
@@ -439,6 +450,44 @@ test("a worker whose clock is off moves neither a window nor a month: decisions 
        (select count(*) from decision where abs(extract(epoch from clock_timestamp() - at)) > 3600) as decisions`,
   );
   expect(rows).toEqual([{ months: 0, decisions: 0 }]);
+});
+
+test("answers that come at once are limited as calls are: what is counted for them is each call, from its intent on", async () => {
+  const release = await released("till", []);
+  await activated(
+    `${open} @id("few") forbid(principal, action == Action::"response", resource) when { context.history.f >= 3 };`,
+    [fact({ actions: ["model"], per: "team" })],
+  );
+  const workers = [workerThatIs(0), workerThatIs(0)];
+  const answeredOf = async (runs: readonly RunContext[]): Promise<number> => {
+    const decisions = await Promise.all(runs.map(({ id }) => decisionsOf(pool, id)));
+    return decisions.flat().filter(({ facts, outcome }) => facts.response !== undefined && outcome === "allow").length;
+  };
+  // Whoever is the first to ask sees none before it.
+  const first = await running(release);
+  await workers[0]!.model(first);
+  const runs = await Promise.all(Array.from({ length: 8 }, () => running(release)));
+  await Promise.all(runs.map((run, index) => workers[index % 2]!.model(run)));
+  expect(await answeredOf([first])).toBe(1);
+  expect(await answeredOf(runs)).toBeLessThanOrEqual(2);
+  // All of them are under way before any is answered: each sees all the others.
+  await activated(
+    `${open} @id("few") forbid(principal, action == Action::"response", resource) when { context.history.f >= 12 };`,
+    [fact({ actions: ["model"], per: "team" })],
+  );
+  const late = await Promise.all(Array.from({ length: 4 }, () => running(release)));
+  let underWay = 0;
+  let go = (): void => undefined;
+  const all = new Promise<void>((resolve) => (go = resolve));
+  await Promise.all(
+    late.map((run, index) =>
+      workers[index % 2]!.model(run, all, () => {
+        underWay += 1;
+        if (underWay === late.length) go();
+      }),
+    ),
+  );
+  expect(await answeredOf(late)).toBe(0);
 });
 
 test("a policy that is added later sees what the run did before", async () => {
