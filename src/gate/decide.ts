@@ -29,11 +29,12 @@ import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Cosigners } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
-import type { ActionSlice, Detected, DetectorOptions, RemoteOptions } from "../policy/index.ts";
+import type { Detected, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { exhaustedBy, isShadow } from "./asked.ts";
 import { extendBudgets, shownBeyond } from "./budgets.ts";
+import { detectedInEdits } from "./detected-edits.ts";
 import { createDetection } from "./detection.ts";
 import type { Detection } from "./detection.ts";
 import { editIn } from "./edit.ts";
@@ -54,7 +55,7 @@ import type { RunCache } from "./run-cache.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
 import { standingInstead, standingUsed } from "./standing-grant.ts";
-import { changedMeanwhile, createDecisionWriter, writeDecision } from "./write-decisions.ts";
+import { createDecisionWriter, writeDecision } from "./write-decisions.ts";
 import type { DecisionToRecord } from "./write-decisions.ts";
 
 export type GateOptions = {
@@ -164,31 +165,6 @@ async function prepare(
   const detectedEdited = await detectedInEdits(options, detection, request, slice);
   const beside = (judged: Judged): void => decideBeside(shadow, question, judged);
   return { ...request, ...question, keys, count, detectedEdited, beside };
-}
-
-/** Asked about what reviewers have made of a call by now; what they make of it later is for the next look. */
-async function detectedInEdits(
-  { pool, keys }: GateOptions,
-  detection: Detection,
-  { run, step, standing }: DecisionRequest,
-  slice: ActionSlice | undefined,
-): Promise<Deciding["detectedEdited"]> {
-  const found = new Map<Digest, Detected | undefined>();
-  const { lastApproval } = standing;
-  if (detection.wants(slice) && standing.state === "waiting" && lastApproval !== null) {
-    let changed = step;
-    for (const edit of [await editBehind(pool, lastApproval), await editOf(pool, lastApproval)]) {
-      if (edit === undefined) continue;
-      const edited = await editedStep(pool, keys, changed, edit, subjectNames(run.input));
-      if (edited === undefined) break;
-      found.set(edited.actionDigest, await detection.ofStep(run.id, edited, slice));
-      changed = edited;
-    }
-  }
-  return ({ actionDigest }) => {
-    if (detection.wants(slice) && !found.has(actionDigest)) throw changedMeanwhile();
-    return found.get(actionDigest);
-  };
 }
 
 /** What no policy was asked about has nothing to be compared with. */
