@@ -133,6 +133,11 @@ export async function mandatesOf(
   request: ApprovalRequest,
   at: Date,
 ): Promise<readonly Mandate[]> {
+  return (await mandatesTo(tx, delegatee, at)).filter((one) => covers(one, request, at));
+}
+
+/** The delegations to somebody that were not over at a time, whatever they are for, oldest first. */
+export async function mandatesTo(tx: Tx, delegatee: string, at: Date): Promise<readonly Mandate[]> {
   // Nobody ends one until the transaction ends: what is decided by it is decided before its end.
   await tx.query(
     "select from approval_delegation where delegate = $1 and until_at > $2 and revoked_at is null order by id for share",
@@ -143,7 +148,7 @@ export async function mandatesOf(
      from approval_delegation d join principal p on p.id = d.delegator where d.delegate = $1 and d.until_at > $2 order by d.id`,
     [delegatee, at],
   );
-  return rows.filter((one) => covers(one, request, at));
+  return rows;
 }
 
 /** Whether a delegation was in force at a time, and is for such a request. */

@@ -2,12 +2,11 @@ import { askedOf, barredText } from "../core/decision.ts";
 import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
-import { assertionOf } from "../approvals/offline.ts";
-import { digestOf, sha256 } from "../store/canonical.ts";
-import { signedOf } from "./approvals.ts";
+import { digestOf } from "../store/canonical.ts";
 import { differences, timeDifference } from "./differences.ts";
 import { editedProblems } from "./edits.ts";
 import { renderedProblems } from "./rendered.ts";
+import { signedFacts } from "./signed.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
 
@@ -99,27 +98,11 @@ function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]
     const entry = taken.get(key);
     taken.delete(key);
     if (entry === undefined) return [`${signed.reviewer}'s decision is not in the ledger`];
-    const { keyId, signature, statement, capacity } = signed;
-    const assertion = assertionOf(signedOf(signed));
+    const { capacity } = signed;
     const { seq, action } = request;
     const what = `${signed.reviewer}'s decision`;
     return [
-      ...differences(what, entry, {
-        keyId,
-        signature,
-        statement: sha256(statement),
-        kind: assertion === null ? null : "webauthn",
-        assertion: assertion === null ? null : digestOf(assertion),
-        seq,
-        action,
-        person: capacity?.person ?? null,
-        groups: capacity?.groups ?? null,
-        delegation: capacity?.delegation?.id ?? null,
-        delegator: capacity?.delegation?.delegator ?? null,
-        delegatorPerson: capacity?.delegation?.person ?? null,
-        delegatedFrom: capacity?.delegation?.from ?? null,
-        delegatedUntil: capacity?.delegation?.until ?? null,
-      }),
+      ...differences(what, entry, { ...signedFacts(signed, capacity ?? {}), seq, action }),
       ...(capacity === undefined ? [] : timeDifference(what, entry, capacity.at)),
     ];
   });

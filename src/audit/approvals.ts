@@ -7,13 +7,14 @@ import {
   subjectNames,
   tally,
 } from "../approvals/offline.ts";
-import type { SignedStatement, SigningKey, Vote } from "../approvals/offline.ts";
+import type { Vote } from "../approvals/offline.ts";
 import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
 import { editBehind, editProblems } from "./edits.ts";
 import { check } from "./report.ts";
 import { resolutionProblems } from "./resolutions.ts";
+import { keyOf, signedOf } from "./signed.ts";
 import { standingProblems } from "./standing.ts";
 import type { AuditCheck } from "./report.ts";
 
@@ -100,19 +101,6 @@ export function voteOf(record: RunRecord, request: ApprovalRecord, signed: Signe
   const afterMs = Date.parse(at) - Date.parse(request.openedAt);
   const persons = [person, ...(delegation === undefined ? [] : [delegation.person])];
   return markEditor(names, { reviewer, decision, kind, groups, persons, afterMs });
-}
-
-/** What was signed, as it is verified. */
-export function signedOf({ statement, keyId, signature, passkey }: Signed): SignedStatement {
-  if (passkey === undefined) return { statement, keyId, signature };
-  const { credentialId, authenticatorData, clientDataJSON, userHandle } = passkey;
-  const kind = "webauthn";
-  return { kind, statement, keyId, signature, credentialId, authenticatorData, clientDataJSON, userHandle };
-}
-
-/** The key as the record has it. That it was enrolled so is what the ledger says: see `checkKeys`. */
-function keyOf({ keyId, publicKey, passkey }: Signed): SigningKey {
-  return { keyId, publicKey, kind: passkey === undefined ? "ed25519" : "webauthn", passkey: passkey ?? null };
 }
 
 function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed, contents: boolean): string | undefined {

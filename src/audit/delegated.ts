@@ -1,5 +1,6 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord } from "../core/run-record.ts";
+import type { StandingGrantRecord } from "../core/standing-grant.ts";
 import { differences } from "./differences.ts";
 import { happenedBefore } from "./happened-before.ts";
 import type { Placed } from "./happened-before.ts";
@@ -27,4 +28,30 @@ export function delegationProblems(
     // By the clock alone: a delegation is not locked by who uses it, so the log may have its end before a use that was in time.
     ...(of("delegation.revoked").some(({ entry }) => entry.at <= at) ? ["it was ended before it was used"] : []),
   ];
+}
+
+/**
+ * The same of each approval of a standing grant, and that nobody's delegation was ended when the grant was used: what a delegate agreed to
+ * ahead does not outlive that. `approved`: the entries of the grant's approvals.
+ */
+export function delegationProblemsAhead(
+  { approvals, uses }: Pick<StandingGrantRecord, "approvals" | "uses">,
+  placed: readonly Placed[],
+  approved: readonly LedgerEntry[],
+): readonly { readonly reviewer: string; readonly delegation: string; readonly problem: string }[] {
+  return approvals.flatMap((approval) => {
+    const { reviewer, delegation } = approval;
+    if (delegation === undefined) return [];
+    const entry = approved.find(({ facts }) => facts["reviewer"] === reviewer);
+    const ended = placed.filter(
+      ({ entry: { kind, facts } }) => kind === "delegation.revoked" && facts["delegation"] === delegation.id,
+    );
+    const problems = [
+      ...delegationProblems({ ...approval, decision: "approve", capacity: approval }, placed, entry),
+      ...(uses.some((use) => ended.some(({ entry: { at } }) => at > approval.at && at <= use.at))
+        ? ["it was ended before the grant was used"]
+        : []),
+    ];
+    return problems.map((problem) => ({ reviewer, delegation: delegation.id, problem }));
+  });
 }

@@ -13,13 +13,13 @@ import {
 } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { voteOf } from "./approvals.ts";
-import { delegationProblems } from "./delegated.ts";
+import { delegationProblems, delegationProblemsAhead } from "./delegated.ts";
 import { differences } from "./differences.ts";
 import { happenedBefore } from "./happened-before.ts";
 import type { Placed } from "./happened-before.ts";
 import { readableEntries } from "./readable-entries.ts";
 import { check, notChecked } from "./report.ts";
-import { standingEntries } from "./standing-entries.ts";
+import { standingApproved } from "./standing-entries.ts";
 import type { AuditCheck } from "./report.ts";
 
 /** A decision, a change of a call, or what somebody said of an interrupted one. */
@@ -59,10 +59,7 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
     ...ahead.map((approval) => ({
       edit: approval,
       what: `approval of \`${approval.id}\``,
-      entry: standingEntries(record).find(
-        ({ kind, facts }) =>
-          kind === "standing.approved" && facts["grant"] === approval.id && facts["reviewer"] === approval.reviewer,
-      ),
+      entry: standingApproved(record, approval.id).find(({ facts }) => facts["reviewer"] === approval.reviewer),
     })),
     ...resolutions.map((said) => ({
       edit: said,
@@ -86,10 +83,15 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
       ),
     ),
   );
+  const delegatedAhead = standingGrants.flatMap((grant) =>
+    delegationProblemsAhead(grant, placed, standingApproved(record, grant.id)).map(
+      ({ reviewer, problem }) => `${reviewer}'s delegation on \`${grant.id}\`: ${problem}`,
+    ),
+  );
   const unheld = edits.flatMap((edit) => unheldProblems(edit, byKey.get(edit.keyId) as KeyEntries, run));
   const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
   const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
-  return check("keys", detail, [...problems, ...found, ...beside, ...gone, ...delegated, ...unheld]);
+  return check("keys", detail, [...problems, ...found, ...beside, ...gone, ...delegated, ...delegatedAhead, ...unheld]);
 }
 
 /** The verifier key of the log of people, from that of another log of the same ledger. */

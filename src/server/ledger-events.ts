@@ -2,6 +2,7 @@
 import { assertionOf } from "../approvals/index.ts";
 import type {
   ApprovalRequest,
+  Capacity,
   DecidedRequest,
   Delegation,
   Message,
@@ -69,8 +70,6 @@ export function approvalDecided(
   keysSize?: number,
 ): LedgerEvent {
   const { request, statement, state, capacity } = decided;
-  const { mandate } = capacity ?? {};
-  const assertion = assertionOf(signed);
   return {
     log: request.team,
     kind: statement.decision === "approve" ? "approval.approved" : "approval.denied",
@@ -85,23 +84,34 @@ export function approvalDecided(
       keyId: signed.keyId,
       statement: sha256(signed.statement),
       signature: signed.signature,
-      ...(capacity === undefined ? {} : { person: capacity.person, groups: capacity.groups }),
-      ...(mandate === undefined
-        ? {}
-        : {
-            delegation: mandate.id,
-            delegator: mandate.delegator,
-            delegatorPerson: mandate.person,
-            delegatedFrom: mandate.from.toISOString(),
-            delegatedUntil: mandate.until.toISOString(),
-          }),
-      ...(assertion === null ? {} : { kind: "webauthn", assertion: digestOf(assertion) }),
+      ...(capacity === undefined ? {} : capacityFacts(capacity)),
+      ...assertionFacts(signed),
       // How long the log of people was: what it had of the key by then counted.
       ...(keysSize === undefined ? {} : { keysSize }),
       // What the request is with this decision: `pending` while its quorum is not met.
       state,
     },
   };
+}
+
+/** As whom somebody decided. */
+export function capacityFacts({ person, groups, mandate }: Capacity): LedgerFacts {
+  if (mandate === undefined) return { person, groups };
+  return {
+    person,
+    groups,
+    delegation: mandate.id,
+    delegator: mandate.delegator,
+    delegatorPerson: mandate.person,
+    delegatedFrom: mandate.from.toISOString(),
+    delegatedUntil: mandate.until.toISOString(),
+  };
+}
+
+/** How it was signed, where that was with a passkey. */
+export function assertionFacts(signed: SignedStatement): LedgerFacts {
+  const assertion = assertionOf(signed);
+  return assertion === null ? {} : { kind: "webauthn", assertion: digestOf(assertion) };
 }
 
 /** The same entry as the gate's, whoever of the two is first. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 
 import type { FastifyInstance, FastifyReply } from "fastify";
 
+import { standingIdPattern } from "../approvals/index.ts";
 import { approvalIdPattern } from "../core/ids.ts";
 
 /**
@@ -58,11 +59,14 @@ export async function addPages(http: FastifyInstance): Promise<void> {
   const page = (name: string): File => files.get(name) ?? { type: types.html, body: "" };
   add("/keys", page("keys.html"));
   add("/approve", page("approve.html"));
-  http.get("/approve/:approval", { config, schema }, async (request, reply) => {
-    const { approval } = request.params as { readonly approval: string };
-    if (!approvalIdPattern.test(approval)) return reply.callNotFound();
-    return send(reply, page("approve.html"));
-  });
+  add("/grants", page("grants.html"));
+  const addOne = (url: string, pattern: RegExp, file: File): void => {
+    http.get<{ readonly Params: { readonly id: string } }>(url, { config, schema }, async ({ params }, reply) =>
+      pattern.test(params.id) ? send(reply, file) : reply.callNotFound(),
+    );
+  };
+  addOne("/approve/:id", approvalIdPattern, page("approve.html"));
+  addOne("/grants/:id", standingIdPattern, page("grants.html"));
 }
 
 function send(reply: FastifyReply, { type, body }: File): FastifyReply {

@@ -16,6 +16,7 @@ import type {
   RunRecord,
   StepRecord,
 } from "../core/run-record.ts";
+import type { StandingGrantRecord } from "../core/standing-grant.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, executionsOf, getContents, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
@@ -181,8 +182,14 @@ function signersOf(
 }
 
 /** The delegations by which somebody decided, once each. */
-function delegationsOf(approvals: readonly ApprovalRecord[]): readonly string[] {
-  const used = approvals.flatMap(({ decisions }) => decisions.map(({ capacity }) => capacity?.delegation?.id));
+function delegationsOf(
+  approvals: readonly ApprovalRecord[],
+  grants: readonly StandingGrantRecord[],
+): readonly string[] {
+  const used = [
+    ...approvals.flatMap(({ decisions }) => decisions.map(({ capacity }) => capacity?.delegation?.id)),
+    ...grants.flatMap((grant) => grant.approvals.map(({ delegation }) => delegation?.id)),
+  ];
   return [...new Set(used.filter((id) => id !== undefined))];
 }
 

@@ -30,6 +30,15 @@ STATEMENTS = {
 }
 
 
+def assertion_facts(one):
+    """What the entry of a signature has of how it was made."""
+    if "passkey" not in one:
+        return {"kind": None, "assertion": None}
+    names = ("authenticatorData", "clientDataJSON", "credentialId", "userHandle")
+    assertion = {name: one["passkey"][name] for name in names if name in one["passkey"]}
+    return {"kind": "webauthn", "assertion": sha256(jcs(assertion).encode()).hex()}
+
+
 class Refuted(Exception):
     pass
 
@@ -460,12 +469,7 @@ class Bundle:
                 wanted.update({"statement": sha256(one["statement"].encode()).hex(), "person": capacity.get("person")})
                 wanted.update({"groups": capacity.get("groups"), "delegation": delegation.get("id"), "delegator": delegation.get("delegator")})
                 facts_are(entry, wanted, capacity.get("at"))
-                if "passkey" in one:
-                    names = ("authenticatorData", "clientDataJSON", "credentialId", "userHandle")
-                    assertion = {name: one["passkey"][name] for name in names if name in one["passkey"]}
-                    facts_are(entry, {"kind": "webauthn", "assertion": sha256(jcs(assertion).encode()).hex()})
-                else:
-                    facts_are(entry, {"kind": None, "assertion": None})
+                facts_are(entry, assertion_facts(one))
         same("decisions of people", taken, {})
         edits = {one["request"]: one for one in record.get("edits", [])}
         edited = {one["facts"]["approval"]: one for one in of("approval.edited")}
@@ -548,14 +552,24 @@ class Bundle:
                 same("terms", (statement["grant"], statement["terms"], statement["expiresAt"]), (grant["id"], terms, grant["expiresAt"]))
                 entry = leaf_of("standing.approved", grant=grant["id"], reviewer=one["reviewer"])
                 check(entry is not None and entry["facts"]["terms"] == terms, "an approval of a standing grant")
+                delegation = one.get("delegation", {})
+                wanted = {"keyId": one["keyId"], "signature": one["signature"], "person": one["person"], "groups": one["groups"]}
+                wanted.update({"delegation": delegation.get("id"), "delegator": delegation.get("delegator")})
+                wanted.update({"statement": sha256(one["statement"].encode()).hex(), **assertion_facts(one)})
+                for name, value in wanted.items():
+                    same(f"{name} of an approval of a standing grant", entry["facts"].get(name), value)
+                same("time of an approval of a standing grant", entry["at"], one["at"])
+                names = {one["reviewer"], one["person"], delegation.get("delegator"), delegation.get("person")} - {None}
+                if delegation:
+                    self.ahead_for(one, entry, grant)
                 for use in grant["uses"]:
-                    check(not {one["reviewer"], one["person"]} & {bar["person"] for bar in use["barred"]}, "a standing grant by who may not")
+                    check(not names & {bar["person"] for bar in use["barred"]}, "a standing grant by who may not")
                     self.whose(one, entry, entry["at"], use["at"])
-                if asked & set(self.groups(one, one["groups"])):
-                    persons.add(one["person"])
+                if asked & self.members(one):
+                    persons.add(delegation.get("person", one["person"]))
             check(len(persons) >= 2, "a standing grant by one person")
             for need in grant["terms"]["requirements"]:
-                members = [one for one in grant["approvals"] if need["group"] in self.groups(one, one["groups"])]
+                members = [one for one in grant["approvals"] if need["group"] in self.members(one)]
                 check(len({one["person"] for one in members}) >= need["quorum"], "quorum of a standing grant")
 
     def signed(self, kind, one, record):
@@ -570,6 +584,9 @@ class Bundle:
 
     def groups(self, one, recorded):
         return self.approvers.get(one["keyId"], {}).get("groups", recorded)
+
+    def members(self, one):
+        return set(one["groups"] if "delegation" in one else self.groups(one, one["groups"]))
 
     def quorum(self, request, voters, record):
         behind = next((edit for edit in record.get("edits", []) if edit["successor"] == request["id"]), None)
@@ -623,6 +640,20 @@ class Bundle:
         check(all(e["at"] > used_at for e in of if e["kind"] == "approver.key.revoked"), "a key that was revoked")
         for name in ("credentialId", "rpId", "origin") if "passkey" in one else ():
             same(name, facts.get(name), one["passkey"][name])
+
+    def ahead_for(self, one, entry, grant):
+        """A delegate approves ahead what is within all limits, and until the delegation ends at the most."""
+        terms, limits = grant["terms"], one["delegation"]
+        self.delegation({**one, "capacity": one}, entry)
+        fits = terms["until"] <= limits["until"] and limits["team"] in (None, terms["team"]) and limits["tool"] in (None, terms["tool"])
+        amount = next((need["amount"] for need in terms["requirements"] if "amount" in need), None)
+        total = terms.get("sum", {})
+        within = amount is not None and total.get("argument") == amount and total["max"] <= (limits["maxAmount"] or 0)
+        check(fits and (limits["maxAmount"] is None or within), "a standing grant beyond a delegation")
+        people = self.logs.get("people")
+        if people is not None and people["section"]["coverage"] == "full":
+            ended = [e["at"] for _, e, _ in people["entries"] if e["kind"] == "delegation.revoked" and e["facts"]["delegation"] == limits["id"]]
+            check(not any(at <= use["at"] for at in ended for use in grant["uses"]), "a standing grant after its delegation")
 
     def delegation(self, one, entry):
         people, terms = self.logs.get("people"), one["capacity"]["delegation"]

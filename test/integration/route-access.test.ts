@@ -115,7 +115,9 @@ const beside: Readonly<Record<string, Rule["roles"]>> = {
   "/openapi.json": "anybody",
   "/keys": "anybody",
   "/approve": "anybody",
-  "/approve/:approval": "anybody",
+  "/approve/:id": "anybody",
+  "/grants": "anybody",
+  "/grants/:id": "anybody",
   "/pages/": "anybody",
   "/codec/decode": ["operator", "auditor"],
   // Refused to everybody; who has not the role is told no more than that.

@@ -125,6 +125,19 @@ const recordFile = z.strictObject({
             keyId: z.string(),
             signature: z.string(),
             publicKey: z.string(),
+            passkey: z.looseObject({ credentialId: z.string(), rpId: z.string(), origin: z.string() }).optional(),
+            delegation: z
+              .looseObject({
+                id: z.string(),
+                delegator: z.string(),
+                person: z.string(),
+                team: nullable,
+                tool: nullable,
+                maxAmount: z.int().nullable(),
+                from: z.string(),
+                until: z.string(),
+              })
+              .optional(),
           }),
         ),
         uses: z.array(
