@@ -2,7 +2,7 @@ import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons, wantedAt } from "./capacity.ts";
 import { assertOpen } from "./decisions.ts";
-import { mandatesOf } from "./delegations.ts";
+import { mandatesOf, mayDecide } from "./delegations.ts";
 import { editKind } from "./edit.schema.ts";
 import type { EditStatement } from "./edit.schema.ts";
 import { ApprovalError } from "./errors.ts";
@@ -192,8 +192,8 @@ export async function heldEdit(
 async function mightEdit(tx: Tx, request: ApprovalRequest, { reviewer, persons, at }: Edit): Promise<boolean> {
   const wanted = wantedAt(request, at);
   const { rows } = await tx.query<{ may: boolean; groups: readonly string[] }>(
-    `select roles && array['reviewer', 'admin'] as may, groups from principal where id = $1`,
-    [reviewer],
+    `select ${mayDecide("principal", "$2")} as may, groups from principal where id = $1`,
+    [reviewer, request.team],
   );
   const isAsked = (groups: readonly string[]): boolean => groups.some((group) => wanted.includes(group));
   if (rows[0]?.may !== true) return false;

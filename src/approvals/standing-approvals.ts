@@ -44,11 +44,11 @@ type Times = { readonly from: string; readonly until: string; readonly revokedAt
 export async function standingApprovals(tx: Tx, id: string): Promise<readonly StandingApproval[]> {
   const { rows } = await tx.query<Row>(
     `select a.reviewer, a.person, a.groups, a.statement, a.key_id as "keyId", a.signature, a.assertion, a.at, coalesce(p.person, p.id) as "personNow",
-       case when a.delegation is null then ${decidingGroups("p")} else ${decidingGroups("o")} end as "groupsNow",
+       case when a.delegation is null then ${decidingGroups("p", "s.team")} else ${decidingGroups("o", "s.team")} end as "groupsNow",
        case when a.delegation is null then null else json_build_object('id', d.id, 'delegator', d.delegator, 'delegate', d.delegate,
          'team', d.team, 'tool', d.tool, 'maxAmount', d.max_amount, 'from', d.from_at, 'until', d.until_at, 'revokedAt', d.revoked_at,
          'person', a.for_person, 'personNow', coalesce(o.person, o.id)) end as mandate, ${storedKeyColumns}
-     from standing_approval a join reviewer_key k on k.key_id = a.key_id join principal p on p.id = a.reviewer
+     from standing_approval a join standing_grant s on s.id = a.grant_id join reviewer_key k on k.key_id = a.key_id join principal p on p.id = a.reviewer
        left join approval_delegation d on d.id = a.delegation left join principal o on o.id = d.delegator
      where a.grant_id = $1 order by a.at, a.reviewer`,
     [id],
@@ -111,8 +111,8 @@ export async function standingCapacity(
   now: Date,
 ): Promise<Capacity> {
   const { rows } = await tx.query<{ person: string; groups: string[] }>(
-    "select coalesce(person, id) as person, groups from principal where id = $1",
-    [reviewer],
+    `select coalesce(person, id) as person, ${decidingGroups("principal", "$2")} as groups from principal where id = $1`,
+    [reviewer, terms.team],
   );
   const { person, groups: all } = rows[0] ?? { person: reviewer, groups: [] };
   const same = before.find((one) => one.reviewer === reviewer || personsOf(one).includes(person));
@@ -123,7 +123,7 @@ export async function standingCapacity(
   const wanted = [...new Set(terms.requirements.map(({ group }) => group))];
   const own = wanted.filter((group) => all.includes(group));
   if (own.length > 0) return { person, groups: own };
-  const mandates = (await mandatesTo(tx, reviewer, now)).filter(
+  const mandates = (await mandatesTo(tx, reviewer, terms.team, now)).filter(
     (one) => one.groups.some((group) => wanted.includes(group)) && one.person !== person,
   );
   const open = mandates.filter((one) => one.revokedAt === null && isWithinDelegation(terms, one, now));

@@ -1,7 +1,8 @@
 import type { ToolDefinition } from "../core/release.ts";
 import type { StandingTerms } from "../core/standing-grant.ts";
 import type { Digest } from "../core/ids.ts";
-import type { Tx } from "../store/index.ts";
+import { teamList } from "../store/index.ts";
+import type { TeamFilter, Tx } from "../store/index.ts";
 import { votePersons } from "./capacity.ts";
 import type { Capacity } from "./capacity.ts";
 import { ApprovalError } from "./errors.ts";
@@ -76,7 +77,7 @@ export async function lockStanding(tx: Tx, id: string): Promise<StandingGrant> {
 }
 
 export type StandingFilter = {
-  readonly team?: string | undefined;
+  readonly team?: TeamFilter;
   readonly agent?: string | undefined;
   readonly tool?: string | undefined;
   /** Only what may still be used, or approved, then. */
@@ -89,12 +90,14 @@ export type StandingFilter = {
 export async function listStanding(tx: Tx, filter: StandingFilter): Promise<readonly StandingGrant[]> {
   const { rows } = await tx.query<StandingGrant>(
     `select ${columns} from standing_grant g ${lastUse}
-     where ($1::text is null or g.team = $1) and ($2::text is null or g.agent = $2) and ($3::text is null or g.tool = $3)
+     where ($1::text[] is null or g.team = any($1)) and ($2::text is null or g.agent = $2) and ($3::text is null or g.tool = $3)
        and ($4::timestamptz is null or (g.state = 'proposed' and g.expires_at > $4)
          or (g.state = 'active' and g.until_at > $4 and coalesce(last.n, 0) < (g.terms ->> 'uses')::int))
        and ($5::text is null or g.id < $5)
      order by g.id desc limit $6`,
-    [filter.team, filter.agent, filter.tool, filter.openAt, filter.before, filter.limit].map((value) => value ?? null),
+    [teamList(filter.team), filter.agent, filter.tool, filter.openAt, filter.before, filter.limit].map(
+      (value) => value ?? null,
+    ),
   );
   return rows;
 }

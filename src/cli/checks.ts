@@ -148,7 +148,10 @@ async function checkToken(client: ReturnType<typeof createClient>): Promise<Find
   const name = "token";
   try {
     const me = await client.whoAmI({});
-    return { name, status: "ok", detail: `${me.id}: ${me.roles.join(", ")}` };
+    const held = me.roles.map(
+      (role) => `${role}${role in me.roleTeams ? ` for ${me.roleTeams[role]?.join(", ")}` : ""}`,
+    );
+    return { name, status: "ok", detail: `${me.id}: ${held.join("; ")}` };
   } catch (error) {
     const { message, hint } = reportOf(error);
     return { name, status: "failed", detail: message, todo: hint ?? "set COUNTERSIGN_TOKEN" };

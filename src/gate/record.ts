@@ -149,7 +149,7 @@ const standingSql = `select asked.place, asked.at, run.status as "runStatus", ru
  cross join lateral (select * from run where id = asked.run limit 1) run
  left join lateral (select state, action, result, kind from step where step.run = asked.run and step.seq = asked.seq limit 1) step
    on true
- left join lateral (select roles, groups from principal where id = run.requested_by limit 1) requester on true
+ left join lateral (select roles_for(roles, role_teams, asked.team) as roles, groups from principal where id = run.requested_by limit 1) requester on true
  left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, witnesses, cosign_by, facts #>> '{response,answer}' as answer
                     from decision
                     where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true

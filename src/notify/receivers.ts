@@ -5,8 +5,8 @@ import { ulid } from "ulid";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { NoticeEvent, NoticeLevel, ReceiverKind } from "../core/notice.ts";
-import { getPayload, putPayloads } from "../store/index.ts";
-import type { PayloadKeys, Tx } from "../store/index.ts";
+import { getPayload, putPayloads, teamList } from "../store/index.ts";
+import type { PayloadKeys, TeamFilter, Tx } from "../store/index.ts";
 import { NotifyError } from "./errors.ts";
 import { receiverSettings } from "./receiver.schema.ts";
 import type { ReceiverSettings } from "./receiver.schema.ts";
@@ -110,7 +110,7 @@ export type ReceiverStanding = Receiver & {
 };
 
 export type ReceiverFilter = {
-  readonly team?: string | undefined;
+  readonly team?: TeamFilter;
   readonly before?: string | undefined;
   readonly limit: number;
 };
@@ -125,9 +125,9 @@ export async function listReceivers(tx: Tx, filter: ReceiverFilter): Promise<rea
          count(*) filter (where state = 'failed') as failed,
          (array_agg(reason order by seq desc) filter (where state in ('queued', 'failed') and reason is not null))[1] as reason
        from (select notice.* from notice where notice.receiver = receiver.id order by notice.seq desc limit 100) told) latest
-     where removed_at is null and ($1::text is null or team = $1) and ($2::text is null or id < $2)
+     where removed_at is null and ($1::text[] is null or team = any($1)) and ($2::text is null or id < $2)
      order by id desc limit $3`,
-    [filter.team ?? null, filter.before ?? null, filter.limit],
+    [teamList(filter.team), filter.before ?? null, filter.limit],
   );
   return rows;
 }

@@ -61,12 +61,13 @@ export async function addPages(http: FastifyInstance): Promise<void> {
   add("/approve", page("approve.html"));
   add("/grants", page("grants.html"));
   const addOne = (url: string, pattern: RegExp, file: File): void => {
-    http.get<{ readonly Params: { readonly id: string } }>(url, { config, schema }, async ({ params }, reply) =>
-      pattern.test(params.id) ? send(reply, file) : reply.callNotFound(),
-    );
+    http.get(url, { config, schema }, async ({ params }, reply) => {
+      const [id = ""] = Object.values(params as Readonly<Record<string, string>>);
+      return pattern.test(id) ? send(reply, file) : reply.callNotFound();
+    });
   };
-  addOne("/approve/:id", approvalIdPattern, page("approve.html"));
-  addOne("/grants/:id", standingIdPattern, page("grants.html"));
+  addOne("/approve/:approval", approvalIdPattern, page("approve.html"));
+  addOne("/grants/:grant", standingIdPattern, page("grants.html"));
 }
 
 function send(reply: FastifyReply, { type, body }: File): FastifyReply {

@@ -49,8 +49,8 @@ export const agentHandlers: Handlers<"registerAgent" | "listAgents" | "showAgent
     });
   },
 
-  async listAgents(_request, { services }) {
-    return { agents: (await listAgents(services.pool)).map(viewOfAgent) };
+  async listAgents(_request, { services, caller }) {
+    return { agents: (await listAgents(services.pool, caller().teams)).map(viewOfAgent) };
   },
 
   async showAgent({ params: { team, agent } }, { services }) {

@@ -46,8 +46,8 @@ export const receiverHandlers: Handlers<"addReceiver" | "listReceivers" | "testR
     });
   },
 
-  async listReceivers({ query: { team, cursor, limit } }, { services }) {
-    const rows = await listReceivers(services.pool, { team, before: cursor, limit: limit + 1 });
+  async listReceivers({ query: { team, cursor, limit } }, { services, caller }) {
+    const rows = await listReceivers(services.pool, { team: team ?? caller().teams, before: cursor, limit: limit + 1 });
     const page = rows.slice(0, limit);
     const receivers = page.map((row) => {
       const { queued, delivered, failed, reason } = row;

@@ -55,12 +55,13 @@ export const standingHandlers: Handlers<
     });
   },
 
-  async listStanding({ query: { cursor, limit, all, ...filter } }, { services }) {
+  async listStanding({ query: { cursor, limit, all, ...filter } }, { services, caller }) {
     if (cursor !== undefined && !standingIdPattern.test(cursor))
       throw new ApiError("invalid_cursor", "the cursor is not one of this list");
     const now = services.now();
     const openAt = all === "true" ? undefined : now;
-    const rows = await listStanding(services.pool, { ...filter, openAt, before: cursor, limit: limit + 1 });
+    const team = filter.team ?? caller().teams;
+    const rows = await listStanding(services.pool, { ...filter, team, openAt, before: cursor, limit: limit + 1 });
     const page = rows.slice(0, limit);
     return {
       grants: page.map((grant) => viewOf(grant, now)),
