@@ -112,6 +112,7 @@ export const routeScopes: About = {
   addReceiver: inBody,
   listReceivers: inQuery,
   testReceiver: ofReceiver,
+  changeReceiver: ofReceiver,
   removeReceiver: ofReceiver,
   // People belong to no team: others' keys take an admin of all.
   listKeys: noTeam,

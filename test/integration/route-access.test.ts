@@ -75,6 +75,7 @@ const rules: Readonly<Record<RouteName, Rule>> = {
   addReceiver: operators,
   listReceivers: staff,
   testReceiver: operators,
+  changeReceiver: operators,
   removeReceiver: operators,
   listKeys: staff,
   proposeKey: { ...reviewers, within: "for oneself; for others an admin: reviewer-keys.test.ts" },

@@ -86,6 +86,7 @@ const about = (): Readonly<Record<RouteName, About>> => ({
   addReceiver: { of: "shop", body: { team: "shop", address: { kind: "webhook", url: "https://example.com/in" } } },
   listReceivers: list,
   testReceiver: shop,
+  changeReceiver: { of: "shop", body: { level: "link" } },
   removeReceiver: shop,
   listKeys: noTeam,
   proposeKey: noTeam,
