@@ -53,12 +53,48 @@ function show(request) {
     ...(request.editors.length === 0 ? [] : [["Changed by", request.editors.join(", ")]]),
     ["Expires", time(request.expiresAt)],
   ]);
-  byId("rendered").textContent = request.rendered;
+  showRendered(request.rendered);
   showContext(request);
   byId("decide").hidden = request.state !== "pending";
   byId("request").hidden = false;
   if (request.state !== "pending") say("info", `This request is ${request.state}: there is nothing to decide.`);
   byId("rendered").focus();
+}
+
+/**
+ * All of the action, in a box that says how much of it there is: what is below its edge is signed too.
+ * @param {string} text
+ */
+function showRendered(text) {
+  const box = byId("rendered");
+  if (box.textContent === text) return;
+  const parts = text.split(/(?<=\n)/);
+  box.replaceChildren(...parts.map(lineOf));
+  box.classList.remove("whole");
+  box.classList.toggle("huge", text.length > 50_000);
+  byId("rendered-length").textContent =
+    `There is more than fits here: ${parts.length} lines, ${text.length.toLocaleString()} characters. All of it would be done.`;
+  byId("show-whole").onclick = () => {
+    box.classList.add("whole");
+    byId("rendered-more").hidden = true;
+    box.focus();
+  };
+  // Measured once it has its place.
+  requestAnimationFrame(() => {
+    const longer = box.scrollHeight > box.clientHeight + 1;
+    box.classList.toggle("longer", longer);
+    byId("rendered-more").hidden = !longer;
+  });
+}
+
+/**
+ * One line, with its end: where it is too long for the page, what goes on below is marked, and cannot pass for a line of its own.
+ * @param {string} text
+ */
+function lineOf(text) {
+  const line = element("span", text);
+  line.className = "line";
+  return line;
 }
 
 /**
