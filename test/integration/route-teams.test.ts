@@ -81,7 +81,7 @@ const about = (): Readonly<Record<RouteName, About>> => ({
   revokeStanding: shop,
   reportApprovals: { of: "shop", query: "?team=shop" },
   evaluateAccess: { of: "shop", body: question() },
-  requestAccess: { of: "shop", body: { ...question(), denial: { evaluation_id: "x.0.0" } } },
+  requestAccess: { of: "shop", body: { ...question(), denial: { evaluation_id: "x.0.0", expires_at: until } } },
   showAccessTask: shop,
   addReceiver: { of: "shop", body: { team: "shop", address: { kind: "webhook", url: "https://example.com/in" } } },
   listReceivers: list,
