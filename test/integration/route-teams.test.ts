@@ -38,7 +38,8 @@ const draft = {
   reason,
 };
 
-let there: Readonly<Record<string, string>>;
+let there: Readonly<Record<string, string>> = {};
+let document: object = {};
 const ofRun = (): object => ({ run: there["run"], reason });
 const question = (): object => ({
   subject: { type: "agent", id: "shop/support" },
@@ -50,7 +51,7 @@ const about = (): Readonly<Record<RouteName, About>> => ({
   health: noTeam,
   accessMetadata: noTeam,
   whoAmI: noTeam,
-  registerAgent: { of: "shop", body: { document: world.release.document } },
+  registerAgent: { of: "shop", body: { document } },
   listAgents: list,
   showAgent: shop,
   startRun: { of: "shop", body: { ...named, prompt: "go" } },
@@ -141,6 +142,7 @@ let stop: () => Promise<void>;
 beforeAll(async () => {
   world = await noticeWorld({ serve: false, keep: true });
   const { pool, now } = world;
+  document = world.release.document;
   for (const [id, token] of Object.entries(holders)) {
     const teams = id === "both" ? ["shop", "bank"] : [id];
     const roleTeams: RoleTeams = Object.fromEntries(roles.map((role) => [role, teams]));
@@ -159,15 +161,14 @@ beforeAll(async () => {
   } as never);
   await freeze(pool, { team: "shop", agent: "other", reason, by: "operator", now: now() });
   const grant = "sgr_01ARZ3NDEKTSV4RRFFQ69G5FAV";
-  await pool.query(
-    `insert into standing_grant (id, team, agent, tool, terms, terms_digest, proposed_by, proposed_at, expires_at, from_at, until_at)
-     values ($1, 'shop', 'support', 'refund', $2, $3, 'operator', now(), now() + interval '1 day', now(), now() + interval '2 days')`,
-    [
-      grant,
-      { ...draft, v: 1, toolDigest: "0".repeat(64), requirements: [], unconstrained: [], from: until },
-      "0".repeat(64),
-    ],
-  );
+  const terms = { ...draft, v: 1, toolDigest: "0".repeat(64), requirements: [], unconstrained: [], from: until };
+  // The other one is revoked by nobody.
+  for (const id of [grant, grant.replace("V", "W")])
+    await pool.query(
+      `insert into standing_grant (id, team, agent, tool, terms, terms_digest, proposed_by, proposed_at, expires_at, from_at, until_at)
+       values ($1, 'shop', 'support', 'refund', $2, $3, 'operator', now(), now() + interval '1 day', now(), now() + interval '2 days')`,
+      [id, terms, "0".repeat(64)],
+    );
   there = {
     run,
     approval: await world.ask({ run }),
@@ -205,34 +206,44 @@ async function send(as: Holder, { method, path }: Pick<Route, "method" | "path">
 }
 
 const guarded = (Object.entries(routes) as [RouteName, Route][]).filter(([, { access }]) => access !== "public");
+const those = (of: About["of"]) => guarded.filter(([name]) => about()[name].of === of);
+/** A stream of a run that is there has no end, and a backtest is long. */
+const endless: readonly string[] = ["watchRun", "backtestPolicies"];
+const asked = (name: RouteName) => ({ body: {}, query: "", ...about()[name] });
 
-test.each(guarded)("%s, to whoever has every role, for another team", async (name, route) => {
-  const what = about()[name];
-  switch (what.of) {
-    case "shop": {
-      const refused = await send("bank", route, what.body, what.query);
-      expect([refused.status, refused.code]).toEqual([403, expect.stringMatching(/forbidden$/)]);
-      // A stream of a run that is there has no end, and a backtest is long.
-      if (name === "watchRun" || name === "backtestPolicies") return;
-      expect((await send("shop", route, what.body, what.query)).status).not.toBe(403);
-      return;
-    }
-    case "all teams":
-      for (const as of ["bank", "shop", "both"] as const)
-        expect(await send(as, route, what.body)).toMatchObject({ status: 403, code: "forbidden" });
-      return;
-    case "a list": {
-      const [own, others] = [await send("shop", route), await send("bank", route)];
-      expect([own.status, others.status]).toEqual([200, 200]);
-      if (what.shows !== undefined) expect(own.body).toMatch(what.shows);
-      expect(others.body).not.toMatch(/"shop"/);
-      if (route.query !== undefined && name !== "listAgents")
-        expect((await send("bank", route, {}, "?team=shop")).status).toBe(403);
-      return;
-    }
-    case "no team":
-      expect((await send("bank", route)).code ?? "").not.toMatch(/^(unauthenticated|forbidden)$/);
-  }
+test.each(those("shop"))("%s is refused to whoever has every role, for another team", async (name, route) => {
+  const { body, query } = asked(name);
+  const { status, code } = await send("bank", route, body, query);
+  expect([status, code]).toEqual([403, expect.stringMatching(/forbidden$/)]);
+});
+
+test.each(those("shop").filter(([name]) => !endless.includes(name)))("%s is not, for the team", async (name, route) => {
+  const { body, query } = asked(name);
+  expect((await send("shop", route, body, query)).status).not.toBe(403);
+});
+
+test.each(those("all teams"))("%s takes a role for all teams", async (name, route) => {
+  for (const as of ["bank", "shop", "both"] as const)
+    expect(await send(as, route, asked(name).body)).toMatchObject({ status: 403, code: "forbidden" });
+});
+
+test.each(those("a list"))("%s leaves out what is of other teams", async (name, route) => {
+  const { shows = /./ } = { ...about()[name] } as { readonly shows?: RegExp };
+  const [own, others] = [await send("shop", route), await send("bank", route)];
+  expect([own.status, others.status]).toEqual([200, 200]);
+  expect(own.body).toMatch(shows);
+  expect(others.body).not.toMatch(/"shop"/);
+});
+
+test.each(those("a list").filter(([, { query }]) => query !== undefined))(
+  "%s of another team is refused",
+  async (_name, route) => {
+    expect((await send("bank", route, {}, "?team=shop")).status).toBe(403);
+  },
+);
+
+test.each(those("no team"))("%s takes a role for any team", async (_name, route) => {
+  expect((await send("bank", route)).code ?? "").not.toMatch(/^(unauthenticated|forbidden)$/);
 });
 
 test.each(forAll)("%s of all teams takes a role for all", async (name, body) => {
