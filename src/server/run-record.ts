@@ -151,7 +151,7 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
     ledgerExcerpt(tx, run, ledger.signerOf(run.team).verifierKey, grantKeys, size),
     peopleExcerpt(
       tx,
-      { keyIds: signers, delegations: delegationsOf(approvals.records) },
+      { keyIds: signers, delegations: delegationsOf(approvals.records, grants) },
       ledger.signerOf(peopleLog).verifierKey,
     ),
   ]);
