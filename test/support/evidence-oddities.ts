@@ -152,7 +152,7 @@ const once: readonly Oddity[] = [
     oddity: "with the runs that the auditor asks for",
     base: "everything",
     runs: (w) => [w.runs.twin, w.runs.cancelled],
-    trust: (t) => ({ ...t, require: ["decisions", "histories"] }),
+    trust: (t) => ({ ...t, require: ["statements", "histories"] }),
   },
   {
     oddity: "the same seal of a history twice",
