@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { planFork } from "../../src/audit/index.ts";
 import { parseTrust, trustText, verifyEvidence } from "../../src/audit/offline/index.ts";
 import type { OfflineReport, Trust } from "../../src/audit/offline/index.ts";
 import { createSigner } from "../../src/ledger/proof/index.ts";
@@ -103,6 +104,20 @@ test("a pin that is of no log of the bundle is told, and nothing is verified aga
   const report = verify(world.bundles.whole, world.trust, [pin]);
   expect(report.verdict).toBe("incomplete");
   expect(codesOf(report)).toEqual([expect.stringMatching(/^pin_unproven localhost\/ledger\/elsewhere/)]);
+});
+
+test("the exported runs are what they are called, and nothing is forked of what was erased", async () => {
+  const { manifest } = draftOf("chains");
+  expect(manifest.runs.map(({ histories }) => histories.length)).toEqual([expect.toSatisfy((n) => n > 2), 1]);
+  const record = await stack.operator.runRecord({ params: { run: world.runs.erased } });
+  expect(() => planFork(record, { at: 2, maxCostMicroUsd: 1 })).toThrow(
+    expect.objectContaining({ code: "fork_refused", message: expect.stringContaining("was erased") }),
+  );
+  const report = verify(world.bundles.several);
+  expect(report.notProven.join()).toContain(`what run ${world.runs.erased} was about: its contents are ERASED`);
+  expect(new Set(draftOf("several").manifest.logs.map(({ log }) => log))).toEqual(
+    new Set(["office", "shop", "people"]),
+  );
 });
 
 test("a run that goes on is told: a selection may leave out what came after", () => {
