@@ -27,7 +27,7 @@ beforeAll(async () => {
   stack = await startRunningStack(stackForEvidence);
   world = await genuineEvidence(stack);
   if (hasPython) second = startSecondReader();
-});
+}, 400_000);
 afterAll(async () => {
   second?.stop();
   world?.remove();

@@ -87,12 +87,21 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
     `Please refund $60.00 for order ${order}, the grinder is faulty. Größe 猫 \u{1F63A}`;
   const approved = await decided(stack, refund("A-1002"), "approve");
   const pinned = (await stack.operator.checkpoint({ params: { log: "shop" } })).checkpoint;
-  const [twin, declined, denied, asked, stopped] = await Promise.all([
-    decided(stack, refund("A-1002"), "approve"),
-    decided(stack, refund("A-1002"), "deny"),
-    decided(stack, "Please refund $600.00 for order A-1002, all of it.", "deny"),
-    decided(stack, "Where is my order A-1001?", "deny"),
-    cancelled(stack, refund("A-1002")),
+  // Side by side with those of the other team, and of the person who is erased.
+  const [[twin, declined, denied, asked, stopped], [chained, extended, failed], erased] = await Promise.all([
+    Promise.all([
+      decided(stack, refund("A-1002"), "approve"),
+      decided(stack, refund("A-1002"), "deny"),
+      decided(stack, "Please refund $600.00 for order A-1002, all of it.", "deny"),
+      decided(stack, "Where is my order A-1001?", "deny"),
+      cancelled(stack, refund("A-1002")),
+    ]),
+    Promise.all([
+      ofOffice(stack, "Which rooms are free in March?"),
+      ofOffice(stack, "Please look for a room.", "tight"),
+      ofOffice(stack, "Please ask the janitor."),
+    ]),
+    erasedSince(stack, "Where is my order A-1001?"),
   ]);
   // A second set in force: the first one, with a remark.
   const { document } = await loadPolicyDirectory("policies/support");
@@ -106,13 +115,7 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
   const delegate = await addReviewer(stack, "dana", []);
   const ahead = await grantedAhead(stack, second, refund("A-1002"));
   const frozen = await thawed(stack, refund("A-1002"));
-  const [chained, extended, failed, delegated, erased] = await Promise.all([
-    ofOffice(stack, "Which rooms are free in March?"),
-    ofOffice(stack, "Please look for a room.", "tight"),
-    ofOffice(stack, "Please ask the janitor."),
-    byDelegate(stack, delegate, refund("A-1002")),
-    erasedSince(stack, "Where is my order A-1001?"),
-  ]);
+  const delegated = await byDelegate(stack, delegate, refund("A-1002"));
   const shops = { approved, twin, declined, denied, asked, cancelled: stopped, later, edited, ahead };
   const runs = { ...shops, chained, extended, failed, delegated, frozen, erased };
   const folder = mkdtempSync(join(tmpdir(), "countersign-evidence-"));
