@@ -87,9 +87,14 @@ async function measure(
   pool.close();
   const perRun = (name: string, of: (one: Spent) => number) => median((spent.get(name) ?? []).map(of)) / ids.length;
   for (const name of Object.keys(parts)) {
+    const [node, children, postgres] = [
+      perRun(name, ({ nodeMs }) => nodeMs),
+      perRun(name, ({ childrenMs = 0 }) => childrenMs),
+      perRun(name, ({ postgresMs = 0 }) => postgresMs),
+    ];
     print(
-      `${name}: ${(1_000 / perRun(name, ({ wallMs }) => wallMs)).toFixed(1)} runs/s; processor time of a run: ${perRun(name, ({ nodeMs }) => nodeMs).toFixed(1)} ms here, ` +
-        `${perRun(name, ({ childrenMs = 0 }) => childrenMs).toFixed(1)} ms in processes, ${perRun(name, ({ postgresMs = 0 }) => postgresMs).toFixed(1)} ms in Postgres; ` +
+      `${name}: ${(1_000 / perRun(name, ({ wallMs }) => wallMs)).toFixed(1)} runs/s; processor time of a run: ${node.toFixed(1)} ms here, ` +
+        `${children.toFixed(1)} ms in processes, ${postgres.toFixed(1)} ms in Postgres (so at most ${(2_000 / (node + children + postgres)).toFixed(1)} runs/s on two cores); ` +
         `load ${(spent.get(name) ?? []).map(({ load }) => load.toFixed(0)).join(", ")}`,
     );
   }
@@ -110,6 +115,7 @@ async function measure(
 async function startApi(servers: BenchServers, { pool, keys, client, sequencer }: GovernedSide) {
   const auditor = { id: "auditor", displayName: "auditor", roles: ["operator", "auditor"], groups: [] } as const;
   await putPrincipal(pool, auditor, hashToken(token));
+  const signers = new Map<string, ReturnType<typeof createSigner>>();
   const server = createServer({
     pool,
     databaseUrl: servers.databaseUrl,
@@ -119,7 +125,11 @@ async function startApi(servers: BenchServers, { pool, keys, client, sequencer }
     // As the side's own sequencer signs.
     ledger: {
       originOf: (log) => `bench/${log}`,
-      signerOf: (log) => createSigner(`bench/${log}`, Buffer.alloc(32, 2)),
+      signerOf(log) {
+        const signer = signers.get(log) ?? createSigner(`bench/${log}`, Buffer.alloc(32, 2));
+        signers.set(log, signer);
+        return signer;
+      },
       flush: (log) => sequencer.flush(log),
     },
     logger: pino({ level: "warn" }),

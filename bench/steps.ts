@@ -12,7 +12,7 @@ import { ulid } from "ulid";
 import type { RunId } from "../src/core/ids.ts";
 import type { Json } from "../src/core/json.ts";
 import type { Release } from "../src/core/release.ts";
-import { createSequencer, createSigner } from "../src/ledger/index.ts";
+import { appendToOutbox, createSequencer, createSigner } from "../src/ledger/index.ts";
 import { policySetOf } from "../src/policy/index.ts";
 import type { ModelProvider } from "../src/providers/index.ts";
 import { activatePolicySet, registerRelease, releaseOfDocument } from "../src/registry/index.ts";
@@ -26,6 +26,7 @@ import {
   putPayloads,
 } from "../src/store/index.ts";
 import type { PayloadKeys, Pool } from "../src/store/index.ts";
+import { policyActivated } from "../src/server/index.ts";
 import { connectTemporal, createPayloadCodec, startAgentRun, startWorker } from "../src/temporal/index.ts";
 import { loadToolModule } from "../src/tools/index.ts";
 import { printGoals } from "./goals.ts";
@@ -123,7 +124,7 @@ export async function governedSide(servers: BenchServers) {
   const { client } = temporal;
   const pinned = await release(pool, toolRoots);
   const { document } = policySetOf([{ name: "bench.cedar", text: '@id("all") permit(principal, action, resource);' }]);
-  await activatePolicySet(pool, "bench", document as unknown as Json, "bench", new Date());
+  await activate(pool, document as unknown as Json);
   const workerFor = (lane: Lane) =>
     startWorker({
       temporal: servers.temporal,
@@ -164,6 +165,13 @@ export async function governedSide(servers: BenchServers) {
       await pool.end();
     },
   };
+}
+
+/** As the server does: decisions are held against the ledger's word of what was in force. */
+async function activate(pool: Pool, document: Json): Promise<void> {
+  const now = new Date();
+  const { digest, activation = 0 } = await activatePolicySet(pool, "bench", document, "bench", now);
+  await appendToOutbox(pool, [policyActivated("bench", digest, activation, "bench", now)]);
 }
 
 async function release(pool: Pool, toolRoots: readonly string[]): Promise<Release> {

@@ -68,10 +68,21 @@ export const accessRequestBody = z
     subject,
     resource,
     action,
-    denial: z.looseObject({ evaluation_id: z.string().max(200).optional() }),
+    denial: z.looseObject({
+      evaluation_id: z.string().max(200).optional(),
+      expires_at: time.describe("of `access_request`, unchanged; what is recorded counts"),
+    }),
     items: z.undefined().optional().describe("bundles are not served"),
   })
   .meta({ id: "AccessRequest" });
+
+/** The same submission with the same key is the same task; another with it is refused. */
+export const accessRequestHeaders = z.object({
+  "idempotency-key": z
+    .string()
+    .regex(/^[\x21-\x7e]{1,200}$/)
+    .optional(),
+});
 
 export const accessTaskStates = ["pending", "approved", "denied", "expired", "cancelled", "failed"] as const;
 

@@ -160,7 +160,7 @@ export const signedWithKey = z.strictObject({
     .describe("Ed25519 over `countersign/approval/v1`, a newline and the statement's bytes, base64"),
 });
 /** The challenge is SHA-256 of what an Ed25519 key would sign. Exact bytes, base64url. */
-const signedWithPasskey = z.strictObject({
+export const signedWithPasskey = z.strictObject({
   ...signed,
   kind: z.literal("webauthn"),
   signature: bytes(2_000),

@@ -79,6 +79,9 @@ export const errorCodes = {
   /** An AuthZEN access request that belongs to no decision. */
   denial_not_bound: { status: 400, retryable: false },
   denial_expired: { status: 410, retryable: false },
+  not_requestable: { status: 400, retryable: false },
+  submission_differs: { status: 409, retryable: false },
+  task_expired: { status: 410, retryable: false },
   receiver_not_found: { status: 404, retryable: false },
   /** The receiver was removed, or is disabled. */
   receiver_closed: { status: 409, retryable: false },

@@ -18,5 +18,8 @@ export const whoAmI = z.object({
   id: z.string(),
   displayName: z.string(),
   roles: z.array(z.string()),
+  roleTeams: z
+    .record(z.string(), z.array(z.string()))
+    .describe("for which teams a role is held; one that is not named is held for all"),
   groups: z.array(z.string()),
 });

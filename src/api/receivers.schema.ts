@@ -22,15 +22,18 @@ const address = z.union([
   }),
 ]);
 
+const events = z
+  .array(z.enum(noticeEvents))
+  .min(1)
+  .nullable()
+  .describe("null: all of them, those that come to be later too");
+
 export const addReceiverBody = z
   .strictObject({
     team: teamName,
     groups: z.array(group).max(50).default([]).describe("only requests that ask one of these; empty: all of the team"),
     requester: principalId.optional().describe("only what is about runs that they asked for; absent: whoever asked"),
-    events: z
-      .array(z.enum(noticeEvents))
-      .min(1)
-      .default([...noticeEvents]),
+    events: events.default(null),
     level: z.enum(noticeLevels).default("summary").describe("`full` sends arguments too"),
     address,
   })
@@ -43,7 +46,7 @@ export const receiverView = z
     groups: z.array(z.string()),
     requester: principalId.nullable(),
     kind: z.enum(receiverKinds),
-    events: z.array(z.enum(noticeEvents)),
+    events: z.array(z.enum(noticeEvents)).nullable().describe("null: all, those that come to be later too"),
     level: z.enum(noticeLevels),
     shown: z.string().describe("the address without what may be secret in it"),
     at: time,
@@ -75,6 +78,19 @@ export const receiverParams = z.object({ receiver: receiverId });
 export const testedReceiver = z.object({
   delivered: z.boolean(),
   reason: z.string().nullable(),
+});
+/** What is absent stays as it is. */
+export const changeReceiverBody = z
+  .strictObject({
+    events: events.optional(),
+    groups: z.array(group).max(50).optional(),
+    level: z.enum(noticeLevels).optional(),
+  })
+  .refine((body) => Object.values(body).some((one) => one !== undefined), "say what changes: events, groups or level")
+  .meta({ id: "ChangeReceiver" });
+export const changedReceiver = z.object({
+  receiver: receiverView,
+  changed: z.boolean().describe("false: it was so already"),
 });
 export const removedReceiver = z.object({ changed: z.boolean().describe("false: it was removed already") });
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { signedWithKey } from "./approvals.schema.ts";
+import { decideBody, signedWithKey, signedWithPasskey } from "./approvals.schema.ts";
 import { approvalId, digest, json, name, pageSize, principalId, time, toolName } from "./common.schema.ts";
 
 const grantId = z
@@ -76,11 +76,12 @@ const statement = z.object({
 });
 
 export const draftedStanding = z.object({ terms, statement });
-export const proposeStandingBody = signedWithKey.extend({
+const drawnUp = {
   terms: json.describe("as they were drawn up"),
   request: approvalId.optional().describe("the request that they were drawn up from"),
-});
-export const approveStandingBody = signedWithKey;
+};
+export const proposeStandingBody = z.union([signedWithKey.extend(drawnUp), signedWithPasskey.extend(drawnUp)]);
+export const approveStandingBody = decideBody;
 
 export const standingGrant = z
   .object({
@@ -105,8 +106,17 @@ export type StandingGrantView = z.output<typeof standingGrant>;
 
 export const standingDetail = z.object({
   grant: standingGrant,
-  approvals: z.array(z.object({ reviewer: principalId, groups: z.array(z.string()), at: time })),
+  approvals: z.array(
+    z.object({
+      reviewer: principalId,
+      groups: z.array(z.string()),
+      at: time,
+      kind: z.enum(["ed25519", "webauthn"]).describe("what it was signed with: a key file or a passkey"),
+      insteadOf: principalId.nullable().describe("for whom they approved it, by a delegation"),
+    }),
+  ),
   statement: statement.describe("what an approver signs"),
+  page: z.url().describe("where it is read and approved with a passkey"),
 });
 export const standingParams = z.object({ grant: grantId });
 export const standingQuery = z.strictObject({

@@ -34,7 +34,7 @@ export async function capacityOf(
   { capacities: earlier, barred }: Pick<Table, "capacities" | "barred">,
   now: Date,
 ): Promise<Capacity> {
-  const { person, groups } = await personOf(tx, reviewer);
+  const { person, groups } = await personOf(tx, reviewer, request.team);
   const bar = barOf(barred, [person, reviewer]);
   if (bar !== undefined) throw new ApprovalError("self_approval", barText(bar));
   const before = earlier.find((one) => one.reviewer !== reviewer && one.own.includes(person));
@@ -192,11 +192,11 @@ function mandateOf(row: Row): Delegation | undefined {
 
 async function rowsOf(tx: Tx, request: ApprovalId): Promise<readonly Row[]> {
   const { rows } = await tx.query<Row>(
-    `select v.id, v.reviewer, v.at, v.person as "personThen", v.groups as "groupsThen", coalesce(p.person, p.id) as person, ${decidingGroups("p")} as groups, v.delegation,
+    `select v.id, v.reviewer, v.at, v.person as "personThen", v.groups as "groupsThen", coalesce(p.person, p.id) as person, ${decidingGroups("p", "q.team")} as groups, v.delegation,
        g.delegator, g.delegate, g.team, g.tool, g.max_amount as "maxAmount", g.reason, g.from_at as "from", g.until_at as "until",
        g.at as "delegatedAt", g.by_principal as by, g.revoked_at as "revokedAt",
-       v.for_person as "forPerson", coalesce(gp.person, gp.id) as "delegatorPerson", ${decidingGroups("gp")} as "delegatorGroups"
-     from approval_decision v join principal p on p.id = v.reviewer
+       v.for_person as "forPerson", coalesce(gp.person, gp.id) as "delegatorPerson", ${decidingGroups("gp", "q.team")} as "delegatorGroups"
+     from approval_decision v join approval_request q on q.id = v.request join principal p on p.id = v.reviewer
      left join approval_delegation g on g.id = v.delegation
      left join principal gp on gp.id = g.delegator
      where v.request = $1 order by v.id`,
@@ -205,10 +205,14 @@ async function rowsOf(tx: Tx, request: ApprovalId): Promise<readonly Row[]> {
   return rows;
 }
 
-async function personOf(tx: Tx, id: string): Promise<{ readonly person: string; readonly groups: readonly string[] }> {
+async function personOf(
+  tx: Tx,
+  id: string,
+  team: string,
+): Promise<{ readonly person: string; readonly groups: readonly string[] }> {
   const { rows } = await tx.query<{ person: string; groups: string[] }>(
-    `select coalesce(person, id) as person, ${decidingGroups("principal")} as groups from principal where id = $1`,
-    [id],
+    `select coalesce(person, id) as person, ${decidingGroups("principal", "$2")} as groups from principal where id = $1`,
+    [id, team],
   );
   return rows[0] ?? { person: id, groups: [] };
 }

@@ -118,9 +118,14 @@ export async function listDelegations(tx: Tx, filter: DelegationFilter): Promise
   return rows;
 }
 
-/** SQL of the groups that somebody decides for: none where they may not decide at all any more. */
-export function decidingGroups(principal: string): string {
-  return `case when ${principal}.roles && array['reviewer', 'admin'] then ${principal}.groups else '{}' end`;
+/** SQL of whether somebody may decide at all, on what is a team's. */
+export function mayDecide(principal: string, team: string): string {
+  return `roles_for(${principal}.roles, ${principal}.role_teams, ${team}) && array['reviewer', 'admin']`;
+}
+
+/** SQL of the groups that somebody decides for: none where they may not decide at all, for this team, any more. */
+export function decidingGroups(principal: string, team: string): string {
+  return `case when ${mayDecide(principal, team)} then ${principal}.groups else '{}' end`;
 }
 
 /** A delegation with what its delegator is now. */
@@ -133,17 +138,22 @@ export async function mandatesOf(
   request: ApprovalRequest,
   at: Date,
 ): Promise<readonly Mandate[]> {
+  return (await mandatesTo(tx, delegatee, request.team, at)).filter((one) => covers(one, request, at));
+}
+
+/** The delegations to somebody that were not over at a time, whatever they are for, oldest first. `groups`: of who decides for that team. */
+export async function mandatesTo(tx: Tx, delegatee: string, team: string, at: Date): Promise<readonly Mandate[]> {
   // Nobody ends one until the transaction ends: what is decided by it is decided before its end.
   await tx.query(
     "select from approval_delegation where delegate = $1 and until_at > $2 and revoked_at is null order by id for share",
     [delegatee, at],
   );
   const { rows } = await tx.query<Mandate>(
-    `select ${columns}, coalesce(p.person, p.id) as person, ${decidingGroups("p")} as groups
+    `select ${columns}, coalesce(p.person, p.id) as person, ${decidingGroups("p", "$3")} as groups
      from approval_delegation d join principal p on p.id = d.delegator where d.delegate = $1 and d.until_at > $2 order by d.id`,
-    [delegatee, at],
+    [delegatee, at, team],
   );
-  return rows.filter((one) => covers(one, request, at));
+  return rows;
 }
 
 /** Whether a delegation was in force at a time, and is for such a request. */

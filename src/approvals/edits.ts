@@ -3,7 +3,7 @@ import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons, wantedAt } from "./capacity.ts";
 import type { Capacity } from "./capacity.ts";
 import { assertOpen, standing } from "./decisions.ts";
-import { mandatesOf } from "./delegations.ts";
+import { mandatesOf, mayDecide } from "./delegations.ts";
 import { editKind } from "./edit.schema.ts";
 import type { EditStatement } from "./edit.schema.ts";
 import { ApprovalError } from "./errors.ts";
@@ -209,8 +209,8 @@ async function mightEdit(tx: Tx, request: ApprovalRequest, edit: Edit): Promise<
   const { reviewer, persons, at } = edit;
   const wanted = wantedAt(request, at).filter((group) => edit.groups === null || edit.groups.includes(group));
   const { rows } = await tx.query<{ may: boolean; groups: readonly string[] }>(
-    `select roles && array['reviewer', 'admin'] as may, groups from principal where id = $1`,
-    [reviewer],
+    `select ${mayDecide("principal", "$2")} as may, groups from principal where id = $1`,
+    [reviewer, request.team],
   );
   const isAsked = (groups: readonly string[]): boolean => groups.some((group) => wanted.includes(group));
   if (rows[0]?.may !== true) return false;

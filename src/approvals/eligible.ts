@@ -1,7 +1,7 @@
 import type { Barred } from "../core/decision.ts";
 import type { Tx } from "../store/index.ts";
 import { tableOf, wantedAt } from "./capacity.ts";
-import { covers } from "./delegations.ts";
+import { covers, mayDecide } from "./delegations.ts";
 import type { Delegation } from "./delegations.ts";
 import type { ApprovalRequest } from "./requests.ts";
 import { groupsAfter, isEligible, markEditor, tally } from "./routing.ts";
@@ -59,10 +59,10 @@ export async function whoMayDecide(tx: Tx, request: ApprovalRequest, now: Date):
     const vote = markEditor(editors, { reviewer, decision: "approve", groups, persons, afterMs, kind: "webauthn" });
     return request.requirements.some((requirement) => isEligible(requirement, vote));
   };
-  const members = (await membersOf(tx, wanted)).filter(
+  const members = (await membersOf(tx, request.team, wanted)).filter(
     (one) => isFree(one) && wouldCount(one.id, one.groups, [one.person]),
   );
-  const delegates = (await delegatesOf(tx, wanted, now)).filter(
+  const delegates = (await delegatesOf(tx, request.team, wanted, now)).filter(
     (one) =>
       isFree(one) &&
       !one.groups.some((group) => wanted.includes(group)) &&
@@ -96,23 +96,28 @@ export async function whoMayDecide(tx: Tx, request: ApprovalRequest, now: Date):
   };
 }
 
-async function membersOf(tx: Tx, groups: readonly string[]): Promise<readonly Candidate[]> {
+async function membersOf(tx: Tx, team: string, groups: readonly string[]): Promise<readonly Candidate[]> {
   const { rows } = await tx.query<Candidate>(
     `select id, coalesce(person, id) as person, groups from principal
-     where groups && $1 and roles && array['reviewer', 'admin'] order by id limit 500`,
-    [groups],
+     where groups && $1 and ${mayDecide("principal", "$2")} order by id limit 500`,
+    [groups, team],
   );
   return rows;
 }
 
-async function delegatesOf(tx: Tx, groups: readonly string[], now: Date): Promise<readonly CandidateMandate[]> {
+async function delegatesOf(
+  tx: Tx,
+  team: string,
+  groups: readonly string[],
+  now: Date,
+): Promise<readonly CandidateMandate[]> {
   const { rows } = await tx.query<CandidateMandate>(
     `select p.id, coalesce(p.person, p.id) as person, p.groups, d.delegator, coalesce(g.person, g.id) as "delegatorPerson", g.groups as "delegatorGroups",
        d.team, d.tool, d.max_amount as "maxAmount", d.from_at as "from", d.until_at as "until", d.revoked_at as "revokedAt"
      from approval_delegation d join principal p on p.id = d.delegate join principal g on g.id = d.delegator
-     where d.from_at <= $2 and d.until_at > $2 and d.revoked_at is null and g.groups && $1 and g.roles && array['reviewer', 'admin'] and p.roles && array['reviewer', 'admin']
+     where d.from_at <= $2 and d.until_at > $2 and d.revoked_at is null and g.groups && $1 and ${mayDecide("g", "$3")} and ${mayDecide("p", "$3")}
      order by p.id, d.id limit 500`,
-    [groups, now],
+    [groups, now, team],
   );
   return rows;
 }

@@ -79,13 +79,14 @@ export {
   listStanding,
   proposeStanding,
   revokeStanding,
-  standingApprovals,
   standingById,
   standingState,
   standingStates,
   standingWaitMs,
 } from "./standing.ts";
-export type { StandingApproval, StandingApproved, StandingGrant } from "./standing.ts";
+export type { StandingApproved, StandingGrant } from "./standing.ts";
+export { standingApprovals } from "./standing-approvals.ts";
+export type { StandingApproval } from "./standing-approvals.ts";
 export { argumentsOf, ordered, requirementsFault, termsDigest, termsFault, toolDigest } from "./standing-terms.ts";
 export { renderTerms } from "./standing-text.ts";
 export { standingMatches, standingUsesOf, takeStanding, writeStandingUse } from "./standing-use.ts";

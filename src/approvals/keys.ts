@@ -111,7 +111,7 @@ async function insertKey(tx: Tx, key: NewKey, bootstrap: boolean) {
 }
 
 /**
- * Confirms a proposed key, by a person who has the role `admin`, and is neither the key's owner nor who proposed it, under whatever
+ * Confirms a proposed key, by a person who has the role `admin` for all teams, since people belong to none, and is neither the key's owner nor who proposed it, under whatever
  * account. `confirmed` is false where it was before. Throws `key_missing`, `key_revoked`, `second_person_needed`.
  */
 export async function confirmKey(
@@ -130,7 +130,7 @@ export async function confirmKey(
 
 async function assertSecondPerson(tx: Tx, key: ReviewerKey, by: string): Promise<void> {
   const { rows } = await tx.query<{ id: string; person: string; roles: string[] }>(
-    "select id, coalesce(person, id) as person, roles from principal where id = any($1::text[])",
+    "select id, coalesce(person, id) as person, roles_for(roles, role_teams, null) as roles from principal where id = any($1::text[])",
     [[key.principal, key.addedBy, by]],
   );
   const personOf = (id: string): string => rows.find((row) => row.id === id)?.person ?? id;

@@ -55,7 +55,10 @@ export async function answerQuestion(
   message: NewMessage,
 ): Promise<{ readonly request: ApprovalRequest; readonly message: Message }> {
   const request = await openRequestFor(tx, message);
-  const { rows } = await tx.query<{ roles: string[] }>("select roles from principal where id = $1", [message.author]);
+  const { rows } = await tx.query<{ roles: string[] }>(
+    "select roles_for(roles, role_teams, $2) as roles from principal where id = $1",
+    [message.author, request.team],
+  );
   if (message.author !== request.requestedBy && rows[0]?.roles.includes("operator") !== true)
     throw new ApprovalError("not_in_group", "an answer comes from who asked for the run, or from an operator");
   if (!(await messagesOf(tx, request.id)).some(({ kind }) => kind === "question"))

@@ -9,7 +9,16 @@ export { assertionOf, kindOf, signatureFault } from "./signature.ts";
 export type { SignedStatement, SigningKey } from "./signature.ts";
 export { readSigned, verifyText } from "./signed-text.ts";
 export { readTerms, standingKind, standingMismatch } from "./standing.schema.ts";
-export { answers, isGranted, isInTime, matchCall, standingVote, termsDigest, toolDigest } from "./standing-terms.ts";
+export {
+  answers,
+  isGranted,
+  isInTime,
+  isWithinDelegation,
+  matchCall,
+  standingVote,
+  termsDigest,
+  toolDigest,
+} from "./standing-terms.ts";
 export { keyIdOf, parseStatement } from "./statement.ts";
 export type { ApprovalStatement } from "./statement.schema.ts";
 export { visibleText } from "./visible.ts";

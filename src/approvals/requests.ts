@@ -2,7 +2,8 @@ import { ulid } from "ulid";
 
 import type { ApprovalRequirement, Barred } from "../core/decision.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { Tx } from "../store/index.ts";
+import { teamList } from "../store/index.ts";
+import type { TeamFilter, Tx } from "../store/index.ts";
 import { nextDueAfter } from "./routing.ts";
 import type { ApprovalState } from "./state.ts";
 
@@ -91,7 +92,7 @@ export async function lockRequest(tx: Tx, id: ApprovalId): Promise<ApprovalReque
 }
 
 export type RequestFilter = {
-  readonly team?: string | undefined;
+  readonly team?: TeamFilter;
   readonly run?: RunId | undefined;
   readonly state?: ApprovalState | undefined;
   /** Only requests older than this one: the cursor of the page before. */
@@ -103,10 +104,10 @@ export type RequestFilter = {
 export async function listRequests(tx: Tx, filter: RequestFilter): Promise<readonly ApprovalRequest[]> {
   const { rows } = await tx.query<ApprovalRequest>(
     `select ${columns} from approval_request request join run on run.id = request.run
-     where ($1::text is null or request.team = $1) and ($2::text is null or request.run = $2)
+     where ($1::text[] is null or request.team = any($1)) and ($2::text is null or request.run = $2)
        and ($3::text is null or request.state = $3) and ($4::text is null or request.id < $4)
      order by request.id desc limit $5`,
-    [filter.team ?? null, filter.run ?? null, filter.state ?? null, filter.before ?? null, filter.limit],
+    [teamList(filter.team), filter.run ?? null, filter.state ?? null, filter.before ?? null, filter.limit],
   );
   return rows;
 }

@@ -1,4 +1,6 @@
-import { keyIdOf, verifyStatement } from "./statement.ts";
+import { verifyText } from "./signed-text.ts";
+import { approvalType } from "./statement.schema.ts";
+import { keyIdOf } from "./statement.ts";
 import { assertionFault } from "./webauthn.ts";
 import type { Assertion } from "./webauthn.ts";
 
@@ -38,18 +40,22 @@ export function kindOf(signed: { readonly kind?: KeyKind | undefined }): KeyKind
 }
 
 /**
- * Why the signature is not by this key over exactly this statement; undefined if it is. Pure, with node:crypto only. Whose the key is,
- * and whether it counted then, is another question.
+ * Why the signature is not by this key over exactly this statement, as one of this type; undefined if it is. Pure, with node:crypto only.
+ * Whose the key is, and whether it counted then, is another question.
  */
-export function signatureFault(signed: SignedStatement, key: SigningKey): string | undefined {
+export function signatureFault(
+  signed: SignedStatement,
+  key: SigningKey,
+  type: string = approvalType,
+): string | undefined {
   if (keyIdOf(key.publicKey) !== key.keyId || signed.keyId !== key.keyId) return "the key is not the one that it names";
   if (kindOf(signed) !== key.kind) return "the key signs in another way";
   if (signed.kind === "webauthn") {
     if (key.passkey === null) return "the key is no passkey";
     const { credentialId, rpId, origin } = key.passkey;
-    return assertionFault(signed.statement, signed, { publicKey: key.publicKey, credentialId, rpId, origin });
+    return assertionFault(signed.statement, signed, { publicKey: key.publicKey, credentialId, rpId, origin }, type);
   }
-  return verifyStatement(signed.statement, signed.signature, key.publicKey)
+  return verifyText(type, signed.statement, signed.signature, key.publicKey)
     ? undefined
     : "the signature does not verify";
 }

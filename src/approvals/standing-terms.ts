@@ -146,16 +146,41 @@ export function hasRoom({ uses, sum }: StandingTerms, { n, total }: { n: number;
   return n < uses && Number.isSafeInteger(after) && (sum === undefined || after <= sum.max);
 }
 
+/** What limits a delegation. */
+export type DelegationLimits = {
+  readonly team: string | null;
+  readonly tool: string | null;
+  readonly maxAmount: number | null;
+  readonly from: Date;
+  readonly until: Date;
+};
+
+/**
+ * Whether terms may be approved for somebody by a delegation with these limits, at a time: they are within all of them, their sum too, and
+ * end no later than it does. What a delegate agrees to does not outlive that.
+ */
+export function isWithinDelegation(terms: StandingTerms, limits: DelegationLimits, at: Date): boolean {
+  const { team, tool, maxAmount, from, until } = limits;
+  const amount = terms.requirements.find((one) => one.amount !== undefined)?.amount;
+  const { sum } = terms;
+  return (
+    from <= at &&
+    at < until &&
+    Date.parse(terms.until) <= until.getTime() &&
+    (team === null || team === terms.team) &&
+    (tool === null || tool === terms.tool) &&
+    (maxAmount === null ||
+      (amount !== undefined && sum !== undefined && sum.argument === amount && sum.max <= maxAmount))
+  );
+}
+
 export function isInTime({ from, until }: Pick<StandingTerms, "from" | "until">, at: Date): boolean {
   return Date.parse(from) <= at.getTime() && at.getTime() < Date.parse(until);
 }
 
-/** What somebody's approval counts as. */
-export function standingVote(
-  { reviewer, person, personNow }: { readonly reviewer: string; readonly person: string; readonly personNow?: string },
-  groups: readonly string[],
-): Vote {
-  return { reviewer, decision: "approve", groups, persons: [...new Set([person, personNow ?? person])] };
+/** What somebody's approval counts as: as that of these persons, those for whom they approved it among them. */
+export function standingVote(reviewer: string, persons: readonly string[], groups: readonly string[]): Vote {
+  return { reviewer, decision: "approve", groups, persons: [...new Set(persons)] };
 }
 
 /** Whether votes make the grant: what the policies ask for, and never fewer than two people. */

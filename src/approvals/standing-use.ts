@@ -3,12 +3,14 @@ import type { Digest, RunId } from "../core/ids.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { Tx } from "../store/index.ts";
 import { barredFrom } from "./separation.ts";
+import { keyKinds } from "./signature.ts";
 import { isSignedBy } from "./signed-by.ts";
 import { readSigned } from "./signed-text.ts";
 import { readTerms, standingKind, standingMismatch } from "./standing.schema.ts";
-import { lockStanding, standingApprovals, standingFor } from "./standing.ts";
+import { holdMandates, mandateHolds, namesOf, standingApprovals, voteNow } from "./standing-approvals.ts";
+import { lockStanding, standingFor } from "./standing.ts";
 import type { StandingGrant } from "./standing.ts";
-import { answers, hasRoom, isGranted, isInTime, matchCall, standingVote, termsDigest } from "./standing-terms.ts";
+import { answers, hasRoom, isGranted, isInTime, matchCall, termsDigest } from "./standing-terms.ts";
 
 /** A call that people would be asked about. */
 export type StandingClaim = {
@@ -76,26 +78,23 @@ export async function takeStanding(
   return undefined;
 }
 
-/** Whether all who signed it still stand for it: one whose key is gone, or who is barred from this call, takes it with them. */
+/**
+ * Whether all who signed it still stand for it: one whose key is gone, whose delegation is ended, or who is barred from this call, takes it
+ * with them.
+ */
 async function holds(tx: Tx, grant: StandingGrant, barred: readonly string[]): Promise<boolean> {
+  await holdMandates(tx, grant.id);
   const approvals = await standingApprovals(tx, grant.id);
   for (const approval of approvals) {
-    const { reviewer, person, personNow, at } = approval;
+    const { reviewer, at } = approval;
     if (at < grant.proposedAt || at >= grant.expiresAt) return false;
     const statement = readSigned(standingKind, approval.statement);
     if (statement === undefined || standingMismatch(statement, grant, reviewer) !== undefined) return false;
-    if (!(await isSignedBy(tx, standingKind.type, approval, reviewer))) return false;
-    if ([reviewer, person, personNow].some((name) => barred.includes(name))) return false;
+    if (!(await isSignedBy(tx, standingKind.type, approval, reviewer, keyKinds))) return false;
+    if (!mandateHolds(grant.terms, approval)) return false;
+    if (namesOf(approval).some((name) => barred.includes(name))) return false;
   }
-  return isGranted(
-    grant.terms,
-    approvals.map((one) =>
-      standingVote(
-        one,
-        one.groups.filter((group) => one.groupsNow.includes(group)),
-      ),
-    ),
-  );
+  return isGranted(grant.terms, approvals.map(voteNow));
 }
 
 /** Writes the use that `takeStanding` found, in the same transaction, once its step is there. */

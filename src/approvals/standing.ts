@@ -1,13 +1,16 @@
 import type { ToolDefinition } from "../core/release.ts";
 import type { StandingTerms } from "../core/standing-grant.ts";
 import type { Digest } from "../core/ids.ts";
-import type { Tx } from "../store/index.ts";
-import { decidingGroups } from "./delegations.ts";
+import { teamList } from "../store/index.ts";
+import type { TeamFilter, Tx } from "../store/index.ts";
+import { votePersons } from "./capacity.ts";
+import type { Capacity } from "./capacity.ts";
 import { ApprovalError } from "./errors.ts";
+import { assertionOf, keyKinds } from "./signature.ts";
 import type { SignedStatement } from "./signature.ts";
-import { assertSignedBy, storedKeyColumns } from "./signed-by.ts";
-import type { StoredKey } from "./signed-by.ts";
+import { assertSignedBy } from "./signed-by.ts";
 import { parseSigned } from "./signed-text.ts";
+import { mandateHolds, standingApprovals, standingCapacity, voteNow } from "./standing-approvals.ts";
 import { standingKind, standingMismatch } from "./standing.schema.ts";
 import type { SignedGrant, StandingStatement } from "./standing.schema.ts";
 import { isGranted, standingVote, termsDigest, termsFault } from "./standing-terms.ts";
@@ -33,19 +36,6 @@ export type StandingGrant = {
   /** How often it was used, and what that came to. */
   readonly used: { readonly n: number; readonly total: number };
   readonly lastUsedAt: Date | null;
-};
-
-export type StandingApproval = StoredKey & {
-  readonly reviewer: string;
-  readonly person: string;
-  readonly groups: readonly string[];
-  readonly statement: string;
-  readonly keyId: string;
-  readonly signature: string;
-  readonly at: Date;
-  /** As they are now. */
-  readonly personNow: string;
-  readonly groupsNow: readonly string[];
 };
 
 /** How long a proposal waits for its approvals. */
@@ -87,7 +77,7 @@ export async function lockStanding(tx: Tx, id: string): Promise<StandingGrant> {
 }
 
 export type StandingFilter = {
-  readonly team?: string | undefined;
+  readonly team?: TeamFilter;
   readonly agent?: string | undefined;
   readonly tool?: string | undefined;
   /** Only what may still be used, or approved, then. */
@@ -100,12 +90,14 @@ export type StandingFilter = {
 export async function listStanding(tx: Tx, filter: StandingFilter): Promise<readonly StandingGrant[]> {
   const { rows } = await tx.query<StandingGrant>(
     `select ${columns} from standing_grant g ${lastUse}
-     where ($1::text is null or g.team = $1) and ($2::text is null or g.agent = $2) and ($3::text is null or g.tool = $3)
+     where ($1::text[] is null or g.team = any($1)) and ($2::text is null or g.agent = $2) and ($3::text is null or g.tool = $3)
        and ($4::timestamptz is null or (g.state = 'proposed' and g.expires_at > $4)
          or (g.state = 'active' and g.until_at > $4 and coalesce(last.n, 0) < (g.terms ->> 'uses')::int))
        and ($5::text is null or g.id < $5)
      order by g.id desc limit $6`,
-    [filter.team, filter.agent, filter.tool, filter.openAt, filter.before, filter.limit].map((value) => value ?? null),
+    [teamList(filter.team), filter.agent, filter.tool, filter.openAt, filter.before, filter.limit].map(
+      (value) => value ?? null,
+    ),
   );
   return rows;
 }
@@ -125,22 +117,10 @@ export async function standingFor(
   return rows;
 }
 
-/** Who signed it, in the order in which they did. */
-export async function standingApprovals(tx: Tx, id: string): Promise<readonly StandingApproval[]> {
-  const { rows } = await tx.query<StandingApproval>(
-    `select a.reviewer, a.person, a.groups, a.statement, a.key_id as "keyId", a.signature, a.at, coalesce(p.person, p.id) as "personNow",
-       ${decidingGroups("p")} as "groupsNow", ${storedKeyColumns}
-     from standing_approval a join reviewer_key k on k.key_id = a.key_id join principal p on p.id = a.reviewer
-     where a.grant_id = $1 order by a.at, a.reviewer`,
-    [id],
-  );
-  return rows;
-}
-
 export type StandingApproved = {
   readonly grant: StandingGrant;
-  readonly person: string;
-  readonly groups: readonly string[];
+  /** As whom they approved it. */
+  readonly capacity: Capacity;
 };
 
 /**
@@ -195,7 +175,7 @@ export async function proposeStanding(
 
 /**
  * Takes somebody's approval of a proposed standing grant. `reviewer` is who the caller authenticated. With enough of them, by two people at
- * least, it is active. Nobody approves it for somebody else. Throws ApprovalError.
+ * least, it is active. Throws ApprovalError.
  */
 export async function approveStanding(
   tx: Tx,
@@ -207,45 +187,37 @@ export async function approveStanding(
   const statement = parseSigned(standingKind, signed.statement);
   const grant = await lockStanding(tx, id);
   assertStatement(statement, grant, reviewer);
-  await assertSignedBy(tx, standingKind.type, signed, reviewer);
+  await assertSignedBy(tx, standingKind.type, signed, reviewer, keyKinds);
   const state = standingState(grant, now);
   if (state !== "proposed")
     throw new ApprovalError("standing_closed", `the standing grant is ${state.replace("_", " ")} already`);
-  const { rows } = await tx.query<{ person: string; groups: string[] }>(
-    "select coalesce(person, id) as person, groups from principal where id = $1",
-    [reviewer],
-  );
-  const { person, groups: all } = rows[0] ?? { person: reviewer, groups: [] };
-  const wanted = [...new Set(grant.terms.requirements.map(({ group }) => group))];
-  const groups = wanted.filter((group) => all.includes(group));
-  if (groups.length === 0)
-    throw new ApprovalError(
-      "not_in_group",
-      `it takes a member of ${wanted.map((group) => `\`${group}\``).join(" or ")}`,
-    );
   const before = await standingApprovals(tx, id);
-  const same = before.find((one) => [one.person, one.personNow].includes(person) || one.reviewer === reviewer);
-  if (same !== undefined) {
-    const who = same.reviewer === reviewer ? "you have" : `the same person has, as \`${same.reviewer}\`,`;
-    throw new ApprovalError("decided_before", `${who} approved it before: somebody else has to`);
-  }
+  const capacity = await standingCapacity(tx, grant.terms, reviewer, before, now);
+  const { person, groups, mandate } = capacity;
   await tx.query(
-    `insert into standing_approval (grant_id, reviewer, person, groups, statement, key_id, signature, at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    [id, reviewer, person, groups, signed.statement, signed.keyId, signed.signature, now],
+    `insert into standing_approval (grant_id, reviewer, person, groups, statement, key_id, signature, assertion, delegation, for_person, at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    [
+      id,
+      reviewer,
+      person,
+      groups,
+      signed.statement,
+      signed.keyId,
+      signed.signature,
+      assertionOf(signed),
+      mandate?.id ?? null,
+      mandate?.person ?? null,
+      now,
+    ],
   );
   const votes = [
-    ...before.map((one) =>
-      standingVote(
-        one,
-        one.groups.filter((group) => one.groupsNow.includes(group)),
-      ),
-    ),
-    standingVote({ reviewer, person, personNow: person }, groups),
+    ...before.filter((one) => mandateHolds(grant.terms, one)).map(voteNow),
+    standingVote(reviewer, votePersons(capacity), groups),
   ];
   if (isGranted(grant.terms, votes))
     await tx.query("update standing_grant set state = 'active', active_at = $2 where id = $1", [id, now]);
-  return { grant: await standingById(tx, id), person, groups };
+  return { grant: await standingById(tx, id), capacity };
 }
 
 function assertStatement(statement: StandingStatement, grant: SignedGrant, reviewer: string): void {

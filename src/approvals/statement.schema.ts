@@ -9,10 +9,12 @@ const digest = z
   .transform((value) => value as Digest);
 const time = z.iso.datetime({ precision: 3 });
 
+export const approvalType = "countersign/approval/v1";
+
 /** What a reviewer decides on and signs. Strict: an unknown field would be signed without being understood. */
 export const statementSchema = z.strictObject({
   v: z.literal(1),
-  type: z.literal("countersign/approval/v1"),
+  type: z.literal(approvalType),
   request: z
     .string()
     .regex(approvalIdPattern)

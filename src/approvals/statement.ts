@@ -5,11 +5,11 @@ import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { canonicalText, sha256 } from "../store/canonical.ts";
 import { ApprovalError } from "./errors.ts";
-import { statementSchema } from "./statement.schema.ts";
+import { approvalType, statementSchema } from "./statement.schema.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
 
 /** Goes before the statement when it is signed, so that the signature can be taken for nothing else. */
-export const domain = "countersign/approval/v1\n";
+const domain = `${approvalType}\n`;
 const signatureBytes = 64;
 
 /** The statement's RFC 8785 text: what is signed, sent and kept. */

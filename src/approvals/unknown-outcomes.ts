@@ -2,7 +2,8 @@ import { ulid } from "ulid";
 
 import type { Barred } from "../core/decision.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { Tx } from "../store/index.ts";
+import { teamList } from "../store/index.ts";
+import type { TeamFilter, Tx } from "../store/index.ts";
 import { ApprovalError } from "./errors.ts";
 import { resolutionKind } from "./resolution.schema.ts";
 import type { ResolutionStatement } from "./resolution.schema.ts";
@@ -10,6 +11,7 @@ import type { Undelivered } from "./requests.ts";
 import { barOf } from "./barred.ts";
 import { barredFrom } from "./separation.ts";
 import type { SignedStatement } from "./signature.ts";
+import { mayDecide } from "./delegations.ts";
 import { assertSignedBy, isSignedBy, storedKeyColumns } from "./signed-by.ts";
 import type { StoredKey } from "./signed-by.ts";
 import { parseSigned, readSigned } from "./signed-text.ts";
@@ -130,16 +132,16 @@ export async function outcomesOf(tx: Tx, run: RunId): Promise<readonly UnknownOu
 export async function listOutcomes(
   tx: Tx,
   filter: {
-    readonly team?: string | undefined;
+    readonly team?: TeamFilter;
     readonly state?: UnknownOutcome["state"] | undefined;
     readonly before?: ApprovalId | undefined;
     readonly limit: number;
   },
 ): Promise<readonly UnknownOutcome[]> {
   const { rows } = await tx.query<Row>(
-    `select ${columns} from ${tables} where ($1::text is null or u.team = $1) and ($2::text is null or u.state = $2)
+    `select ${columns} from ${tables} where ($1::text[] is null or u.team = any($1)) and ($2::text is null or u.state = $2)
        and ($3::text is null or u.id < $3) order by u.id desc limit $4`,
-    [filter.team ?? null, filter.state ?? null, filter.before ?? null, filter.limit],
+    [teamList(filter.team), filter.state ?? null, filter.before ?? null, filter.limit],
   );
   return rows.map(ofRow);
 }
@@ -231,9 +233,9 @@ export async function heldResolution(
   if (!(await isSignedBy(tx, resolutionKind.type, resolution, reviewer)))
     return unheld("the signature is not theirs by a key that counts");
   const { rows } = await tx.query<{ person: string; may: boolean }>(
-    `select coalesce(person, id) as person, roles && array['reviewer', 'admin'] and ($2::text[] = '{}' or groups && $2::text[]) as may
+    `select coalesce(person, id) as person, ${mayDecide("principal", "$3")} and ($2::text[] = '{}' or groups && $2::text[]) as may
      from principal where id = $1`,
-    [reviewer, outcome.groups],
+    [reviewer, outcome.groups, outcome.team],
   );
   if (rows[0]?.may !== true) return unheld("they are none of those who may say it");
   // As they were then, and as they are now.

@@ -1,6 +1,6 @@
 import { createPublicKey, hash, verify } from "node:crypto";
 
-import { domain } from "./statement.ts";
+import { approvalType } from "./statement.schema.ts";
 
 /**
  * A statement signed with a passkey, verified from what is kept alone (WebAuthn Level 3, §7.2): pure, with node:crypto only, the same
@@ -31,20 +31,28 @@ export type AssertionTerms = {
 const flag = { userPresent: 0x01, userVerified: 0x04 } as const;
 const shortestData = 37;
 
-/** What a passkey signs for a statement: SHA-256 over domain and text, base64url. */
-export function challengeOf(text: string): string {
-  return sha256(Buffer.from(domain + text, "utf8")).toString("base64url");
+/** What a passkey signs for a statement of a type: SHA-256 over the type, a newline and the text, base64url. */
+export function challengeOf(text: string, type: string = approvalType): string {
+  return sha256(Buffer.from(`${type}\n${text}`, "utf8")).toString("base64url");
 }
 
-/** Why the assertion is not this passkey's signature on exactly this text by a person who was verified; undefined if it is. */
-export function assertionFault(text: string, assertion: Assertion, terms: AssertionTerms): string | undefined {
+/**
+ * Why the assertion is not this passkey's signature on exactly this text, as one of this type, by a person who was verified; undefined if it
+ * is.
+ */
+export function assertionFault(
+  text: string,
+  assertion: Assertion,
+  terms: AssertionTerms,
+  type: string = approvalType,
+): string | undefined {
   const data = bytesOf(assertion.authenticatorData);
   const clientData = bytesOf(assertion.clientDataJSON);
   const signature = bytesOf(assertion.signature);
   if (data === undefined || clientData === undefined || signature === undefined) return "it is not in base64url";
   if (assertion.credentialId !== terms.credentialId) return "it is by another passkey";
   return (
-    clientDataFault(clientData, challengeOf(text), terms.origin) ??
+    clientDataFault(clientData, challengeOf(text, type), terms.origin) ??
     dataFault(data, terms.rpId) ??
     (isSignedBy(terms.publicKey, Buffer.concat([data, sha256(clientData)]), signature)
       ? undefined

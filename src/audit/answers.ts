@@ -1,27 +1,26 @@
-import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
-import { callablesOf } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import { withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
-import { compilePolicies, parsePolicySet, PolicyError, responseAction } from "../policy/index.ts";
+import { responseAction } from "../policy/index.ts";
 import { canonicalText } from "../store/canonical.ts";
+import type { CompiledSets } from "./compiled-sets.ts";
 
 /**
  * Whether every answer of a model that the policies speak of was decided on, none besides, and whether what went further is what was decided:
  * the answer where it was allowed, and else what stands in its place.
  */
-export function answerProblems(record: RunRecord): readonly string[] {
+export function answerProblems(record: RunRecord, sets: CompiledSets): readonly string[] {
   return record.steps
     .filter(({ kind }) => kind === "model")
-    .flatMap((step) => problemsOf(record, step).map((problem) => `step ${step.seq} (${step.name}): ${problem}`));
+    .flatMap((step) => problemsOf(record, step, sets).map((problem) => `step ${step.seq} (${step.name}): ${problem}`));
 }
 
-function problemsOf(record: RunRecord, step: StepRecord): readonly string[] {
+function problemsOf(record: RunRecord, step: StepRecord, sets: CompiledSets): readonly string[] {
   const decisions = record.decisions.filter(({ seq }) => seq === step.seq);
   const call = decisions.findLast(({ facts }) => facts.response === undefined);
   const last = decisions.findLast(({ facts }) => facts.response !== undefined);
-  const governed = call?.outcome === "allow" && speaksOfAnswers(record, call.policySet);
+  const governed = call?.outcome === "allow" && sets(call.policySet)?.slices.has(responseAction) === true;
   if (last === undefined)
     return governed && step.state === "done" ? ["its answer went further, and was not decided on"] : [];
   if (!governed)
@@ -54,15 +53,4 @@ const withheld = plain({ ...withheldAnswer(""), problem: "" });
 
 function plain(result: ModelResult): string {
   return canonicalText(result as unknown as Json);
-}
-
-function speaksOfAnswers(record: RunRecord, policySet: Digest): boolean {
-  const document = record.policySets[policySet];
-  if (document === undefined) return false;
-  try {
-    return compilePolicies(parsePolicySet(document), callablesOf(record.release)).slices.has(responseAction);
-  } catch (error) {
-    if (error instanceof PolicyError) return false;
-    throw error;
-  }
 }

@@ -2,13 +2,11 @@ import { askedOf, barredText } from "../core/decision.ts";
 import type { Json } from "../core/json.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
-import { assertionOf } from "../approvals/offline.ts";
-import { digestOf, sha256 } from "../store/canonical.ts";
-import { signedOf } from "./approvals.ts";
-import { capacityFacts } from "./delegated.ts";
+import { digestOf } from "../store/canonical.ts";
 import { differences, timeDifference } from "./differences.ts";
 import { editedProblems } from "./edits.ts";
 import { renderedProblems } from "./rendered.ts";
+import { signedFacts } from "./signed.ts";
 
 type Signed = ApprovalRecord["decisions"][number];
 
@@ -96,21 +94,11 @@ function signedProblems(request: ApprovalRecord, entries: readonly LedgerEntry[]
     const entry = left.find(({ kind, facts }) => kind === kindOf(signed) && facts["reviewer"] === signed.reviewer);
     left = left.filter((other) => other !== entry);
     if (entry === undefined) return [`${signed.reviewer}'s decision is not in the ledger`];
-    const { keyId, signature, statement, capacity } = signed;
-    const assertion = assertionOf(signedOf(signed));
+    const { capacity } = signed;
     const { seq, action } = request;
     const what = `${signed.reviewer}'s decision`;
     return [
-      ...differences(what, entry, {
-        keyId,
-        signature,
-        statement: sha256(statement),
-        kind: assertion === null ? null : "webauthn",
-        assertion: assertion === null ? null : digestOf(assertion),
-        seq,
-        action,
-        ...capacityFacts(capacity),
-      }),
+      ...differences(what, entry, { ...signedFacts(signed, capacity ?? {}), seq, action }),
       ...(capacity === undefined ? [] : timeDifference(what, entry, capacity.at)),
     ];
   });

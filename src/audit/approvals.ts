@@ -1,5 +1,5 @@
 import { kindOf, markEditor, parseStatement, signatureFault, tally } from "../approvals/offline.ts";
-import type { SignedStatement, SigningKey, Vote } from "../approvals/offline.ts";
+import type { Vote } from "../approvals/offline.ts";
 import type { Approved } from "../core/approved.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
@@ -10,6 +10,7 @@ import type { Placed } from "./happened-before.ts";
 import { check } from "./report.ts";
 import { separationProblem } from "./separation.ts";
 import { resolutionProblems } from "./resolutions.ts";
+import { keyOf, signedOf } from "./signed.ts";
 import { standingProblems } from "./standing.ts";
 import type { AuditCheck } from "./report.ts";
 
@@ -122,19 +123,6 @@ export function usedProblems(
       ? []
       : [`\`${request.id}\` was used with ${approvals} approvals by keys that were not revoked, of ${quorum}`];
   });
-}
-
-/** What was signed, as it is verified. */
-export function signedOf({ statement, keyId, signature, passkey }: Signed): SignedStatement {
-  if (passkey === undefined) return { statement, keyId, signature };
-  const { credentialId, authenticatorData, clientDataJSON, userHandle } = passkey;
-  const kind = "webauthn";
-  return { kind, statement, keyId, signature, credentialId, authenticatorData, clientDataJSON, userHandle };
-}
-
-/** The key as the record has it. That it was enrolled so is what the ledger says: see `checkKeys`. */
-function keyOf({ keyId, publicKey, passkey }: Signed): SigningKey {
-  return { keyId, publicKey, kind: passkey === undefined ? "ed25519" : "webauthn", passkey: passkey ?? null };
 }
 
 function problemOf(record: RunRecord, request: ApprovalRecord, signed: Signed, contents: boolean): string | undefined {

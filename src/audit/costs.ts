@@ -1,6 +1,8 @@
-import { costOf } from "../core/money.ts";
+import { budgetPolicy } from "../core/budget.ts";
+import { ceilingOf, costOf } from "../core/money.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { DecisionRecord, RunRecord } from "../core/run-record.ts";
+import { wasUsed } from "./approvals.ts";
 import { readableEntries } from "./readable-entries.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
@@ -18,6 +20,15 @@ const lateMs = 1_000;
  * run had spent, held and been allowed when each decision was made. Steps from before prices were recorded are told, and held against nobody.
  */
 export function checkCosts(record: RunRecord): AuditCheck {
+  return costAgain(record).check;
+}
+
+/** The same, with how many model calls' costs were worked out again, and how many could not be: no price is recorded of them. */
+export function costAgain(record: RunRecord): {
+  readonly check: AuditCheck;
+  readonly recomputed: number;
+  readonly unpriced: number;
+} {
   const { steps, run } = record;
   const problems: string[] = [];
   const sum = steps.reduce((total, step) => total + step.costMicroUsd, 0);
@@ -28,11 +39,15 @@ export function checkCosts(record: RunRecord): AuditCheck {
   const { recomputed, unpriced } = walk;
   const again = `${recomputed} of ${recomputed + unpriced} model calls worked out again from usage and price`;
   const untold = unpriced === 0 ? "" : `, ${unpriced} not: no price is recorded of them`;
-  return check("costs", `${sum} micro-USD over ${steps.length} steps; ${again}${untold}`, problems);
+  const detail = `${sum} micro-USD over ${steps.length} steps; ${again}${untold}`;
+  return { check: check("costs", detail, problems), recomputed, unpriced };
 }
 
 /** Micro-USD by which the costs of a step's attempts may be more than that of their sum: one for each after the first. */
 const mostRounded = 4;
+
+const runBudget = budgetPolicy("run");
+const asksBeyond = ({ policy }: { readonly policy: string }): boolean => policy === runBudget;
 
 const ends: ReadonlySet<string> = new Set(["step.result", "step.unknown", "step.reconciled"]);
 
@@ -58,7 +73,7 @@ class Walk {
 
   take({ kind, facts, at }: LedgerEntry): readonly string[] {
     const seq = Number(facts["seq"]);
-    if (kind === "budget.extended" && facts["budget"] === "budget:run") this.#limit += numberOf(facts["microUsd"]);
+    if (kind === "budget.extended" && facts["budget"] === runBudget) return this.#extended(facts);
     if (kind === "step.decided") {
       const known = this.#known(Date.parse(at));
       this.#before = this.#standings.length - 1;
@@ -68,6 +83,15 @@ class Walk {
     if (kind === "step.intent") return this.#begun(seq, facts, Date.parse(at));
     if (ends.has(kind)) return this.#ended(seq, facts, Date.parse(at));
     return [];
+  }
+
+  /** The run may spend more where people agreed to that: by a request for it, which was used. */
+  #extended(facts: LedgerEntry["facts"]): readonly string[] {
+    this.#limit += numberOf(facts["microUsd"]);
+    const request = this.#record.approvals.find(({ id }) => id === facts["approval"]);
+    return request !== undefined && wasUsed(request.state) && request.requirements.some(asksBeyond)
+      ? []
+      : [`step ${String(facts["seq"])}: the run's limit was raised, and nobody had approved that`];
   }
 
   /** Costs of the record that no entry bears out. Some may still wait to be entered. */
@@ -122,9 +146,21 @@ class Walk {
     const { spent, held: heldBefore } = this.#last();
     this.#standings.push({ spent, held: heldBefore + held, at });
     this.#before = this.#standings.length - 1;
-    return held === 0 || least <= this.#limit
-      ? []
-      : [`step ${seq}: begun with ${least} micro-USD spent and held, the run's limit was ${this.#limit}`];
+    const beyond = `step ${seq}: begun with ${least} micro-USD spent and held, the run's limit was ${this.#limit}`;
+    return [...(held === 0 || least <= this.#limit ? [] : [beyond]), ...this.#reserved(seq, held)];
+  }
+
+  /** What was held is what it was decided with, and no less than the longest answer costs at its price. */
+  #reserved(seq: number, held: number): readonly string[] {
+    const { decisions, release } = this.#record;
+    const decided = decisions.findLast((one) => one.seq === seq && one.outcome === "allow" && !one.facts.response);
+    const asked = decided?.facts.budget?.hold.microUsd ?? held;
+    const price = priceIn(this.#intents.get(seq));
+    const least = price === undefined ? 0 : ceilingOf(0, release.model.maxOutputTokens, price);
+    return [
+      ...(asked === held ? [] : [`step ${seq}: ${held} micro-USD were held, it was decided with ${asked}`]),
+      ...(least <= held ? [] : [`step ${seq}: ${held} micro-USD were held, its answer alone may cost ${least}`]),
+    ];
   }
 
   #last(): Standing {

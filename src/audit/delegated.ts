@@ -1,5 +1,6 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { ApprovalRecord, CapacityRecord, RunRecord } from "../core/run-record.ts";
+import type { StandingGrantRecord } from "../core/standing-grant.ts";
 import { decidedEntry } from "./decided-anew.ts";
 import { differences } from "./differences.ts";
 import type { ExpectedFacts } from "./differences.ts";
@@ -74,4 +75,30 @@ export function checkDelegations(record: RunRecord): AuditCheck {
   if (problems.length > 0 && keys.waiting > 0)
     return notChecked(name, "the delegations are not all in the ledger yet; ask again");
   return check(name, `${signed.length} times somebody decided for another, who had given it to them`, problems);
+}
+
+/**
+ * The same of each approval of a standing grant, and that nobody's delegation was ended when the grant was used: what a delegate agreed to
+ * ahead does not outlive that. `approved`: the entries of the grant's approvals.
+ */
+export function delegationProblemsAhead(
+  { approvals, uses }: Pick<StandingGrantRecord, "approvals" | "uses">,
+  placed: readonly Placed[],
+  approved: readonly LedgerEntry[],
+): readonly { readonly reviewer: string; readonly delegation: string; readonly problem: string }[] {
+  return approvals.flatMap((approval) => {
+    const { reviewer, delegation } = approval;
+    if (delegation === undefined) return [];
+    const entry = approved.find(({ facts }) => facts["reviewer"] === reviewer);
+    const ended = placed.filter(
+      ({ entry: { kind, facts } }) => kind === "delegation.revoked" && facts["delegation"] === delegation.id,
+    );
+    const problems = [
+      ...delegationProblems({ reviewer, capacity: approval }, placed, entry),
+      ...(uses.some((use) => ended.some(({ entry: { at } }) => at > approval.at && at <= use.at))
+        ? ["it was ended before the grant was used"]
+        : []),
+    ];
+    return problems.map((problem) => ({ reviewer, delegation: delegation.id, problem }));
+  });
 }

@@ -1,6 +1,6 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { parseEntry } from "../ledger/proof/index.ts";
+import { scanEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { isCovered } from "./entry-proof.ts";
 import { readableEntries } from "./readable-entries.ts";
@@ -39,7 +39,7 @@ export function checkErasures(record: RunRecord, checkpoint: Checkpoint | string
   for (const told of entries) {
     const { index, leaf } = told;
     try {
-      if (!erases(parseEntry(Buffer.from(leaf, "utf8")), record.run)) {
+      if (!erases(scanEntry(Buffer.from(leaf, "utf8")), record.run)) {
         problems.push(`entry ${index} erases nothing of this run`);
         continue;
       }

@@ -1,7 +1,7 @@
 import { stepKinds } from "../core/action.ts";
 import type { Json } from "../core/json.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { at, eventsOf, hasEnded, linkProblems, scheduledInput } from "./history-events.ts";
+import { at, eventsOf, executionHasEnded, hasEnded, linkProblems, scheduledInput } from "./history-events.ts";
 import type { Scheduled } from "./history-events.ts";
 import { lostExecutions } from "./losses.ts";
 import { check, notChecked } from "./report.ts";
@@ -24,18 +24,22 @@ export async function checkHistory(
   if (replayers.digestOf(bundleCode) !== record.run.workflowBundle)
     return check("history", "", ["the workflow code is not the one that the run is recorded to have run"]);
   const scheduled: Scheduled[] = [];
+  /** What executions asked for that are over: it was all decided on, or its run was stopped. */
+  const over: Scheduled[] = [];
   const problems = [...linkProblems(record)];
   const lost = lostExecutions(record).length;
   for (const [index, { history }] of record.histories.entries()) {
     if (history === null) continue;
     const again = await replayers.of(bundleCode).replay(record.run.id, history);
     scheduled.push(...again.scheduled);
+    if (executionHasEnded(history)) over.push(...again.scheduled);
     if (again.problem !== undefined) problems.push(`execution ${index}: ${again.problem}`);
   }
   const whole = hasEnded(record);
   problems.push(...compareInputs(record, scheduled));
-  // What a lost part asked for is not known.
-  if (lost === 0) problems.push(...compareSteps(record, scheduled, whole));
+  // What a lost part asked for is not known; what the others asked for is recorded all the same.
+  if (lost === 0) problems.push(...unaskedSteps(record, scheduled, whole));
+  problems.push(...unrecordedSteps(record, over));
   if (whole) problems.push(...compareEnd(record, scheduled));
   const events = record.histories.reduce((sum, { history }) => sum + eventsOf(history).length, 0);
   if (problems.length === 0 && lost > 0)
@@ -68,32 +72,41 @@ function fingerprint({ activityType, args }: Scheduled): string {
   return JSON.stringify([activityType, args]);
 }
 
-/** Every step that the code asks for is recorded, and every recorded step was asked for, by the same call of the same model step. */
-function compareSteps(record: RunRecord, scheduled: readonly Scheduled[], whole: boolean): readonly string[] {
-  const asked = new Set(
-    scheduled
-      .filter(({ activityType }) => (stepKinds as readonly string[]).includes(activityType))
-      .map(({ activityType, args: [input = null] }) => {
-        return stepName(activityType, at(input, "seq"), at(input, "model"), at(input, "call"));
-      }),
-  );
-  const recorded = record.steps.map((step) => ({
-    seq: step.seq,
-    name: stepName(step.kind, step.seq, step.askedBy, step.callIndex),
-  }));
-  const names = new Set(recorded.map(({ name }) => name));
+/** Every recorded step was asked for, by the same call of the same model step. */
+function unaskedSteps(record: RunRecord, scheduled: readonly Scheduled[], whole: boolean): readonly string[] {
+  const asked = new Set(stepsAskedFor(scheduled));
   const last = Math.max(-1, ...scheduled.map(({ args }) => Number(at(args[0] ?? null, "seq") ?? -1)));
-  const stopped = record.run.failure?.code.startsWith("limit_") === true || record.run.status === "cancelled";
-  return [
-    ...recorded
+  return (
+    record.steps
+      .map((step) => ({ seq: step.seq, name: recordedName(step) }))
       // What runs in the worker's own task is recorded before Temporal has it.
       .filter(({ name, seq }) => !asked.has(name) && (whole || seq <= last))
-      .map(({ name }) => `${name}: recorded, but the workflow never asked for it`),
-    // A step that a limit or a cancellation stopped was asked for and never decided; so may be one that is under way.
-    ...[...asked]
-      .filter((name) => !names.has(name) && whole && !stopped)
-      .map((name) => `${name}: asked for, but not recorded`),
-  ];
+      .map(({ name }) => `${name}: recorded, but the workflow never asked for it`)
+  );
+}
+
+/**
+ * Every step that executions which are over asked for is recorded. One that a limit or a cancellation stopped was asked for and never
+ * decided; so may be one that is under way.
+ */
+function unrecordedSteps(record: RunRecord, over: readonly Scheduled[]): readonly string[] {
+  if (record.run.failure?.code.startsWith("limit_") === true || record.run.status === "cancelled") return [];
+  const names = new Set(record.steps.map(recordedName));
+  return [...new Set(stepsAskedFor(over))]
+    .filter((name) => !names.has(name))
+    .map((name) => `${name}: asked for, but not recorded`);
+}
+
+function stepsAskedFor(scheduled: readonly Scheduled[]): readonly string[] {
+  return scheduled
+    .filter(({ activityType }) => (stepKinds as readonly string[]).includes(activityType))
+    .map(({ activityType, args: [input = null] }) =>
+      stepName(activityType, at(input, "seq"), at(input, "model"), at(input, "call")),
+    );
+}
+
+function recordedName({ kind, seq, askedBy, callIndex }: RunRecord["steps"][number]): string {
+  return stepName(kind, seq, askedBy, callIndex);
 }
 
 function stepName(kind: string, seq: Json, model: Json, call: Json): string {

@@ -5,7 +5,7 @@ import {
   formatVerifierKey,
   leafHash,
   openCheckpoint,
-  parseEntry,
+  scanEntry,
   parseVerifierKey,
   verifierKeyOf,
   verifyInclusion,
@@ -13,13 +13,13 @@ import {
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { usedProblems } from "./approvals.ts";
 import { decidedEntry, unfallenProblems } from "./decided-anew.ts";
-import { delegationProblems } from "./delegated.ts";
+import { delegationProblems, delegationProblemsAhead } from "./delegated.ts";
 import { differences } from "./differences.ts";
 import { happenedBefore } from "./happened-before.ts";
 import type { Placed } from "./happened-before.ts";
 import { readableEntries } from "./readable-entries.ts";
 import { check, notChecked } from "./report.ts";
-import { standingEntries } from "./standing-entries.ts";
+import { standingApproved } from "./standing-entries.ts";
 import type { AuditCheck } from "./report.ts";
 
 /** A decision, a change of a call, or what somebody said of an interrupted one. */
@@ -59,10 +59,7 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
     ...ahead.map((approval) => ({
       edit: approval,
       what: `approval of \`${approval.id}\``,
-      entry: standingEntries(record).find(
-        ({ kind, facts }) =>
-          kind === "standing.approved" && facts["grant"] === approval.id && facts["reviewer"] === approval.reviewer,
-      ),
+      entry: standingApproved(record, approval.id).find(({ facts }) => facts["reviewer"] === approval.reviewer),
     })),
     ...resolutions.map((said) => ({
       edit: said,
@@ -98,6 +95,11 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
       (problem) => `${edit.reviewer}'s delegation on the change of \`${edit.request}\`: ${problem}`,
     ),
   );
+  const delegatedAhead = standingGrants.flatMap((grant) =>
+    delegationProblemsAhead(grant, placed, standingApproved(record, grant.id)).map(
+      ({ reviewer, problem }) => `${reviewer}'s delegation on \`${grant.id}\`: ${problem}`,
+    ),
+  );
   const unheld = edits.flatMap((edit) => unheldProblems(edit, byKey.get(edit.keyId) as KeyEntries, run));
   const alone = [...byKey.values()].filter(({ added }) => added[0]?.entry.facts["confirmedBy"] === undefined).length;
   const detail = `${signers.size} keys enrolled${alone === 0 ? " by two people each" : `, ${alone} of them without a second person`}`;
@@ -109,6 +111,7 @@ export function checkKeys(record: RunRecord, verifierKey: string): AuditCheck {
     ...gone,
     ...delegated,
     ...delegatedEdits,
+    ...delegatedAhead,
     ...unheld,
   ]);
 }
@@ -128,7 +131,7 @@ function openEntries(keys: LedgerExcerpt, verifierKey: string) {
       keys.checkpoint === null ? undefined : openCheckpoint(keys.checkpoint, parseVerifierKey(verifierKey));
     for (const { index, leaf, proof } of keys.entries) {
       const bytes = Buffer.from(leaf, "utf8");
-      const entry = parseEntry(bytes);
+      const entry = scanEntry(bytes);
       if (checkpoint === undefined || proof === undefined) uncovered = true;
       else assertIncluded(checkpoint, index, bytes, proof);
       if (entry.log === peopleLog) placed.push({ index, entry });

@@ -1,6 +1,6 @@
 import type { LedgerEntry, LedgerKind } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { hexOf, leafHash, noPrevious, openCheckpoint, parseEntry, parseVerifierKey } from "../ledger/proof/index.ts";
+import { hexOf, leafHash, noPrevious, openCheckpoint, scanEntry, parseVerifierKey } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { approvalProblems } from "./approval-entries.ts";
 import { isCovered } from "./entry-proof.ts";
@@ -81,7 +81,7 @@ function parseEntries(record: RunRecord): {
   for (const { index, leaf } of record.ledger.entries) {
     const bytes = Buffer.from(leaf, "utf8");
     try {
-      entries.push({ index, bytes, entry: parseEntry(bytes) });
+      entries.push({ index, bytes, entry: scanEntry(bytes) });
     } catch (error) {
       problems.push(`entry ${index}: ${error instanceof Error ? error.message : "malformed"}`);
     }

@@ -1,8 +1,9 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { parseEntry } from "../ledger/proof/index.ts";
+import { scanEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { isCovered } from "./entry-proof.ts";
+import { readableEntries } from "./readable-entries.ts";
 import { check, notChecked } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
 
@@ -13,17 +14,21 @@ export function lostExecutions(record: Pick<RunRecord, "histories">): readonly s
 
 /**
  * A lost history proves nothing, and refutes nothing: the run is incomplete from then on. The ledger says so itself, so that nobody can let one
- * go later that they would rather not show. Undefined where none is lost.
+ * go later that they would rather not show: one that was sealed had been archived, and cannot be lost. Undefined where none is lost. Without a
+ * `checkpoint`, the entries' places in the log are proved elsewhere.
  */
-export function checkLosses(record: RunRecord, checkpoint: Checkpoint | string): AuditCheck | undefined {
+export function checkLosses(record: RunRecord, checkpoint: Checkpoint | string | undefined): AuditCheck | undefined {
   const lost = lostExecutions(record);
   const problems: string[] = [];
   const entered = new Set<string>();
+  const sealed = sealedExecutions(record);
   for (const loss of record.ledger.losses ?? []) {
     try {
-      const entry = parseEntry(Buffer.from(loss.leaf, "utf8"));
+      const entry = scanEntry(Buffer.from(loss.leaf, "utf8"));
       problems.push(...lossProblems(record, entry, loss.index));
-      if (isCovered(loss, checkpoint)) entered.add(String(entry.facts["temporalRunId"]));
+      const execution = String(entry.facts["temporalRunId"]);
+      if (sealed.has(execution)) problems.push(`entry ${loss.index}: \`${execution}\` was lost, and sealed as well`);
+      if (checkpoint === undefined || isCovered(loss, checkpoint)) entered.add(execution);
     } catch (error) {
       problems.push(`entry ${loss.index}: ${error instanceof Error ? error.message : "malformed"}`);
     }
@@ -35,6 +40,10 @@ export function checkLosses(record: RunRecord, checkpoint: Checkpoint | string):
     "losses",
     `${lost.length} of ${record.histories.length} histories are lost: Temporal had deleted them before they were archived; ${told === lost.length ? "the ledger says so" : `the ledger says so of ${told}`}`,
   );
+}
+
+function sealedExecutions({ ledger }: RunRecord): ReadonlySet<string> {
+  return new Set(readableEntries(ledger.seals ?? []).map(({ entry }) => String(entry.facts["temporalRunId"])));
 }
 
 function lossProblems(record: RunRecord, entry: LedgerEntry, index: number): readonly string[] {

@@ -1,5 +1,5 @@
 import type { RunRecord } from "../core/run-record.ts";
-import { parseEntry } from "../ledger/proof/index.ts";
+import { scanEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { isCovered } from "./entry-proof.ts";
 import type { Placed } from "./happened-before.ts";
@@ -22,7 +22,7 @@ export function checkPoliciesInForce(record: RunRecord, checkpoint?: Checkpoint 
   const activations = context.flatMap((excerpted): readonly Activation[] => {
     try {
       const { index, leaf } = excerpted;
-      const entry = parseEntry(Buffer.from(leaf, "utf8"));
+      const entry = scanEntry(Buffer.from(leaf, "utf8"));
       if (entry.kind !== "policy.activated" || entry.log !== record.run.team || entry.run !== undefined) return [];
       if (checkpoint !== undefined && !isCovered(excerpted, checkpoint)) uncovered += 1;
       return [{ index, at: entry.at, policySet: String(entry.facts["policySet"]) }];
@@ -31,12 +31,16 @@ export function checkPoliciesInForce(record: RunRecord, checkpoint?: Checkpoint 
       return [];
     }
   });
-  const sorted = activations.toSorted((a, b) => a.index - b.index);
-  const decided = readableEntries(record.ledger.entries).filter(({ entry }) => entry.kind === "step.decided");
+  const byIndex = (a: { readonly index: number }, b: { readonly index: number }): number => a.index - b.index;
+  const sorted = activations.toSorted(byIndex);
+  const decided = readableEntries(record.ledger.entries)
+    .filter(({ entry }) => entry.kind === "step.decided")
+    .toSorted(byIndex);
+  let before = 0;
   for (const { index, entry } of decided) {
+    while ((sorted[before]?.index ?? index) < index) before += 1;
     const { seq, policySet } = { seq: String(entry.facts["seq"]), policySet: String(entry.facts["policySet"]) };
-    const before = sorted.filter((activation) => activation.index < index);
-    const problem = notInForce(before, { seq, policySet, at: entry.at });
+    const problem = notInForce(sorted, { seq, policySet, at: entry.at }, before);
     if (problem !== undefined) problems.push(problem);
   }
   problems.push(...unentered(record, decided));
@@ -48,12 +52,9 @@ export function checkPoliciesInForce(record: RunRecord, checkpoint?: Checkpoint 
 /** A decision that has no entry has no index at which a set could have been in force. Some may still wait to be entered. */
 function unentered({ decisions, ledger }: RunRecord, decided: readonly Placed[]): readonly string[] {
   if (ledger.waiting > 0) return [];
+  const keyOf = (...parts: readonly unknown[]): string => JSON.stringify(parts);
+  const entered = new Set(decided.map(({ entry: { at, facts } }) => keyOf(facts["seq"], facts["policySet"], at)));
   return decisions
-    .filter(
-      ({ seq, policySet, at }) =>
-        !decided.some(
-          ({ entry }) => entry.facts["seq"] === seq && entry.facts["policySet"] === policySet && entry.at === at,
-        ),
-    )
+    .filter(({ seq, policySet, at }) => !entered.has(keyOf(seq, policySet, at)))
     .map(({ seq, n }) => `decision ${n} of step ${seq} is not in the ledger under its policy set`);
 }

@@ -1,12 +1,11 @@
-import type { Digest } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
 import { flowRules } from "../core/labels.ts";
 import type { FlowRules } from "../core/labels.ts";
 import type { RunRecord, StepRecord } from "../core/run-record.ts";
-import { transcript } from "../core/transcript.ts";
-import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
-import { emptyHead, extendFlow, extendHead, resolveModelStep, resolveToolStep, startFlow } from "../gate/offline.ts";
-import type { Flow, ResolvedStep, RunContext } from "../gate/offline.ts";
+import type { ModelResult } from "../core/transcript.ts";
+import { resolveModelStep, resolveToolStep } from "../gate/offline.ts";
+import type { ResolvedStep, RunContext } from "../gate/offline.ts";
+import { beforeStepsOf } from "./before-steps.ts";
+import type { BeforeSteps } from "./before-steps.ts";
 
 export function runContextOf(record: RunRecord): RunContext {
   const { id, team, agent, requestedBy, release, input: inputDigest } = record.run;
@@ -22,23 +21,21 @@ export function runContextOf(record: RunRecord): RunContext {
   };
 }
 
-/** The step's action, worked out again from the recorded contents alone. */
+/**
+ * The step's action, worked out again from the recorded contents alone. `before`: what went before each step, of who works out several of one
+ * record.
+ */
 export function resolveStep(
   record: RunRecord,
   run: RunContext,
   step: StepRecord,
   rules: FlowRules = flowRules,
+  before: BeforeSteps = beforeStepsOf(record, run),
 ): ResolvedStep {
   if (step.kind === "model") {
-    const messages = transcript(record.release.prompt, record.input.prompt, finishedBefore(record, step.seq));
     // The price decides what was held, which is no part of the decision.
     const free = { inputPerMillion: 0, cachedInputPerMillion: 0, outputPerMillion: 0 };
-    return resolveModelStep(
-      run,
-      { run: run.id, seq: step.seq },
-      { messages, head: extendHead(emptyHead, messages), flow: flowBefore(record, run, step.seq, rules) },
-      free,
-    );
+    return resolveModelStep(run, { run: run.id, seq: step.seq }, before.conversation(step.seq, rules), free);
   }
   const model = step.askedBy ?? -1;
   const asking = record.steps.find((candidate) => candidate.seq === model && candidate.kind === "model");
@@ -50,23 +47,7 @@ export function resolveStep(
   const resolved =
     asked === undefined
       ? undefined
-      : resolveToolStep(run, { run: run.id, seq: step.seq, model, call }, asked, flowBefore(record, run, model, rules));
+      : resolveToolStep(run, { run: run.id, seq: step.seq, model, call }, asked, before.flow(model, rules));
   if (resolved === undefined) throw new Error(`no recorded model step asked for it`);
   return resolved;
-}
-
-function flowBefore(record: RunRecord, run: RunContext, seq: number, rules: FlowRules): Flow {
-  return extendFlow(startFlow(run, rules), run, finishedBefore(record, seq));
-}
-
-function finishedBefore(record: RunRecord, seq: number): readonly FinishedStep[] {
-  return record.steps
-    .filter((step) => step.seq < seq)
-    .map((step): FinishedStep => {
-      const result: Json | undefined = step.result === null ? undefined : record.payloads[step.result as Digest];
-      if (result === undefined) throw new Error(`step ${step.seq} before it has no result`);
-      return step.kind === "model"
-        ? { kind: "model", result: result as unknown as ModelResult }
-        : { kind: "tool", callId: step.callId ?? "", result: result as unknown as ToolResult };
-    });
 }

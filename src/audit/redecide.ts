@@ -4,25 +4,18 @@ import type { ApprovalRequirement, DenialCode, ResponseFacts } from "../core/dec
 import type { Json } from "../core/json.ts";
 import { rulesOf } from "../core/labels.ts";
 import type { DataClass, FlowFacts } from "../core/labels.ts";
-import { callablesOf } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { answerFacts, approvedAhead, exhaustedBy, isShadow, policyRequestOf, withBudgets } from "../gate/offline.ts";
 import type { ResolvedStep, RunContext } from "../gate/offline.ts";
-import {
-  callAction,
-  compilePolicies,
-  detectorPolicy,
-  explain,
-  parsePolicySet,
-  PolicyError,
-  remotePolicy,
-  requestJson,
-  responseAction,
-} from "../policy/index.ts";
+import { callAction, detectorPolicy, explain, remotePolicy, requestJson, responseAction } from "../policy/index.ts";
 import type { CompiledPolicies } from "../policy/index.ts";
 import { canonicalText, contentDigest } from "../store/canonical.ts";
 import { answerProblems } from "./answers.ts";
+import { beforeStepsOf } from "./before-steps.ts";
+import type { BeforeSteps } from "./before-steps.ts";
+import { compiledSetsOf } from "./compiled-sets.ts";
+import type { CompiledSets } from "./compiled-sets.ts";
 import { editedAgain } from "./edits.ts";
 import { grantedApprovals } from "./approvals.ts";
 import { erasedText, erasureOf } from "./erasure.ts";
@@ -68,13 +61,14 @@ export function decideAgain(record: RunRecord): DecidedAgain {
     return { check: found, again: 0, asRecorded: 0 };
   }
   const run = runContextOf(record);
+  const again: Again = { record, run, before: beforeStepsOf(record, run), sets: compiledSetsOf(record) };
   let asRecorded = 0;
   const problems = record.decisions.flatMap((decision) => {
     const step = record.steps.find((candidate) => candidate.seq === decision.seq);
     if (step === undefined) return [`step ${decision.seq}: decided on, but not recorded`];
     try {
-      const { problems: found, again } = redecide(record, run, step, decision);
-      if (!again) asRecorded += 1;
+      const { problems: found, again: isAgain } = redecide(again, step, decision);
+      if (!isAgain) asRecorded += 1;
       return found.map((problem) => `step ${step.seq} (${step.name}): ${problem}`);
     } catch (error) {
       return [
@@ -82,15 +76,15 @@ export function decideAgain(record: RunRecord): DecidedAgain {
       ];
     }
   });
-  const again = record.decisions.length - asRecorded;
+  const count = record.decisions.length - asRecorded;
   const rest = asRecorded === 0 ? "" : `; ${asRecorded} denials taken as recorded: what they rest on is in no record`;
   return {
-    check: check("decisions", `${again} decided again${rest}`, [
+    check: check("decisions", `${count} decided again${rest}`, [
       ...problems,
       ...undecidedSteps(record),
-      ...answerProblems(record),
+      ...answerProblems(record, again.sets),
     ]),
-    again,
+    again: count,
     asRecorded,
   };
 }
@@ -101,11 +95,18 @@ function undecidedSteps({ steps, decisions }: RunRecord): readonly string[] {
     .map(({ seq, name }) => `step ${seq} (${name}): recorded without a decision`);
 }
 
+/** What all decisions of a record have in common. */
+type Again = {
+  readonly record: RunRecord;
+  readonly run: RunContext;
+  readonly before: BeforeSteps;
+  readonly sets: CompiledSets;
+};
 type Redecided = { readonly problems: readonly string[]; readonly again: boolean };
 
-function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded: DecisionRecord): Redecided {
+function redecide({ record, run, before, sets }: Again, step: StepRecord, recorded: DecisionRecord): Redecided {
   const rules = rulesOf(recorded.facts.flow);
-  const asked = resolveStep(record, run, step, rules);
+  const asked = resolveStep(record, run, step, rules, before);
   const problems: string[] = [];
   expect(problems, "kind", recorded, step.kind, asked.kind);
   expect(problems, "action", recorded, step.action, asked.actionDigest);
@@ -128,10 +129,9 @@ function redecide(record: RunRecord, run: RunContext, step: StepRecord, recorded
     expect(problems, "number of policies", recorded, String(recorded.policies.length), "1");
     return { problems, again: false };
   }
-  const document = record.policySets[recorded.policySet];
-  if (document === undefined)
+  if (record.policySets[recorded.policySet] === undefined)
     return { problems: [...problems, `policy set \`${recorded.policySet}\` is missing`], again: true };
-  const compiled = compiledFor(document, record);
+  const compiled = sets(recorded.policySet);
   if (compiled === undefined) {
     expectDenial(problems, recorded, "undecidable");
     return { problems, again: true };
@@ -259,16 +259,6 @@ function knownOf(
 function actionOf({ kind, name }: ResolvedStep, { facts }: DecisionRecord): string {
   if (facts.response !== undefined) return responseAction;
   return callAction(kind, name);
-}
-
-/** Undefined where the set does not fit the release: the gate denies everything then. */
-function compiledFor(document: Json, record: RunRecord): CompiledPolicies | undefined {
-  try {
-    return compilePolicies(parsePolicySet(document), callablesOf(record.release));
-  } catch (error) {
-    if (error instanceof PolicyError) return undefined;
-    throw error;
-  }
 }
 
 function requirements(wanted: readonly ApprovalRequirement[] | undefined): string | null {

@@ -110,7 +110,7 @@ function quietRuntime(): void {
   try {
     Runtime.install({
       logger: new DefaultLogger("ERROR", () => undefined),
-      telemetryOptions: { logging: { filter: { core: "ERROR", other: "ERROR" }, forward: {} } },
+      telemetryOptions: { logging: { filter: "off", console: {} } },
       shutdownSignals: [],
     });
   } catch {

@@ -1,6 +1,6 @@
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
-import { historyRoot, parseEntry } from "../ledger/proof/index.ts";
+import { historyRoot, scanEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
 import { eventsOf, executionHasEnded } from "./history-events.ts";
 import { isCovered } from "./entry-proof.ts";
@@ -19,7 +19,7 @@ export function checkSeals(record: RunRecord, checkpoint: Checkpoint | string | 
   for (const sealing of record.ledger.seals ?? []) {
     const { index, leaf } = sealing;
     try {
-      const entry = parseEntry(Buffer.from(leaf, "utf8"));
+      const entry = scanEntry(Buffer.from(leaf, "utf8"));
       if (entry.kind !== "history.sealed" || entry.log !== record.run.team || entry.facts["run"] !== record.run.id) {
         problems.push(`entry ${index} seals nothing of this run`);
         continue;

@@ -3,15 +3,20 @@ import { barredText } from "../core/decision.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
 import type { StandingGrantRecord } from "../core/standing-grant.ts";
-import { sha256 } from "../store/canonical.ts";
 import { differences, timeDifference } from "./differences.ts";
 import { readableEntries } from "./readable-entries.ts";
+import { signedFacts } from "./signed.ts";
 
 /** How the run's standing grants came to be, and ended: entries of its team's log that are in no run. What cannot be read is none. */
 export function standingEntries(record: RunRecord): readonly LedgerEntry[] {
   return readableEntries(record.ledger.grants ?? [])
     .map(({ entry }) => entry)
     .filter(({ log, run }) => log === record.run.team && run === undefined);
+}
+
+/** The entries of a grant's approvals. */
+export function standingApproved(record: RunRecord, grant: string): readonly LedgerEntry[] {
+  return standingEntries(record).filter(({ kind, facts }) => kind === "standing.approved" && facts["grant"] === grant);
 }
 
 /**
@@ -56,12 +61,13 @@ function grantProblems(grant: StandingGrantRecord, told: readonly LedgerEntry[])
   const approved = new Map(
     told.filter(({ kind }) => kind === "standing.approved").map((entry) => [String(entry.facts["reviewer"]), entry]),
   );
-  const problems = grant.approvals.flatMap(({ reviewer, person, groups, keyId, statement, signature, at }) => {
+  const problems = grant.approvals.flatMap((approval) => {
+    const { reviewer, at } = approval;
     const entry = approved.get(reviewer);
     approved.delete(reviewer);
     const what = `${reviewer}'s approval`;
     if (entry === undefined) return [`${what} is not in the ledger`];
-    const facts = { terms: digest, person, groups, keyId, signature, statement: sha256(statement) };
+    const facts = { terms: digest, ...signedFacts(approval, approval) };
     return [...differences(what, entry, facts), ...timeDifference(what, entry, at)];
   });
   const sumMax = sum?.max ?? null;

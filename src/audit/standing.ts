@@ -2,22 +2,24 @@ import {
   answers,
   isGranted,
   isInTime,
-  keyIdOf,
+  isWithinDelegation,
   matchCall,
   readSigned,
   readTerms,
+  signatureFault,
   standingKind,
   standingMismatch,
   standingVote,
   subjectNames,
   termsDigest,
   toolDigest,
-  verifyText,
 } from "../approvals/offline.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { DecisionRecord, RunRecord } from "../core/run-record.ts";
+import type { Vote } from "../approvals/offline.ts";
 import type { StandingGrantRecord, StandingTerms, StandingUseRecord } from "../core/standing-grant.ts";
+import { keyOf, signedOf } from "./signed.ts";
 
 type Approval = StandingGrantRecord["approvals"][number];
 
@@ -60,7 +62,7 @@ function grantProblems(record: RunRecord, grant: StandingGrantRecord): readonly 
     const problem = approvalProblem(record, grant, terms, approval);
     return problem === undefined ? [] : [`${approval.reviewer}'s approval: ${problem}`];
   });
-  const votes = grant.approvals.map((one) => standingVote(one, one.groups));
+  const votes = grant.approvals.map((one) => aheadVote(one, one.groups));
   return [
     ...signed,
     ...(isGranted(terms, votes) ? [] : ["fewer people of the groups approved it than had to"]),
@@ -76,11 +78,12 @@ function approvalProblem(
   record: RunRecord,
   { id, expiresAt }: StandingGrantRecord,
   terms: StandingTerms,
-  { reviewer, person, at, statement: text, keyId, signature, publicKey }: Approval,
+  approval: Approval,
 ): string | undefined {
-  if (keyIdOf(publicKey) !== keyId) return "the key is not the one that it names";
-  if (!verifyText(standingKind.type, text, signature, publicKey)) return "the signature does not verify";
-  const statement = readSigned(standingKind, text);
+  const { reviewer, at, delegation } = approval;
+  const fault = signatureFault(signedOf(approval), keyOf(approval), standingKind.type);
+  if (fault !== undefined) return fault;
+  const statement = readSigned(standingKind, approval.statement);
   if (statement === undefined) return "the statement is malformed";
   const { team, agent, tool } = terms;
   const facts = { id, team, agent, tool, termsDigest: termsDigest(terms), expiresAt: new Date(expiresAt) };
@@ -88,9 +91,23 @@ function approvalProblem(
   if (field !== undefined) return `its \`${field}\` is not the grant's`;
   if (at >= expiresAt) return "it came too late";
   const barred = [record.run.requestedBy, ...subjectNames(record.input)];
-  return [reviewer, person].some((name) => barred.includes(name))
-    ? "it is by who asked for the run, or for whom it acts"
-    : undefined;
+  if (aheadNames(approval).some((name) => barred.includes(name)))
+    return "it is by who asked for the run, or for whom it acts";
+  if (delegation === undefined) return undefined;
+  const limits = { ...delegation, from: new Date(delegation.from), until: new Date(delegation.until) };
+  return isWithinDelegation(terms, limits, new Date(at))
+    ? undefined
+    : `delegation \`${delegation.id}\` does not cover it`;
+}
+
+/** Everybody that an approval is of: by account and person, and for whom it was given. */
+function aheadNames({ reviewer, person, delegation }: Approval): readonly string[] {
+  return [reviewer, person, ...(delegation === undefined ? [] : [delegation.delegator, delegation.person])];
+}
+
+/** What an approval counts as, for these groups: with what was recorded of the persons then. */
+export function aheadVote({ reviewer, person, delegation }: Approval, groups: readonly string[]): Vote {
+  return standingVote(reviewer, [person, ...(delegation === undefined ? [] : [delegation.person])], groups);
 }
 
 function useProblems(
@@ -102,7 +119,7 @@ function useProblems(
   const step = record.steps.find((candidate) => candidate.seq === seq);
   const tool = record.release.tools.find(({ name }) => name === terms.tool);
   const decided = record.decisions.some((one) => one.seq === seq && one.standingGrant === id);
-  const names = approvals.flatMap(({ reviewer, person }) => [reviewer, person]);
+  const names = approvals.flatMap(aheadNames);
   const bar = barred.find(({ person }) => names.includes(person));
   return [
     ...(decided ? [] : ["no decision is by it"]),

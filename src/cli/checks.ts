@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 
 import { createClient } from "../api/index.ts";
 import type { Cli } from "./cli.ts";
+import { brief } from "./terminal.ts";
 import { reportOf } from "./cli-error.ts";
 import { oldestPostgres } from "./server-settings.ts";
 import { homeOf } from "./settings.ts";
@@ -119,7 +120,7 @@ export async function checkServer({ connection }: Cli): Promise<readonly Finding
             detail: `${url}: postgres ${health.postgres}, temporal ${health.temporal}`,
             todo: "see the server's log",
           };
-    return [server, checkLedger(health.ledger), await checkToken(client)];
+    return [server, checkLedger(health.ledger), await checkToken(client), ...(await checkNotices(client))];
   } catch (error) {
     const { message } = reportOf(error);
     return [
@@ -131,6 +132,24 @@ export async function checkServer({ connection }: Cli): Promise<readonly Finding
       },
     ];
   }
+}
+
+/** Nobody looks at a list of receivers while nothing seems to be wrong. */
+async function checkNotices(client: ReturnType<typeof createClient>): Promise<readonly Finding[]> {
+  const name = "notices";
+  const page = await client.listReceivers({ query: { limit: 200 } }).catch(() => undefined);
+  // That the token is not good is told beside it.
+  if (page === undefined || page.receivers.length === 0) return [];
+  const troubled = page.receivers.filter(({ disabled, failed, queued, reason }) => {
+    return disabled !== null || failed > 0 || (queued > 0 && reason !== null);
+  });
+  const of = `${page.receivers.length}${page.next === null ? "" : " or more"} receivers`;
+  if (troubled.length === 0) return [{ name, status: "ok", detail: `${of}, and none has trouble` }];
+  const shown = troubled
+    .slice(0, 3)
+    .map(({ id, disabled, reason }) => `${id}: ${disabled?.reason ?? reason ?? "failed"}`);
+  const detail = `${troubled.length} of ${of} have trouble: ${brief(shown.join("; "), 300)}`;
+  return [{ name, status: "warning", detail, todo: "countersign notify list" }];
 }
 
 function checkLedger(ledger: "ok" | "stopped"): Finding {
@@ -148,7 +167,10 @@ async function checkToken(client: ReturnType<typeof createClient>): Promise<Find
   const name = "token";
   try {
     const me = await client.whoAmI({});
-    return { name, status: "ok", detail: `${me.id}: ${me.roles.join(", ")}` };
+    const held = me.roles.map(
+      (role) => `${role}${role in me.roleTeams ? ` for ${me.roleTeams[role]?.join(", ")}` : ""}`,
+    );
+    return { name, status: "ok", detail: `${me.id}: ${held.join("; ")}` };
   } catch (error) {
     const { message, hint } = reportOf(error);
     return { name, status: "failed", detail: message, todo: hint ?? "set COUNTERSIGN_TOKEN" };

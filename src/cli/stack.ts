@@ -16,8 +16,10 @@ import {
   startTemporal,
 } from "../dev/index.ts";
 import type { Home } from "../dev/index.ts";
+import { codeOf } from "../core/errors.ts";
 import { sha256 } from "../store/index.ts";
 import type { WorkflowBundle } from "../temporal/index.ts";
+import { CliError } from "./cli-error.ts";
 import { ledgerSettingsOf } from "./server-settings.ts";
 import { setUpPeople } from "./people.ts";
 import type { People } from "./people.ts";
@@ -199,11 +201,23 @@ async function provisionShop(
   const pool = openShop(url);
   try {
     await setUpShop(pool);
+  } catch (cause) {
+    if (codeOf(cause) !== insufficientPrivilege) throw cause;
+    throw new CliError(
+      "environment",
+      "the role of DATABASE_URL may not make the schema that the example keeps its orders in",
+      {
+        cause,
+        hint: `set ${shopUrlVariable} to a database where it may, or start the parts one by one, without the example: countersign server, countersign worker`,
+      },
+    );
   } finally {
     await pool.end();
   }
   return url;
 }
+
+const insufficientPrivilege = "42501";
 
 async function writeClientFile(path: string, contents: object): Promise<void> {
   const fresh = `${path}.${process.pid}`;

@@ -144,7 +144,10 @@ export type RunFacts = {
   readonly flow: FlowFacts;
   /** The values of the history facts that the policy set declares, by name. */
   readonly history: Readonly<Record<string, number>>;
-  /** What another detector found in the contents, sorted; absent: none was asked. It cannot be worked out again. */
+  /**
+   * What another detector found in the contents, those of a model call being what was read by then; sorted; absent: none was asked. It cannot
+   * be worked out again.
+   */
   readonly detected?: readonly DataClass[];
   /** Set where it was decided on a model's answer, and not on the call that asked for it. */
   readonly response?: ResponseFacts;

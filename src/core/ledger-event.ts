@@ -45,6 +45,7 @@ export const ledgerKinds = [
   "history.sealed",
   "history.lost",
   "receiver.added",
+  "receiver.changed",
   "receiver.removed",
   "audit.read",
   "payload.erased",

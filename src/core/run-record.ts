@@ -4,6 +4,7 @@ import type { ApprovalId, Digest, RunId } from "./ids.ts";
 import type { Json } from "./json.ts";
 import type { ReleaseDocument } from "./release.ts";
 import type { RunFailure, RunInput, RunStatus } from "./run.ts";
+import type { DelegationRecord, PasskeyRecord } from "./signed-record.ts";
 import type { StandingGrantRecord } from "./standing-grant.ts";
 
 /**
@@ -132,15 +133,8 @@ export type ApprovalRecord = {
     readonly signature: string;
     /** SPKI in base64. */
     readonly publicKey: string;
-    /** Signed with a passkey: what it answered, base64url of the exact bytes, and what it was enrolled for. */
-    readonly passkey?: {
-      readonly credentialId: string;
-      readonly rpId: string;
-      readonly origin: string;
-      readonly authenticatorData: string;
-      readonly clientDataJSON: string;
-      readonly userHandle?: string | undefined;
-    };
+    /** Signed with a passkey. */
+    readonly passkey?: PasskeyRecord;
   }[];
 };
 
@@ -149,17 +143,7 @@ export type CapacityRecord = {
   readonly person: string;
   readonly groups: readonly string[];
   /** They decided for somebody else. */
-  readonly delegation?: {
-    readonly id: string;
-    readonly delegator: string;
-    /** The person behind the delegator. */
-    readonly person: string;
-    readonly team: string | null;
-    readonly tool: string | null;
-    readonly maxAmount: number | null;
-    readonly from: string;
-    readonly until: string;
-  };
+  readonly delegation?: DelegationRecord;
 };
 
 export type EditRecord = {

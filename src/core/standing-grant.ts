@@ -1,5 +1,6 @@
 import type { ApprovalRequirement, Barred } from "./decision.ts";
 import type { Digest } from "./ids.ts";
+import type { DelegationRecord, PasskeyRecord } from "./signed-record.ts";
 
 /** What an argument of a call has to be. Each argument stands in one of a grant's targets, in `unconstrained`, or is its sum's. */
 export type Target =
@@ -48,10 +49,14 @@ export type StandingGrantRecord = {
     /** The exact bytes that were signed, as text. */
     readonly statement: string;
     readonly keyId: string;
-    /** Ed25519, base64. */
+    /** Ed25519, base64; of a passkey, what it signed over its own data, base64url. */
     readonly signature: string;
     /** SPKI in base64. */
     readonly publicKey: string;
+    /** Signed with a passkey. Absent in records of before that could be. */
+    readonly passkey?: PasskeyRecord;
+    /** They approved it for somebody else. */
+    readonly delegation?: DelegationRecord;
   }[];
   /** The uses by this run only. */
   readonly uses: readonly StandingUseRecord[];

@@ -11,13 +11,16 @@ export type CosignedStep = {
   readonly action: Digest;
   readonly witnesses: number;
   readonly until: Date;
+  /** When it is looked at, by the clock that `until` goes by. */
+  readonly at: Date;
 };
 
 export type CosignedOptions = {
   readonly pool: Pool;
   /** Whom it believes; absent: nobody, and what has to be cosigned is never made. */
   readonly cosigners?: Cosigners | undefined;
-  readonly now: () => Date;
+  /** In the place of Postgres' clock. */
+  readonly clock?: (() => Date) | undefined;
 };
 
 type Found =
@@ -27,14 +30,14 @@ type Found =
 
 /** Whether witnesses have cosigned a checkpoint that covers the step's intent. After its time it is too late, whatever they say then. */
 export async function lookForCosignatures(
-  { pool, cosigners, now }: CosignedOptions,
-  { run, seq, action, witnesses, until }: CosignedStep,
+  { pool, cosigners }: CosignedOptions,
+  { run, seq, action, witnesses, until, at }: CosignedStep,
 ): Promise<Found> {
   const wanted = `${witnesses} ${witnesses === 1 ? "witness has" : "witnesses have"} to cosign that it is allowed`;
   const known = cosigners?.witnesses.length ?? 0;
   if (cosigners === undefined || known < witnesses)
     return { status: "late", text: `${wanted}, and the operator's worker is told of ${known}` };
-  if (now() >= until) return { status: "late", text: `${wanted}, and they had not until ${until.toISOString()}` };
+  if (at >= until) return { status: "late", text: `${wanted}, and they had not until ${until.toISOString()}` };
   const found = await coveringCheckpoint(pool, cosigners, {
     log: run.team,
     dedupKey: intentKey(run.id, seq),
@@ -74,20 +77,21 @@ export async function awaitCosignatures(
   { model, call }: { readonly model: number; readonly call: number },
 ): Promise<void> {
   const { rows } = await options.pool.query<Omit<CosignedStep, "run"> & { readonly decidedAt: Date }>(
-    `select step.seq, step.action, step.decided_at as "decidedAt", last.witnesses, last.cosign_by as until
+    `select step.seq, step.action, step.decided_at as "decidedAt", last.witnesses, last.cosign_by as until,
+       coalesce($4::timestamptz, statement_timestamp()) as at
      from step join effect using (run, seq)
      join lateral (select witnesses, cosign_by from decision
                    where decision.run = step.run and decision.seq = step.seq order by n desc limit 1) last on true
      where step.run = $1 and step.asked_by = $2 and step.call_index = $3 and step.state = 'intended'
        and effect.cosigning = 'waiting' and last.witnesses is not null`,
-    [run.id, model, call],
+    [run.id, model, call, options.clock?.()],
   );
   const [step] = rows;
   if (step === undefined || (await lookForCosignatures(options, { ...step, run })).status !== "waiting") return;
   throw stillWaiting(
     "not_cosigned",
     `${step.witnesses} witnesses have not cosigned the intent of step ${step.seq} yet`,
-    lookAgainMs(options.now().getTime() - step.decidedAt.getTime()),
+    lookAgainMs(step.at.getTime() - step.decidedAt.getTime()),
   );
 }
 

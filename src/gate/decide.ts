@@ -29,11 +29,14 @@ import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import type { Cosigners } from "../ledger/index.ts";
 import { verdictOf } from "../policy/index.ts";
-import type { DetectorOptions, RemoteOptions } from "../policy/index.ts";
+import type { Detected, DetectorOptions, RemoteOptions } from "../policy/index.ts";
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { exhaustedBy, isShadow } from "./asked.ts";
 import { extendBudgets } from "./budgets.ts";
+import { detectedInEdits } from "./detected-edits.ts";
+import { createDetection } from "./detection.ts";
+import type { Detection } from "./detection.ts";
 import { editIn } from "./edit.ts";
 import { editedStep } from "./edited.ts";
 import { GateError } from "./errors.ts";
@@ -41,7 +44,7 @@ import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
 import { createHistoryCounter, lockHistory } from "./history.ts";
 import type { HistoryCounter } from "./history.ts";
-import { denial, judge, locksFor, policiesFor } from "./judge.ts";
+import { actionOf, denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
 import { givenBeyond, renderCall } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
@@ -71,7 +74,10 @@ export type GateOptions = {
   readonly fastLane: boolean;
   /** What runs that are not in the database add to history facts, by name: for a fork. Absent: all runs are in it. */
   readonly historyBeyond?: Readonly<Record<string, number>> | undefined;
+  /** The worker's clock: when what it did ended. */
   readonly now: () => Date;
+  /** In the place of Postgres' clock, by which decisions, windows and months go: a test's, a fork's. */
+  readonly clock?: (() => Date) | undefined;
 };
 
 type DecisionRequest = {
@@ -87,6 +93,8 @@ type Deciding = DecisionRequest &
   Question & {
     readonly keys: PayloadKeys;
     readonly count: HistoryCounter;
+    /** What another detector says of the call as a reviewer changed it. */
+    readonly detectedEdited: (step: ResolvedStep) => Detected | undefined;
     /** Lets a candidate decide beside. */
     readonly beside: (judged: Judged) => void;
   };
@@ -112,9 +120,10 @@ export function createDecider(
   shadow = createShadow(options.pool, options.now, count),
 ): (request: DecisionRequest) => Promise<Decided> {
   const writeTogether = createDecisionWriter(options.pool);
+  const detection = createDetection(options.detector);
   return async (request) => {
     try {
-      const deciding = await prepare(options, count, shadow, request);
+      const deciding = await prepare(options, count, shadow, detection, request);
       const locks = locksFor(deciding);
       const waited = request.standing.state === "waiting" || request.grant !== undefined;
       if (!waited && locks.length === 0) return await decideAtOnce(options.pool, writeTogether, deciding);
@@ -136,6 +145,7 @@ async function prepare(
   options: GateOptions,
   count: HistoryCounter,
   shadow: Shadow,
+  detection: Detection,
   request: DecisionRequest,
 ): Promise<Deciding> {
   const { run, standing } = request;
@@ -146,10 +156,15 @@ async function prepare(
     });
   }
   const policies = await policiesFor(options.pool, policySet, run);
-  const { environment, keys, remote, detector } = options;
-  const asked = { run, step: request.step, standing, policySet, policies, at: options.now() };
-  const question = { ...asked, environment, remote, detector };
-  return { ...request, ...question, keys, count, beside: (judged) => decideBeside(shadow, question, judged) };
+  const { environment, keys, remote } = options;
+  const { step } = request;
+  const slice = policies?.slices.get(actionOf(step));
+  const detected = await detection.ofStep(run.id, step, slice);
+  const asked = { run, step, standing, policySet, policies, at: standing.at };
+  const question = { ...asked, environment, remote, detected };
+  const detectedEdited = await detectedInEdits(options, detection, request, slice);
+  const beside = (judged: Judged): void => decideBeside(shadow, question, judged);
+  return { ...request, ...question, keys, count, detectedEdited, beside };
 }
 
 /** What no policy was asked about has nothing to be compared with. */
@@ -220,7 +235,8 @@ const unheldEdit =
 async function onEdit(tx: Tx, deciding: Deciding, edit: Edit): Promise<Deciding | undefined> {
   const step = await editedStep(tx, deciding.keys, deciding.step, edit, subjectNames(deciding.run.input));
   // A candidate is asked about calls as agents make them.
-  return step === undefined ? undefined : { ...deciding, step, beside: () => undefined };
+  if (step === undefined) return undefined;
+  return { ...deciding, step, detected: deciding.detectedEdited(step), beside: () => undefined };
 }
 
 async function decideRequested(tx: Tx, deciding: Deciding, waitedFor: ApprovalId): Promise<Decided> {
@@ -379,7 +395,7 @@ function declineText(reason: string | undefined): string {
 }
 
 /** What is denied anyway is not asked about elsewhere. */
-const nobodyElse = { remote: undefined, detector: undefined } as const;
+const nobodyElse = { remote: undefined, detected: undefined } as const;
 
 /** A denial that is the gate's own, after waiting. */
 async function refuse(

@@ -12,7 +12,6 @@ import {
   askRemote,
   callAction,
   compileInTurns,
-  detect,
   detectorPolicy,
   explain,
   groupsOfTool,
@@ -21,20 +20,12 @@ import {
   PolicyError,
   requestJson,
 } from "../policy/index.ts";
-import type {
-  ActionSlice,
-  CompiledPolicies,
-  Detected,
-  DetectorOptions,
-  PolicyRequest,
-  RemoteOptions,
-} from "../policy/index.ts";
+import type { CompiledPolicies, Detected, PolicyRequest, RemoteOptions } from "../policy/index.ts";
 import { policySetByDigest } from "../registry/index.ts";
 import { contentDigest } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
 import { policyRequestOf, withBudgets } from "./asked.ts";
 import { budgetFacts } from "./budgets.ts";
-import { textsIn } from "./flow-leaves.ts";
 import type { RunContext } from "./governed-call.ts";
 import { wideLocks } from "./history.ts";
 import type { HistoryCounter, HistoryLock } from "./history.ts";
@@ -52,8 +43,8 @@ export type Question = {
   readonly environment: RunFacts["environment"];
   /** A decision point that is asked too, and can only deny more. */
   readonly remote: RemoteOptions | undefined;
-  /** Another detector of personal data, for steps whose policies look for it. */
-  readonly detector: DetectorOptions | undefined;
+  /** What another detector said of the contents, where the policies look for it. */
+  readonly detected: Detected | undefined;
   readonly at: Date;
 };
 
@@ -146,9 +137,9 @@ export async function judge(
     return denied("undecidable", "the policies in force do not fit the tools of this release");
   const history = await countFor(tx, count, question, historyFor(policies, step));
   if (history === undefined) return denied("undecidable", "what the policies want counted cannot be counted");
-  const found = await detectedIn(question.detector, policies.slices.get(actionOf(step)), () => contentsOf(step));
-  if (found.status === "failed") return { ...denied("undecidable", ""), ...undetected(found.reason) };
-  const facts = { ...factsOf(question, history), ...found.facts };
+  const found = question.detected;
+  if (found?.status === "failed") return { ...denied("undecidable", ""), ...undetected(found.reason) };
+  const facts = { ...factsOf(question, history), ...(found === undefined ? {} : { detected: found.classes }) };
   const asked = policyRequestOf(run, step, facts);
   const { decision: local, request, effective } = explain(policies, asked, approved);
   const decision = await alsoRemotely(question.remote, local, asked, effective);
@@ -166,19 +157,6 @@ export async function judge(
   };
 }
 
-type Found = { readonly status: "found"; readonly facts: Pick<RunFacts, "detected"> };
-
-/** What another detector says of contents, where there is one and the policies look for it. */
-export async function detectedIn(
-  detector: DetectorOptions | undefined,
-  slice: ActionSlice | undefined,
-  contents: () => string,
-): Promise<Found | Extract<Detected, { status: "failed" }>> {
-  if (detector === undefined || slice?.readsDataClasses !== true) return { status: "found", facts: {} };
-  const detected = await detect(detector, contents());
-  return detected.status === "failed" ? detected : { status: "found", facts: { detected: detected.classes } };
-}
-
 /** Without its answer, nobody knows whether the policies would have allowed it. */
 export function undetected(reason: string): Pick<Judged, "decision" | "policyDecision"> {
   const decision: Decision = {
@@ -187,11 +165,6 @@ export function undetected(reason: string): Pick<Judged, "decision" | "policyDec
     policies: [{ policy: detectorPolicy, text: reason }],
   };
   return { decision, policyDecision: decision };
-}
-
-/** A model is shown what was looked at before; a call's contents are its arguments. */
-function contentsOf(step: ResolvedStep): string {
-  return step.kind === "model" ? "" : textsIn(step.args).join("\n");
 }
 
 /** The remote decision point is asked about the call as it would be made, and only about what would not be denied anyway. */

@@ -6,6 +6,7 @@ export { extendFlow, startFlow } from "./flow.ts";
 export type { Flow } from "./flow.ts";
 export type { RunContext } from "./governed-call.ts";
 export { emptyHead, extendHead } from "./head.ts";
+export type { Conversation } from "./head.ts";
 export { renderAnswer, renderCall } from "./rendered.ts";
 export { answerFacts } from "./response-facts.ts";
 export { approvedAhead } from "./approved-ahead.ts";

@@ -16,6 +16,8 @@ import type { DecisionToRecord } from "./write-decisions.ts";
 
 /** What the record says before a step is decided on, read in one round trip. */
 export type Standing = {
+  /** When it was read, by Postgres' clock, which all workers share: a decision made by it has this time. */
+  readonly at: Date;
   readonly runStatus: RunStatus;
   readonly steps: number;
   readonly maxSteps: number;
@@ -70,13 +72,13 @@ type StandingRow = Omit<Standing, "budgets"> & {
   readonly freeze: Freeze | null;
 };
 
-/** Which step's standing is asked for, and when. */
+/** Which step's standing is asked for; `at`: as of then, and not of Postgres' now. */
 type StandingRequest = {
   readonly run: RunContext;
   readonly seq: number;
   readonly kind: StepKind;
   readonly name: string;
-  readonly now: Date;
+  readonly at: Date | undefined;
 };
 
 /**
@@ -88,10 +90,10 @@ export async function readStanding(
   run: RunContext,
   seq: number,
   name: string,
-  now: Date,
+  at: Date | undefined,
   kind: StepKind = "tool",
 ): Promise<Standing> {
-  return standingOf(tx, { run, seq, kind, name, now }, async (request) => (await standingRows(tx, [request]))[0]);
+  return standingOf(tx, { run, seq, kind, name, at }, async (request) => (await standingRows(tx, [request]))[0]);
 }
 
 /** The same; standings that are asked for while others are read go together in one round trip. */
@@ -110,14 +112,14 @@ async function standingOf(
   request: StandingRequest,
   read: (request: StandingRequest) => Promise<StandingRow | undefined>,
 ): Promise<Standing> {
-  const { run, now } = request;
+  const { run } = request;
   const row = await read(request);
   if (row === undefined) throw new GateError("unknown_run", `run \`${run.id}\` is not registered`);
   const { freeze, budgets, ...standing } = row;
   if (freeze !== null && standing.runStatus === "running" && !isOver(standing.state)) throw frozenFailure(freeze);
   const missing = (budgets ?? []).filter(({ use }) => use === null);
   if (missing.length === 0) return { ...standing, budgets: budgets ?? [] };
-  await openPeriods(tx, run.team, missing, now);
+  await openPeriods(tx, run.team, missing, row.at);
   return standingOf(tx, request, read);
 }
 
@@ -125,7 +127,7 @@ function isOver(state: StepState | null): boolean {
   return state !== null && state !== "waiting" && state !== "intended";
 }
 
-const standingSql = `select asked.place, run.status as "runStatus", run.steps, run.max_steps as "maxSteps", run.spent_micro_usd as "spentMicroUsd",
+const standingSql = `select asked.place, asked.at, run.status as "runStatus", run.steps, run.max_steps as "maxSteps", run.spent_micro_usd as "spentMicroUsd",
    run.held_micro_usd as "heldMicroUsd", run.decisions as "runDecisions", run.max_cost_micro_usd as "maxCostMicroUsd",
    run.spent_tokens as "spentTokens", run.held_tokens as "heldTokens", run.max_tokens as "maxTokens",
    run.spent_calls as "spentCalls", run.held_calls as "heldCalls", run.max_calls as "maxCalls",
@@ -141,12 +143,13 @@ const standingSql = `select asked.place, run.status as "runStatus", run.steps, r
    coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
    (select count(*) from approval_request used where used.run = run.id and used.consumed_at is not null) as approvals,
    ${freezeSql("asked.team", "asked.agent", "asked.tool")} as freeze, ${budgetsSql("asked.team", "asked.agent", "asked.at")} as budgets
- from jsonb_to_recordset($1::jsonb)
-   as asked (place integer, run text, seq integer, name text, team text, agent text, tool text, at timestamptz)
+ from (select given.*, coalesce(given.given_at, statement_timestamp()) as at
+       from jsonb_to_recordset($1::jsonb)
+         as given (place integer, run text, seq integer, name text, team text, agent text, tool text, given_at timestamptz)) asked
  cross join lateral (select * from run where id = asked.run limit 1) run
  left join lateral (select state, action, result, kind from step where step.run = asked.run and step.seq = asked.seq limit 1) step
    on true
- left join lateral (select roles, groups from principal where id = run.requested_by limit 1) requester on true
+ left join lateral (select roles_for(roles, role_teams, asked.team) as roles, groups from principal where id = run.requested_by limit 1) requester on true
  left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, witnesses, cosign_by, facts #>> '{response,answer}' as answer
                     from decision
                     where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true
@@ -160,7 +163,7 @@ async function standingRows(
 ): Promise<readonly (StandingRow | undefined)[]> {
   const { rows } = await tx.query<StandingRow & { place: number }>(standingSql, [
     JSON.stringify(
-      requests.map(({ run, seq, kind, name, now }, place) => {
+      requests.map(({ run, seq, kind, name, at }, place) => {
         // A model that has the name of a frozen tool is not frozen.
         return {
           place,
@@ -170,7 +173,7 @@ async function standingRows(
           team: run.team,
           agent: run.agent,
           tool: kind === "model" ? "" : name,
-          at: now,
+          given_at: at,
         };
       }),
     ),

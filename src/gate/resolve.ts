@@ -88,6 +88,23 @@ export function resolveModelStep(
   };
 }
 
+/** A call of a model's answer, by the name that it is recorded under. */
+export type CalledTool = {
+  readonly kind: CallKind;
+  readonly name: string;
+  readonly call: ModelToolCall;
+  readonly tool: Callable | undefined;
+};
+
+/** Undefined where the answer has no such call. */
+export function calledIn(run: RunContext, asked: ModelResult, index: number): CalledTool | undefined {
+  const call = asked.toolCalls[index];
+  if (call === undefined) return undefined;
+  const tool = callablesOf(run.release.document).find((candidate) => candidate.name === call.name);
+  return { kind: kindOf(tool ?? {}), name: shownName(call.name), call, tool };
+}
+
+/** Undefined where the answer has no such call. */
 export function resolveToolStep(
   run: RunContext,
   input: ToolStepInput,
@@ -95,10 +112,17 @@ export function resolveToolStep(
   /** Of the conversation that the asking model was shown. */
   flow: Flow,
 ): ResolvedToolStep | undefined {
-  const call = asked.toolCalls[input.call];
-  if (call === undefined) return undefined;
-  const tool = callablesOf(run.release.document).find((candidate) => candidate.name === call.name);
-  const kind = kindOf(tool ?? {});
+  const called = calledIn(run, asked, input.call);
+  return called && resolveCall(run, input, called, flow);
+}
+
+/** The same of a call that is found already. */
+export function resolveCall(
+  run: RunContext,
+  input: ToolStepInput,
+  { kind, name, call, tool }: CalledTool,
+  flow: Flow,
+): ResolvedToolStep {
   const common = {
     kind,
     askedBy: input.model,
@@ -109,7 +133,7 @@ export function resolveToolStep(
     holdTokens: 0,
   } as const;
   if (tool === undefined) {
-    const refusal = { code: "unknown_tool", text: `there is no tool \`${shownName(call.name)}\`` } as const;
+    const refusal = { code: "unknown_tool", text: `there is no tool \`${name}\`` } as const;
     return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, kind, call) };
   }
   const parsed = parseArguments(call.arguments, tool.parameters);

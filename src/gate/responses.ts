@@ -24,18 +24,20 @@ import {
   responseAction as responseActionName,
   verdictOf,
 } from "../policy/index.ts";
+import type { Detected } from "../policy/index.ts";
 import { contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
 import { denialText, expiryText, moreAskedText, shownOtherwise } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
 import { noneSettled } from "./attempts.ts";
+import { createDetection } from "./detection.ts";
 import { GateError } from "./errors.ts";
 import { sealingIn } from "./governed-call.ts";
 import type { RunContext } from "./governed-call.ts";
 import { lockHistory, wideLocks } from "./history.ts";
 import type { HistoryCounter, HistoryLock } from "./history.ts";
-import { denial, detectedIn, policiesFor, undetected } from "./judge.ts";
+import { denial, policiesFor, undetected } from "./judge.ts";
 import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
 import type { OutcomeToRecord } from "./outcome.ts";
 import type { Standing } from "./record.ts";
@@ -43,7 +45,7 @@ import { answerAgain, writeAnswerDecision } from "./record-response.ts";
 import { renderAnswer } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
-import { answerFacts, answerText } from "./response-facts.ts";
+import { answerFacts } from "./response-facts.ts";
 import { runEvent } from "./run-event.ts";
 import type { Shadow } from "./shadow.ts";
 
@@ -86,6 +88,7 @@ type Judged = {
  */
 export function createResponses(options: GateOptions, shadow: Shadow, count: HistoryCounter) {
   const { pool } = options;
+  const detection = createDetection(options.detector);
 
   /** Policies that cannot be read may have spoken of answers: the answer is decided on then, and denied. */
   async function governs(run: RunContext, policySet: Digest): Promise<boolean> {
@@ -103,15 +106,21 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
     return wideLocks(policies.history, { actions: [], reads }, run);
   }
 
+  async function detectedIn(run: RunContext, policySet: Digest, answer: ModelResult): Promise<Detected | undefined> {
+    const policies = await policiesFor(pool, policySet, run);
+    return detection.ofAnswer(answer, policies?.slices.get(responseActionName));
+  }
+
   async function judge(
     tx: Tx,
     answered: Answered,
     policySet: Digest,
     approved: readonly Approved[],
-    { remote, detector }: Pick<GateOptions, "remote" | "detector"> = options,
+    detected: Detected | undefined,
+    { remote }: Pick<GateOptions, "remote"> = options,
   ): Promise<Judged> {
-    const { run, step, answer } = answered;
-    const at = options.now();
+    const { run, step } = answered;
+    const at = await moment(tx, options.clock);
     const policies = await policiesFor(pool, policySet, run);
     const slice = policies?.slices.get(responseActionName);
     const counted = slice?.history ?? [];
@@ -124,9 +133,8 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
     const undecidable = (text: string): Judged => denied(denial("undecidable", text));
     if (policies === undefined) return undecidable("the policies in force do not fit the tools of this release");
     if (history === undefined) return undecidable("what the policies want counted cannot be counted");
-    const found = await detectedIn(detector, slice, () => answerText(answer));
-    if (found.status === "failed") return denied(undetected(found.reason).decision);
-    const facts = { ...known, ...found.facts };
+    if (detected?.status === "failed") return denied(undetected(detected.reason).decision);
+    const facts = { ...known, ...(detected === undefined ? {} : { detected: detected.classes }) };
     const asked = policyRequestOf(run, step, facts);
     const { decision: local, request } = explain(policies, asked, approved);
     const decision =
@@ -186,8 +194,9 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
   /** Decides on an answer that has just come, and records how its call ended. */
   async function first(answered: Answered, policySet: Digest, settled: Settled): Promise<Responded> {
     const locks = await locksFor(answered.run, policySet);
-    if (locks.length > 0) return whileLocked(answered, policySet, settled, locks);
-    const judged = await judge(pool, answered, policySet, []);
+    const detected = await detectedIn(answered.run, policySet, answered.answer);
+    if (locks.length > 0) return whileLocked(answered, policySet, detected, settled, locks);
+    const judged = await judge(pool, answered, policySet, [], detected);
     decideBeside(answered, judged);
     return settledIn(answered, settled, (tx, known) => record(tx, answered, judged, known));
   }
@@ -196,6 +205,7 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
   async function whileLocked(
     answered: Answered,
     policySet: Digest,
+    detected: Detected | undefined,
     settled: Settled,
     locks: readonly HistoryLock[],
   ): Promise<Responded> {
@@ -203,7 +213,7 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
       try {
         return await settledIn(answered, settled, async (tx, known) => {
           await lockHistory(tx, locks);
-          const judged = await judge(tx, answered, policySet, []);
+          const judged = await judge(tx, answered, policySet, [], detected);
           const recorded = await record(tx, answered, judged, known);
           decideBeside(answered, judged);
           return recorded;
@@ -249,18 +259,18 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
   /** Decides on an answer that waited for people: the grant is checked, the policy in force is asked again, the grant is consumed. */
   async function again(waiting: Omit<Answered, "answer">, grant: ApprovalId | undefined): Promise<Responded> {
     const { run, step, standing } = waiting;
-    const { lastApproval: waitedFor, lastAnswer, policySet } = standing;
+    const { lastApproval: waitedFor, lastAnswer, policySet, at: now } = standing;
     if (policySet === null) throw new GateError("no_policy", `team \`${run.team}\` has no active policy set`);
     if (lastAnswer === null || waitedFor === null)
       throw new GateError("invalid_step", "the step does not wait for people to decide on its answer");
     const answer = (await options.cache.payload(lastAnswer)) as unknown as ModelResult;
     const answered = { ...waiting, answer };
-    const now = options.now();
     const locks = await locksFor(run, policySet);
+    const detected = await detectedIn(run, policySet, answer);
     return inTransaction(pool, async (tx) => {
       await lockHistory(tx, locks);
       const refuse = async (code: DenialCode, text: string): Promise<Responded> => {
-        const judged = await judge(tx, answered, policySet, [], {});
+        const judged = await judge(tx, answered, policySet, [], undefined, {});
         return end(tx, answered, { ...judged, decision: denial(code, text) }, waitedFor);
       };
       if (grant !== undefined && grant !== waitedFor)
@@ -292,7 +302,7 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
         case "invalid":
           return refuse("invalid_grant", found.reason);
         case "granted": {
-          const judged = await judge(tx, answered, policySet, found.approvals);
+          const judged = await judge(tx, answered, policySet, found.approvals, detected);
           if (judged.decision.outcome === "deny") return end(tx, answered, judged, waitedFor);
           if (judged.decision.outcome === "require_approval")
             return refuse("invalid_grant", moreAskedText(judged.decision, found.approvals));
@@ -374,4 +384,12 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
   }
 
   return { governs, letThrough, first, again };
+}
+
+/** By Postgres' clock, unless another was given. */
+async function moment(tx: Tx, clock: (() => Date) | undefined): Promise<Date> {
+  if (clock !== undefined) return clock();
+  const { rows } = await tx.query<{ at: Date }>("select clock_timestamp() as at");
+  if (rows[0] === undefined) throw new TypeError("the database does not tell the time");
+  return rows[0].at;
 }

@@ -1,3 +1,5 @@
+import { setImmediate as sent } from "node:timers/promises";
+
 import { ApplicationFailure } from "@temporalio/common";
 
 import type {
@@ -10,6 +12,7 @@ import type {
   ToolStepResult,
   Waiting,
 } from "../core/contract.ts";
+import type { StepKind } from "../core/action.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
@@ -29,7 +32,7 @@ import { isFrozen } from "./freeze.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { createStandingReader } from "./record.ts";
 import type { Standing } from "./record.ts";
-import { resolveModelStep, resolveToolStep } from "./resolve.ts";
+import { calledIn, resolveCall, resolveModelStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { createResponses, Responded } from "./responses.ts";
 import type { EndedStep } from "./run-cache.ts";
@@ -45,6 +48,14 @@ type StepRequest =
   | { readonly kind: "model"; readonly input: ModelStepInput }
   | { readonly kind: CallKind; readonly input: ToolStepInput };
 type StepResult = ModelStepResult | ToolStepResult;
+
+/** A step that is known by name; `resolve` works out the rest. */
+type Located = {
+  readonly seq: number;
+  readonly kind: StepKind;
+  readonly name: string;
+  readonly resolve: () => ResolvedStep;
+};
 
 /** How often a step that found the record changed under it is looked at again before Temporal takes over. */
 const rereads = 10;
@@ -64,22 +75,26 @@ export function createSteps(
   const inTurn = createTurns();
   const readStanding = createStandingReader(options.pool);
 
-  async function resolve(run: RunContext, step: StepRequest): Promise<ResolvedStep> {
+  /** All that has to be read before it is known what a step would do; working that out is what takes the processor. */
+  async function locate(run: RunContext, step: StepRequest): Promise<Located> {
     if (step.kind === "model") {
+      const { name } = run.release.document.model;
       const conversation = await conversationOf(run, step.input.seq);
-      return resolveModelStep(run, step.input, conversation, options.priceOf(run.release.document.model.name));
+      const resolve = () => resolveModelStep(run, step.input, conversation, options.priceOf(name));
+      return { seq: step.input.seq, kind: "model", name, resolve };
     }
     // Both at once; of what is wrong with either, always the same is told.
-    const conversation = conversationOf(run, step.input.model);
-    conversation.catch(() => undefined);
+    const reading = conversationOf(run, step.input.model);
+    reading.catch(() => undefined);
     const asked = await askedFor(run.id, step.input.model);
-    const { flow } = await conversation;
-    const resolved = resolveToolStep(run, step.input, asked, flow);
-    if (resolved === undefined)
+    const { flow } = await reading;
+    const called = calledIn(run, asked, step.input.call);
+    if (called === undefined)
       throw new GateError("invalid_step", `step ${step.input.model} asked for no call ${step.input.call}`);
-    if (resolved.kind !== step.kind)
+    if (called.kind !== step.kind)
       throw new GateError("invalid_step", `call ${step.input.call} of step ${step.input.model} is no ${step.kind}`);
-    return resolved;
+    const resolve = () => resolveCall(run, step.input, called, flow);
+    return { seq: step.input.seq, kind: called.kind, name: called.name, resolve };
   }
 
   async function askedFor(run: RunId, seq: number): Promise<ModelResult> {
@@ -173,7 +188,7 @@ export function createSteps(
       throw new GateError("invalid_step", "the step waits for witnesses, and its decision asks for none");
     const { seq } = step;
     const action = standing.action ?? step.actionDigest;
-    const found = await lookForCosignatures(options, { run, seq, action, witnesses, until });
+    const found = await lookForCosignatures(options, { run, seq, action, witnesses, until, at: standing.at });
     if (found.status === "waiting" && standing.cosigning === "waiting") return paused;
     if (standing.cosigning === "waiting")
       await endCosigning(options.pool, run.id, seq, found.status === "covered" ? found : { status: "late" });
@@ -199,10 +214,10 @@ export function createSteps(
     perform: (call: GovernedCall) => Promise<EffectOutcome>,
   ): Promise<StepResult> {
     const run = await cache.context(step.input.run);
-    const resolved = await resolve(run, step);
+    const located = await locate(run, step);
     // One after the other: what a decision goes by (steps, spend, earlier steps of a name) is what those before it have written.
-    const found = await inTurn(run.id, () => decideOn(run, resolved, step.input.grant, context));
-    const { standing, decided, responded } = found;
+    const found = await inTurn(run.id, () => decideOn(run, located, step.input.grant, context));
+    const { step: resolved, standing, decided, responded } = found;
     if (responded !== undefined) {
       if (responded.status === "recorded") return recorded(run, resolved, responded.result);
       if (responded.status === "waiting") return responded;
@@ -247,25 +262,30 @@ export function createSteps(
   /** Decides on a step that is new or waits; of one that was decided before, only where it stands. */
   async function decideOn(
     run: RunContext,
-    step: ResolvedStep,
+    { seq, kind, name, resolve }: Located,
     grant: ApprovalId | undefined,
     { activity }: StepContext,
   ): Promise<{
+    readonly step: ResolvedStep;
     readonly standing: Standing;
     readonly decided?: Awaited<ReturnType<typeof decide>>;
     /** What became of an answer that waited for people. */
     readonly responded?: Responded;
   }> {
-    const { seq, kind, name } = step;
-    const standing = await readStanding({ run, seq, kind, name, now: options.now() });
+    const reading = readStanding({ run, seq, kind, name, at: options.clock?.() });
+    reading.catch(() => undefined);
+    // The database works on it while this thread works out what the step would do.
+    await sent();
+    const step = resolve();
+    const standing = await reading;
     if (standing.state !== null && standing.action !== step.actionDigest) {
-      throw new GateError("invalid_step", `step ${step.seq} is recorded with another action`);
+      throw new GateError("invalid_step", `step ${seq} is recorded with another action`);
     }
     if (standing.state === "cancelled") throw new GateError("run_not_open", "the run is closed");
-    if (standing.state !== null && standing.state !== "waiting") return { standing };
+    if (standing.state !== null && standing.state !== "waiting") return { step, standing };
     if (standing.state === "waiting" && standing.lastAnswer !== null && step.kind === "model")
-      return { standing, responded: await responses.again({ run, step, standing, activity }, grant) };
-    return { standing, decided: await decide({ run, step, standing, activity, grant }) };
+      return { step, standing, responded: await responses.again({ run, step, standing, activity }, grant) };
+    return { step, standing, decided: await decide({ run, step, standing, activity, grant }) };
   }
 
   return async (

@@ -222,7 +222,7 @@ function rowOf(d: DecisionToRecord) {
   const state = stateAfter(decision);
   const budgets = state === "intended" ? standing.budgets : [];
   // The period that was read is the one to be charged.
-  if (budgets.some(({ starts, period }) => periodStart(period, now).getTime() !== starts)) throw changed();
+  if (budgets.some(({ starts, period }) => periodStart(period, now).getTime() !== starts)) throw changedMeanwhile();
   const hold = state === "intended" ? holdOf(step) : noAmounts;
   return {
     run: run.id,
@@ -300,9 +300,10 @@ function noRoom(d: DecisionToRecord): GateError {
   }
   const [first] = decision.outcome === "allow" ? exhausted(budgetFacts(standing, step)) : [];
   // Parallel steps took the room in between, or the step is recorded already: reading again tells.
-  return first === undefined ? changed() : new GateError("limit_cost", first.reason.text);
+  return first === undefined ? changedMeanwhile() : new GateError("limit_cost", first.reason.text);
 }
 
-function changed(): GateError {
+/** It is looked at again then. */
+export function changedMeanwhile(): GateError {
   return new GateError("already_recorded", "the record changed while the step was decided on");
 }

@@ -5,7 +5,7 @@ import {
   cosignedBy,
   leafHash,
   parseCheckpoint,
-  parseEntry,
+  scanEntry,
   ProofError,
   verifyInclusion,
   verifyNote,
@@ -93,7 +93,7 @@ async function covers(
 
 function isEntry(body: Uint8Array, isIt: (entry: LedgerEntry) => boolean): boolean {
   try {
-    return isIt(parseEntry(body));
+    return isIt(scanEntry(body));
   } catch (error) {
     if (error instanceof ProofError) return false;
     throw error;

@@ -36,10 +36,13 @@ async function prove(
   rangesOf: () => readonly LeafRange[],
 ): Promise<readonly Hash[]> {
   const ranges = inLog(log, rangesOf);
-  const state = await readLogState(tx, log);
-  if (size > state.size)
-    throw new LedgerError("not_in_log", `log \`${log}\` has ${state.size} entries, fewer than ${size}`);
-  return readRangeRoots(tx, log, ranges);
+  // Sent together; without the size, what is not in the log would be a broken log.
+  const [state, roots] = await Promise.allSettled([readLogState(tx, log), readRangeRoots(tx, log, ranges)]);
+  if (state.status === "rejected") throw state.reason;
+  if (size > state.value.size)
+    throw new LedgerError("not_in_log", `log \`${log}\` has ${state.value.size} entries, fewer than ${size}`);
+  if (roots.status === "rejected") throw roots.reason;
+  return roots.value;
 }
 
 function inLog(log: string, rangesOf: () => readonly LeafRange[]): readonly LeafRange[] {

@@ -1,7 +1,7 @@
 import type { Digest, RunId } from "../core/ids.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { Tx } from "../store/index.ts";
-import { hexOf, parseEntry } from "./proof/index.ts";
+import { hexOf, scanEntry } from "./proof/index.ts";
 
 /** A signed note: verify it with `openCheckpoint`. */
 export type SignedCheckpoint = { readonly size: number; readonly note: string; readonly signedAt: Date };
@@ -35,21 +35,16 @@ export async function checkpointOfSize(tx: Tx, log: string, size: number): Promi
   return rows[0];
 }
 
-/** What a run of `release` is judged against: the entries of the log's policy activations and of the release's registration, below index `size`. */
-export async function readContextEntries(
-  tx: Tx,
-  log: string,
-  release: Digest,
-  size: number,
-): Promise<readonly SequencedEntry[]> {
+/** What a run of `release` is judged against: the entries of the log's policy activations and of the release's registration. */
+export async function readContextEntries(tx: Tx, log: string, release: Digest): Promise<readonly SequencedEntry[]> {
   const { rows } = await tx.query<EntryRow>(
     `select log, idx, leaf_hash, body from ledger_entry
-     where log = $1 and idx < $3 and run is null and dedup_key ~ '^policy/[0-9]+$'
+     where log = $1 and run is null and dedup_key ~ '^policy/[0-9]+$'
      union all
      select log, idx, leaf_hash, body from ledger_entry
-     where log = $1 and idx < $3 and run is null and dedup_key = 'release/' || $2
+     where log = $1 and run is null and dedup_key = 'release/' || $2
      order by idx`,
-    [log, release, size],
+    [log, release],
   );
   return rows.map(sequencedEntry);
 }
@@ -93,6 +88,7 @@ export async function readKeyedEntries(
 
 /** How many events under these keys wait to be sequenced. */
 export async function unsequencedKeyed(tx: Tx, log: string, dedupKeys: readonly string[]): Promise<number> {
+  if (dedupKeys.length === 0) return 0;
   const { rows } = await tx.query<{ waiting: number }>(
     "select count(*) as waiting from ledger_outbox where log = $1 and dedup_key = any($2::text[])",
     [log, dedupKeys],
@@ -145,6 +141,6 @@ function sequencedEntry(row: EntryRow): SequencedEntry {
     index: row.idx,
     leafHash: hexOf(row.leaf_hash) as Digest,
     body: row.body,
-    entry: parseEntry(row.body),
+    entry: scanEntry(row.body),
   };
 }

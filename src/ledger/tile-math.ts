@@ -55,10 +55,15 @@ export function tileOf(node: NodeId): TileId & { readonly from: number } {
   return { level, n: Math.floor(first / tileWidth), from, width: from + span };
 }
 
+/** Whether the node's hash stands in its tile; others are made of those. */
+export function isStored({ level }: NodeId): boolean {
+  return level % tileHeight === 0;
+}
+
 /** A node's hash, from the data of its tile. */
 export function nodeFromTile(node: NodeId, data: Uint8Array): Hash {
   const { from, width } = tileOf(node);
-  return rootOf(hashesOf(data).slice(from, width));
+  return rootOf(hashesOf(data.subarray(from * 32, width * 32)));
 }
 
 export function hashesOf(data: Uint8Array): readonly Hash[] {

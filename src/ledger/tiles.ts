@@ -1,8 +1,8 @@
 import type { Tx } from "../store/index.ts";
 import { broken } from "./log-state.ts";
 import type { Hash, LeafRange, NodeId } from "./proof/index.ts";
-import { completeNodes } from "./proof/index.ts";
-import { nodeFromTile, rangeRoots, tileOf, tileWidth } from "./tile-math.ts";
+import { completeNodes, nodeHash } from "./proof/index.ts";
+import { isStored, nodeFromTile, rangeRoots, tileOf, tileWidth } from "./tile-math.ts";
 import type { Tile, TileId } from "./tile-math.ts";
 
 export async function insertTiles(tx: Tx, log: string, tiles: readonly Tile[]): Promise<void> {
@@ -68,11 +68,22 @@ async function readLastLeaves(tx: Tx, log: string, wanted: readonly TileId[]): P
 export async function readRangeRoots(tx: Tx, log: string, ranges: readonly LeafRange[]): Promise<readonly Hash[]> {
   const wanted = widest(ranges.flatMap(completeNodes).map(tileOf));
   const tiles = new Map((await readTiles(tx, log, wanted)).map((tile) => [keyOf(tile), tile.data]));
-  return rangeRoots(ranges, (node: NodeId) => {
+  // The paths of a run's entries, which lie side by side, are of the same nodes, or of nodes over the same: each is hashed once.
+  const known = new Map<string, Hash>();
+  const hashOf = (node: NodeId): Hash => {
+    const key = `${node.level}/${node.index}`;
+    const hash = known.get(key) ?? (isStored(node) ? stored(node) : madeOf(node));
+    known.set(key, hash);
+    return hash;
+  };
+  const madeOf = ({ level, index }: NodeId): Hash =>
+    nodeHash(hashOf({ level: level - 1, index: 2 * index }), hashOf({ level: level - 1, index: 2 * index + 1 }));
+  const stored = (node: NodeId): Hash => {
     const data = tiles.get(keyOf(tileOf(node)));
     if (data === undefined) throw broken(log, `the tile of node ${node.level}/${node.index} is missing`);
     return nodeFromTile(node, data);
-  });
+  };
+  return rangeRoots(ranges, hashOf);
 }
 
 /** Each tile once, as wide as any of its nodes needs it. */

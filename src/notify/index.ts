@@ -7,7 +7,15 @@ export type { NoticeFacts } from "./facts.ts";
 export { isQuestion } from "./texts.ts";
 export { noticesOf, recordOutcome, takeDue, takeTest } from "./outbox.ts";
 export type { NoticeOfRequest, TakenNotice } from "./outbox.ts";
-export { addReceiver, listReceivers, newWebhookSecret, receiverById, removeReceiver, settingsOf } from "./receivers.ts";
+export {
+  addReceiver,
+  changeReceiver,
+  listReceivers,
+  newWebhookSecret,
+  receiverById,
+  removeReceiver,
+  settingsOf,
+} from "./receivers.ts";
 export type { NewReceiver, Receiver, ReceiverStanding } from "./receivers.ts";
 export type { ReceiverSettings } from "./receiver.schema.ts";
 export { send } from "./send.ts";

@@ -5,8 +5,8 @@ import { ulid } from "ulid";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { NoticeEvent, NoticeLevel, ReceiverKind } from "../core/notice.ts";
-import { getPayload, putPayloads } from "../store/index.ts";
-import type { PayloadKeys, Tx } from "../store/index.ts";
+import { getPayload, putPayloads, teamList } from "../store/index.ts";
+import type { PayloadKeys, TeamFilter, Tx } from "../store/index.ts";
 import { NotifyError } from "./errors.ts";
 import { receiverSettings } from "./receiver.schema.ts";
 import type { ReceiverSettings } from "./receiver.schema.ts";
@@ -20,7 +20,8 @@ export type Receiver = {
   /** Only what is about runs that this principal asked for; null: whoever asked. */
   readonly requester: string | null;
   readonly kind: ReceiverKind;
-  readonly events: readonly NoticeEvent[];
+  /** Null: every event, those that come to be later too. */
+  readonly events: readonly NoticeEvent[] | null;
   readonly level: NoticeLevel;
   readonly shown: string;
   readonly settings: Digest;
@@ -110,7 +111,7 @@ export type ReceiverStanding = Receiver & {
 };
 
 export type ReceiverFilter = {
-  readonly team?: string | undefined;
+  readonly team?: TeamFilter;
   readonly before?: string | undefined;
   readonly limit: number;
 };
@@ -125,11 +126,40 @@ export async function listReceivers(tx: Tx, filter: ReceiverFilter): Promise<rea
          count(*) filter (where state = 'failed') as failed,
          (array_agg(reason order by seq desc) filter (where state in ('queued', 'failed') and reason is not null))[1] as reason
        from (select notice.* from notice where notice.receiver = receiver.id order by notice.seq desc limit 100) told) latest
-     where removed_at is null and ($1::text is null or team = $1) and ($2::text is null or id < $2)
+     where removed_at is null and ($1::text[] is null or team = any($1)) and ($2::text is null or id < $2)
      order by id desc limit $3`,
-    [filter.team ?? null, filter.before ?? null, filter.limit],
+    [teamList(filter.team), filter.before ?? null, filter.limit],
   );
   return rows;
+}
+
+/** What a receiver gets. What is absent stays as it is. */
+export type ReceiverChange = {
+  readonly events?: readonly NoticeEvent[] | null | undefined;
+  readonly groups?: readonly string[] | undefined;
+  readonly level?: NoticeLevel | undefined;
+};
+
+/** Changes what a receiver gets from now on: what is queued for it stays. Throws `receiver_missing`, and `receiver_closed` where it gets nothing any more. */
+export async function changeReceiver(
+  tx: Tx,
+  id: string,
+  { events, groups, level }: ReceiverChange,
+): Promise<{ readonly receiver: Receiver; readonly changed: boolean }> {
+  await tx.query("select from notice_receiver where id = $1 for update", [id]);
+  const before = await receiverById(tx, id);
+  if (before.removedAt !== null || before.disabledAt !== null) {
+    const what = before.removedAt === null ? "disabled" : "removed";
+    throw new NotifyError("receiver_closed", `the receiver is ${what}`, {
+      hint: "add it again: countersign notify add",
+    });
+  }
+  const { rows } = await tx.query<Receiver>(
+    `update notice_receiver set events = $2, groups = $3, level = $4
+     where id = $1 and (events is distinct from $2 or groups <> $3 or level <> $4) returning ${columns}`,
+    [id, events === undefined ? before.events : events, groups ?? before.groups, level ?? before.level],
+  );
+  return { receiver: rows[0] ?? before, changed: rows.length === 1 };
 }
 
 /** Removes a receiver and what its settings were; what waited for it is withdrawn. False where it was removed already. */

@@ -1,5 +1,3 @@
-import { setImmediate as othersTurn } from "node:timers/promises";
-
 import { LRUCache } from "lru-cache";
 
 import type { ValidationError } from "@cedar-policy/cedar-wasm/nodejs";
@@ -23,6 +21,8 @@ import { classificationOf, schemaFor, schemaOf } from "./schema.ts";
 import type { CedarSchema, PolicyTool } from "./schema.ts";
 import { mentionsResponse, slicesOf } from "./slices.ts";
 import type { ActionSlice } from "./slices.ts";
+import { atOnce, inTurns } from "./turns.ts";
+import type { Turns } from "./turns.ts";
 
 /** A policy set made ready for one release's tools. */
 export type CompiledPolicies = {
@@ -44,54 +44,32 @@ const compilations = new LRUCache<string, CompiledPolicies>({ max: 64 });
  * Throws PolicyError `policies_invalid` (with every problem, at policy and line) or `tools_invalid`.
  */
 export function compilePolicies(document: PolicySetDocument, tools: readonly PolicyTool[]): CompiledPolicies {
-  const compilation = compiling(document, tools, Number.POSITIVE_INFINITY);
-  for (;;) {
-    const { done, value } = compilation.next();
-    if (done === true) return value;
-  }
+  return atOnce(compiling(document, tools, Number.POSITIVE_INFINITY));
 }
 
-/** How long others wait for the thread at a time, as far as the pieces are small enough, in milliseconds. */
-const turnMs = 10;
 /** Policies that Cedar validates at once: each time, it reads the schema again. */
 const validatedAtOnce = 100;
 
 /** The same for a thread that has other work: it gets its turn in between. */
-export async function compileInTurns(
-  document: PolicySetDocument,
-  tools: readonly PolicyTool[],
-): Promise<CompiledPolicies> {
-  const compilation = compiling(document, tools, validatedAtOnce);
-  for (;;) {
-    const end = performance.now() + turnMs;
-    let step = compilation.next();
-    while (step.done !== true && performance.now() < end) step = compilation.next();
-    if (step.done === true) return step.value;
-    await othersTurn();
-  }
+export function compileInTurns(document: PolicySetDocument, tools: readonly PolicyTool[]): Promise<CompiledPolicies> {
+  return inTurns(compiling(document, tools, validatedAtOnce));
 }
 
-/** Stops wherever others may have the thread. */
 function* compiling(
   document: PolicySetDocument,
   tools: readonly PolicyTool[],
-  atOnce: number,
-): Generator<undefined, CompiledPolicies, undefined> {
+  together: number,
+): Turns<CompiledPolicies> {
   const checked = parsePolicySet(document);
   const names = { policySet: contentDigest(checked, "policies_invalid"), tools: toolsDigest(tools) };
   const key = `${names.policySet}/${names.tools}`;
   const known = compilations.get(key);
   if (known !== undefined) return known;
-  // Each is then found at once below.
-  for (const { text } of checked.policies) {
-    readOnce(text);
-    yield;
-  }
-  const { policies, problems } = readAll(checked);
+  const { policies, problems } = yield* reading(checked);
   refuseErrors(problems);
   const mentioned = [...policies.values()].flatMap((policy) => policy.mentions);
   const history = checked.history ?? [];
-  const invalid = yield* validating(policies, schemaOf(tools, mentioned, history), atOnce);
+  const invalid = yield* validating(policies, schemaOf(tools, mentioned, history), together);
   refuseErrors(invalid);
   const compiled = { ...names, policies, history, slices: slicesOf([...policies.values()], tools, history) };
   // The groups of every action are seen to match before anything is decided.
@@ -110,28 +88,59 @@ export function checkPolicySet(
   tools: readonly PolicyTool[],
   sources: PolicySources = new Map(),
 ): PolicyProblem[] {
+  return atOnce(checking(document, tools, sources, Number.POSITIVE_INFINITY));
+}
+
+/** The same for a thread that has other work. */
+export function checkInTurns(
+  document: PolicySetDocument,
+  tools: readonly PolicyTool[],
+  sources: PolicySources = new Map(),
+): Promise<PolicyProblem[]> {
+  return inTurns(checking(document, tools, sources, validatedAtOnce));
+}
+
+function* checking(
+  document: PolicySetDocument,
+  tools: readonly PolicyTool[],
+  sources: PolicySources,
+  together: number,
+): Turns<PolicyProblem[]> {
   let checked: PolicySetDocument;
   try {
     checked = parsePolicySet(document);
   } catch (error) {
     return [{ severity: "error", message: error instanceof Error ? error.message : "not a policy set" }];
   }
-  const { policies, problems } = readAll(checked);
+  const { policies, problems } = yield* reading(checked);
   const schema = schemaFor(tools, checked.history, mentionsResponse([...policies.values()]));
-  const found = [...problems, ...validate(policies, schema)];
+  const found = [...problems, ...(yield* validating(policies, schema, together))];
   if (![...policies.values()].some((policy) => policy.effect === "permit")) {
     found.push({ severity: "warning", message: "no policy permits anything: every step will be denied" });
   }
   found.push(...obligationProblems(policies.values(), tools));
+  yield;
   found.push(...amountProblems(policies.values(), tools));
+  yield;
   found.push(...historyProblems(checked, tools, sources));
   return found.map((problem) => locate(problem, sources));
 }
 
-function readAll(document: PolicySetDocument): {
+type ReadSet = {
   readonly policies: ReadonlyMap<string, ReadPolicy>;
   readonly problems: readonly PolicyProblem[];
-} {
+};
+
+function* reading(document: PolicySetDocument): Turns<ReadSet> {
+  // Each is then found at once.
+  for (const { text } of document.policies) {
+    readOnce(text);
+    yield;
+  }
+  return readAll(document);
+}
+
+function readAll(document: PolicySetDocument): ReadSet {
   const policies = new Map<string, ReadPolicy>();
   const problems: PolicyProblem[] = [];
   const byId = document.policies.toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
@@ -165,27 +174,19 @@ function readOnce(text: string): ReturnType<typeof readPolicy> {
 /** Policies that Cedar has nothing to say of, with the schema that they were validated against: each is validated by itself. */
 const sound = new LRUCache<string, true>({ max: 50_000 });
 
-function validate(policies: ReadonlyMap<string, ReadPolicy>, schema: CedarSchema): readonly PolicyProblem[] {
-  const validation = validating(policies, schema, Number.POSITIVE_INFINITY);
-  for (;;) {
-    const { done, value } = validation.next();
-    if (done === true) return value;
-  }
-}
-
 /** Those not known to be sound, so many at once; errors come first. */
 function* validating(
   policies: ReadonlyMap<string, ReadPolicy>,
   schema: CedarSchema,
-  atOnce: number,
-): Generator<undefined, readonly PolicyProblem[], undefined> {
+  together: number,
+): Turns<readonly PolicyProblem[]> {
   const against = digestOf(schema as unknown as Json);
   const named = [...policies].map(([id, policy]) => ({ id, policy, name: `${against}/${sha256(policy.text)}` }));
   const unknown = named.filter(({ name }) => sound.get(name) !== true);
   const problems: PolicyProblem[] = [];
   // A schema that Cedar refuses is found without any policy too.
-  for (let from = 0; from === 0 || from < unknown.length; from += atOnce) {
-    const some = unknown.slice(from, from + atOnce);
+  for (let from = 0; from === 0 || from < unknown.length; from += together) {
+    const some = unknown.slice(from, from + together);
     const found = validateTogether(new Map(some.map(({ id, policy }) => [id, policy])), schema);
     const faulty = new Set(found.map(({ policy }) => policy));
     // A problem of no policy in particular may be any's.

@@ -14,6 +14,8 @@ import { coversAction } from "./scope.ts";
 import type { ActionScope } from "./scope.ts";
 import { actionOfTool, groupsOfTool, isKindGroup, modelAction, responseAction } from "./schema.ts";
 import { mentionsResponse } from "./slices.ts";
+import { atOnce, inTurns } from "./turns.ts";
+import type { Turns } from "./turns.ts";
 import type { PolicyTool } from "./schema.ts";
 
 export const lintRules = [
@@ -60,12 +62,32 @@ export function lintPolicies(
   tools: readonly PolicyTool[],
   sources: PolicySources = new Map(),
 ): PolicyWarning[] {
-  const read = document.policies.flatMap(({ text }) => {
+  return atOnce(linting(document, tools, sources));
+}
+
+/** The same for a thread that has other work. */
+export function lintInTurns(document: PolicySetDocument, tools: readonly PolicyTool[]): Promise<PolicyWarning[]> {
+  return inTurns(linting(document, tools, new Map()));
+}
+
+function* linting(
+  document: PolicySetDocument,
+  tools: readonly PolicyTool[],
+  sources: PolicySources,
+): Turns<PolicyWarning[]> {
+  const read: { readonly policy: ReadPolicy; readonly text: string }[] = [];
+  for (const { text } of document.policies) {
     const one = readPolicy(text);
-    return "policy" in one ? [one.policy] : [];
-  });
-  const models = mentionsResponse(read) ? [modelAction, responseAction] : [modelAction];
-  const subjects = document.policies.flatMap(({ text }) => subjectOf(text, tools, models) ?? []);
+    if ("policy" in one) read.push({ policy: one.policy, text });
+    yield;
+  }
+  const models = mentionsResponse(read.map(({ policy }) => policy)) ? [modelAction, responseAction] : [modelAction];
+  const subjects: Subject[] = [];
+  for (const { policy, text } of read) {
+    const subject = subjectOf(policy, text, tools, models);
+    if (subject !== undefined) subjects.push(subject);
+    yield;
+  }
   const found: PolicyWarning[] = [];
   const warn: Warn = (rule, policy, message, hint, clause) => {
     const line = policy === undefined || clause === undefined ? undefined : lineOfClause(policy.text, clause);
@@ -73,23 +95,29 @@ export function lintPolicies(
     found.push({ severity: "warning", ...place, rule, message, hint });
   };
   const alive = subjects.filter((subject) => !isDead(subject, tools, warn));
-  findShadowed(alive, warn);
-  for (const subject of alive) findSmells(subject, alive, tools, warn);
+  yield* findShadowed(alive, warn);
+  for (const subject of alive) {
+    findSmells(subject, alive, tools, warn);
+    yield;
+  }
   findUnguardedTools(alive, tools, warn);
   return found.map((problem) => ({ ...problem, ...locate(problem, sources) }));
 }
 
-function subjectOf(text: string, tools: readonly PolicyTool[], models: readonly string[]): Subject | undefined {
-  const read = readPolicy(text);
-  if ("problems" in read) return undefined;
+function subjectOf(
+  policy: ReadPolicy,
+  text: string,
+  tools: readonly PolicyTool[],
+  models: readonly string[],
+): Subject | undefined {
   const answer = reader.run((cedar) => cedar.policyToJson(text));
   if (answer.type === "failure") return undefined;
   const { principal, resource } = answer.json;
   const conjuncts = conjunctsOf(answer.json);
   const isAlways = (one: Conjunct): boolean => constantOf(one.body) === !one.negated;
   return {
-    ...read.policy,
-    actions: actionsOf(read.policy.scope.action, tools, models),
+    ...policy,
+    actions: actionsOf(policy.scope.action, tools, models),
     who: canonicalText([principal, resource] as unknown as Json),
     anybody: principal.op === "All" && resource.op === "All",
     conjuncts,
@@ -199,10 +227,11 @@ function covers(wide: Subject, narrow: Subject): boolean {
   return true;
 }
 
-function findShadowed(subjects: readonly Subject[], warn: Warn): void {
+function* findShadowed(subjects: readonly Subject[], warn: Warn): Turns<void> {
   const finals = subjects.filter((subject) => isFinal(subject));
   const firstOf = new Map<string, Subject>();
   for (const subject of subjects.filter(({ actions }) => actions.size > 0)) {
+    yield;
     const print = printOf(subject);
     const twin = firstOf.get(print);
     if (twin !== undefined) {

@@ -83,8 +83,12 @@ export function obligationProblems(policies: Iterable<ReadPolicy>, tools: readon
         ? `${obligation.kind === "cap" ? "number" : "text"} \`${obligation.argument}\``
         : "tool call";
     const verb = obligation.kind === "cosigned" ? "hold back" : obligation.kind;
-    const none = unable.length === covered.length ? "no tool that it covers" : "not every call that it covers";
-    const message = `${none} has a ${what} to ${verb}: ${calls.join(" and ")} are denied where it fires`;
+    const none = unable.length === covered.length ? "no tool that it covers has" : "not every call that it covers has";
+    // Of a model's conversation and its answer nothing is changed: what was shown and said is what is recorded.
+    const message =
+      covered.length === 0
+        ? `${calls.join(" and ")} cannot meet an obligation (${verb}), and are denied where it fires: forbid without @decision, or ask for approval`
+        : `${none} a ${what} to ${verb}: ${calls.join(" and ")} are denied where it fires`;
     return [{ severity: "warning", policy: id, line: 1, message }];
   });
 }

@@ -28,7 +28,7 @@ const defaultTimeoutMs = 1_000;
 const maxTimeoutMs = 30_000;
 const defaultMinScore = 0.5;
 /** Longer texts are not sent: an analyzer takes seconds for them, and would time out in any case. */
-const maxCharacters = 200_000;
+export const longestDetected = 200_000;
 const maxAnswerBytes = 4 * 1024 * 1024;
 
 /**
@@ -66,7 +66,7 @@ function misconfigured(message: string, hint?: string): DetectorError {
 export async function detect(options: DetectorOptions, text: string): Promise<Detected> {
   const { endpoint, timeoutMs, language, minScore } = options;
   if (text.trim() === "") return { status: "found", classes: [] };
-  if (text.length > maxCharacters)
+  if (text.length > longestDetected)
     return failed(`a text of ${text.length} characters is too long for the detector of personal data`);
   const signal = AbortSignal.timeout(timeoutMs);
   try {

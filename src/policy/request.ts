@@ -102,7 +102,11 @@ function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionS
     principal,
     action: { type: "Action", id: slice.action },
     resource,
-    context: { ...contextOf(step, slice, facts), ...circumstancesOf(facts), history: historyOf(slice.history, facts) },
+    context: {
+      ...contextOf(step, slice, facts),
+      ...circumstancesOf(step, facts),
+      history: historyOf(slice.history, facts),
+    },
     entities: [
       { uid: team, attrs: {}, parents: [] },
       {
@@ -157,7 +161,12 @@ function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: Ru
   };
 }
 
-function circumstancesOf({ at, environment, requester, flow, detected = [], ...counts }: RunFacts): Attributes {
+/** What another detector found is in the contents of the call: those of a model call are what was seen. */
+function circumstancesOf(
+  { kind }: PolicyRequest["step"],
+  { at, environment, requester, flow, detected = [], ...counts }: RunFacts,
+): Attributes {
+  const [inContent, inSeen] = kind === "model" ? [[], detected] : [detected, []];
   return {
     now: instantOf(at),
     environment: {
@@ -172,7 +181,7 @@ function circumstancesOf({ at, environment, requester, flow, detected = [], ...c
       approvals: long(counts.approvals, "facts.approvals"),
     },
     content: {
-      dataClasses: [...new Set([...flow.dataClasses, ...detected])].sort(),
+      dataClasses: [...new Set([...flow.dataClasses, ...inContent])].sort(),
       ungroundedLinks: long(flow.ungroundedLinks, "facts.flow.ungroundedLinks"),
       bestOrigin: flow.best,
       ...labelAttributes(labelsIn(flow).content, "facts.flow.labels.content"),
@@ -181,7 +190,8 @@ function circumstancesOf({ at, environment, requester, flow, detected = [], ...c
       untrusted: flow.seen.untrusted,
       confidentiality: long(flow.seen.confidentiality, "facts.flow.seen.confidentiality"),
       sources: [...flow.seen.sources],
-      dataClasses: [...flow.seen.dataClasses],
+      dataClasses:
+        inSeen.length === 0 ? [...flow.seen.dataClasses] : [...new Set([...flow.seen.dataClasses, ...inSeen])].sort(),
     },
   };
 }

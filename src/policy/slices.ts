@@ -84,7 +84,7 @@ function sliceOf(
   return {
     action,
     history,
-    readsDataClasses: relevant.some(readsDataClasses),
+    readsDataClasses: relevant.some((policy) => readsDataClasses(policy, action)),
     ...(tool === undefined
       ? {}
       : {
@@ -115,10 +115,11 @@ function sliceOf(
   };
 }
 
-function readsDataClasses({ reads: { context } }: Pick<ReadPolicy, "reads">): boolean {
+/** A model is called with what was read before. */
+function readsDataClasses({ reads: { context } }: Pick<ReadPolicy, "reads">, action: string): boolean {
   if (context.whole) return true;
-  const content = context.children.get("content");
-  return content !== undefined && (content.whole || content.children.has("dataClasses"));
+  const contents = context.children.get(action === modelAction ? "seen" : "content");
+  return contents !== undefined && (contents.whole || contents.children.has("dataClasses"));
 }
 
 /** Whether a policy may look at `context.history.NAME`. */

@@ -1,6 +1,7 @@
 import { budgetNames, periodStart } from "../core/budget.ts";
 import type { Amounts, BudgetPeriod, BudgetState, Limits } from "../core/budget.ts";
-import type { Tx } from "../store/index.ts";
+import { teamList } from "../store/index.ts";
+import type { TeamFilter, Tx } from "../store/index.ts";
 
 export type NewBudget = {
   readonly team: string;
@@ -84,18 +85,18 @@ async function beginWithRecord(tx: Tx, { team, agent, period, starts }: Scope): 
 }
 
 /** The budgets in force, of one team or all. */
-export async function listBudgets(tx: Tx, team: string | undefined, now: Date): Promise<readonly Budget[]> {
+export async function listBudgets(tx: Tx, team: TeamFilter, now: Date): Promise<readonly Budget[]> {
   const { rows } = await tx.query<BudgetRow>(
     `select b.team, b.agent, b.period, b.approvers, b.at, b.by_principal as by, b.max_micro_usd as "microUsd", b.max_tokens as tokens,
        b.max_calls as calls,
        coalesce(array[spent_micro_usd, spent_tokens, spent_calls, held_micro_usd, held_tokens, held_calls, extended_micro_usd,
          extended_tokens, extended_calls], array_fill(0::bigint, array[9]))::text[] as used
-     from (select distinct on (team, agent, period) * from budget_event where $1::text is null or team = $1
+     from (select distinct on (team, agent, period) * from budget_event where $1::text[] is null or team = any($1)
            order by team, agent, period, id desc) b
      left join budget_use u on u.team = b.team and u.agent = b.agent and u.period = b.period
        and u.starts = case b.period when 'month' then $2::timestamptz else to_timestamp(0) end
      order by b.team, b.agent, b.period desc`,
-    [team ?? null, periodStart("month", now)],
+    [teamList(team), periodStart("month", now)],
   );
   return rows.map((row) => budgetOf(row, now));
 }

@@ -1,5 +1,6 @@
 import type { Digest } from "../core/ids.ts";
-import type { Tx } from "../store/index.ts";
+import { teamList } from "../store/index.ts";
+import type { TeamFilter, Tx } from "../store/index.ts";
 
 /** What a freeze stops; a part that is undefined is every one. An agent needs its team, and is not combined with a tool. */
 export type FreezeTarget = {
@@ -43,13 +44,13 @@ async function record(tx: Tx, change: Change, frozen: boolean): Promise<number |
 }
 
 /** The freezes in force, the widest first; with a team, those that touch it. */
-export async function freezesInForce(tx: Tx, team?: string): Promise<readonly FreezeInForce[]> {
+export async function freezesInForce(tx: Tx, team?: TeamFilter): Promise<readonly FreezeInForce[]> {
   const { rows } = await tx.query<FreezeInForce>(
     `select nullif(team, '') as team, nullif(agent, '') as agent, nullif(tool, '') as tool, reason, at, by_principal as by
-     from (select distinct on (team, agent, tool) * from freeze_event where $1::text is null or team in ('', $1)
+     from (select distinct on (team, agent, tool) * from freeze_event where $1::text[] is null or team = '' or team = any($1)
            order by team, agent, tool, id desc) latest
      where frozen order by latest.team, latest.agent, latest.tool`,
-    [team ?? null],
+    [teamList(team)],
   );
   return rows;
 }

@@ -13,10 +13,20 @@ export {
   policyActivations,
   policySetByDigest,
   storePolicySet,
+  teamsOfPolicySet,
 } from "./policy-sets.ts";
 export type { StoredPolicySet } from "./policy-sets.ts";
-export { hashToken, newToken, principalByToken, principalExists, putPrincipal, roles } from "./principals.ts";
-export type { Principal, Role } from "./principals.ts";
+export {
+  hashToken,
+  newToken,
+  principalByToken,
+  principalExists,
+  putPrincipal,
+  roles,
+  rolesFor,
+  teamsWith,
+} from "./principals.ts";
+export type { Principal, Role, RoleTeams } from "./principals.ts";
 export { releaseOf, releaseOfDocument } from "./release-of.ts";
 export {
   channelEvents,

@@ -86,6 +86,16 @@ export async function activePolicySet(tx: Tx, team: string): Promise<StoredPolic
   return latest === undefined ? undefined : policySetByDigest(tx, latest.policySet);
 }
 
+/** Whose set it is or was: in force, proposed, or beside those in force. */
+export async function teamsOfPolicySet(tx: Tx, digest: Digest): Promise<readonly string[]> {
+  const { rows } = await tx.query<{ team: string }>(
+    `select team from policy_activation where policy_set = $1 union select team from policy_proposal where policy_set = $1
+     union select team from policy_shadow where policy_set = $1 order by team`,
+    [digest],
+  );
+  return rows.map(({ team }) => team);
+}
+
 /** The set, rehashed on reading. Throws `policy_set_missing` or `policy_set_corrupt`. */
 export async function policySetByDigest(tx: Tx, digest: Digest): Promise<StoredPolicySet> {
   const hit = known.get(digest);

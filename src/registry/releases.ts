@@ -2,8 +2,8 @@ import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { channels } from "../core/release.ts";
 import type { Channel, Release, ReleaseDocument } from "../core/release.ts";
-import { digestOf } from "../store/index.ts";
-import type { Tx } from "../store/index.ts";
+import { digestOf, teamList } from "../store/index.ts";
+import type { TeamFilter, Tx } from "../store/index.ts";
 import { RegistryError } from "./errors.ts";
 
 /** Keeps a release. Idempotent: the same document is the same release. Returns whether it is new. */
@@ -84,15 +84,15 @@ export type AgentRow = {
 export type AgentPage = { readonly after?: { readonly team: string; readonly agent: string }; readonly limit: number };
 
 /** Every agent (or a page of them) with what its channels point at, by team and name. */
-export async function listAgents(tx: Tx, team?: string, page?: AgentPage): Promise<readonly AgentRow[]> {
+export async function listAgents(tx: Tx, team?: TeamFilter, page?: AgentPage): Promise<readonly AgentRow[]> {
   const { rows } = await tx.query<AgentRow>(
     `select r.team, r.agent, count(*) as releases, min(r.created_at) as "registeredAt",
        coalesce((select jsonb_object_agg(latest.channel, latest.release)
                  from (select distinct on (channel) channel, release from channel_event c
                        where c.team = r.team and c.agent = r.agent order by channel, id desc) latest), '{}') as channels
-     from release r where ($1::text is null or r.team = $1) and ($2::text is null or (r.team, r.agent) > ($2, $3))
+     from release r where ($1::text[] is null or r.team = any($1)) and ($2::text is null or (r.team, r.agent) > ($2, $3))
      group by r.team, r.agent order by r.team, r.agent limit $4`,
-    [team ?? null, page?.after?.team ?? null, page?.after?.agent ?? null, page?.limit ?? null],
+    [teamList(team), page?.after?.team ?? null, page?.after?.agent ?? null, page?.limit ?? null],
   );
   return rows;
 }

@@ -29,6 +29,8 @@ export type DecidedCall = {
   readonly state: StepState;
   readonly effect: string | null;
   readonly shadow: boolean;
+  /** When it was decided. */
+  readonly at: Date;
   /** Digest of the arguments that the call is made with, where the gate changed them. */
   readonly effective: Digest | null;
   readonly arguments: Digest;
@@ -38,7 +40,7 @@ export type DecidedCall = {
 };
 
 const columns = `step.run, run.status as "runStatus", run.team, run.agent, step.name as tool, step.seq, last.n, last.outcome, step.state, case when effect.cosigning in ('waiting', 'late') then effect.cosigning else effect.state end as effect, last.shadow,
-  last.effective, step.arguments, last.approval`;
+  last.effective, step.arguments, last.approval, last.at`;
 const tables = `step join run on run.id = step.run
   join lateral (select * from decision where decision.run = step.run and decision.seq = step.seq order by n desc limit 1) last on true
   left join effect on effect.run = step.run and effect.seq = step.seq`;
@@ -75,13 +77,16 @@ export function evaluationIdOf({ run, seq, n }: Pick<DecidedCall, "run" | "seq" 
   return `${run}.${seq}.${n}`;
 }
 
-/** The request that the named decision opened, where it was about what is asked for, member by member. */
+/**
+ * The request that the named decision opened. Undefined where there is no such decision, or it was about something else than what is asked for,
+ * member by member; null where it asked nobody.
+ */
 export async function requestFor(
   tx: Tx,
   keys: PayloadKeys,
   evaluationId: string,
   question: AccessQuestion,
-): Promise<ApprovalRequest | undefined> {
+): Promise<ApprovalRequest | null | undefined> {
   const [run = "", seq = "", n = ""] = evaluationId.split(".");
   if (
     evaluationId !== `${run}.${seq}.${n}` ||
@@ -93,14 +98,35 @@ export async function requestFor(
   const asked = await parts(tx, keys, question);
   if (asked === undefined || asked.run !== run) return undefined;
   const { rows } = await tx.query<{ approval: ApprovalId | null }>(
-    `select decision.approval from decision
+    `select case when decision.outcome = 'require_approval' then decision.approval end as approval from decision
      join step on step.run = decision.run and step.seq = decision.seq join run on run.id = step.run
-     where decision.run = $1 and decision.seq = $2 and decision.n = $3 and decision.outcome = 'require_approval'
+     where decision.run = $1 and decision.seq = $2 and decision.n = $3
        and run.team = $4 and run.agent = $5 and step.kind = 'tool' and step.name = $6 and step.arguments = $7`,
     [run, Number(seq), Number(n), asked.team, asked.agent, asked.tool, asked.arguments],
   );
-  const approval = rows[0]?.approval ?? null;
-  return approval === null ? undefined : requestById(tx, approval);
+  const [found] = rows;
+  if (found === undefined) return undefined;
+  if (found.approval === null) return null;
+  return (await requestById(tx, found.approval)) ?? null;
+}
+
+/** Keys are kept for longer than any request waits, and a day. */
+const keptMs = 400 * 86_400_000;
+
+/** Whether this is what somebody submitted with this key before, if they did: it is kept. `body`: its digest. */
+export async function isSameSubmission(
+  tx: Tx,
+  principal: string,
+  { key, body }: { readonly key: string; readonly body: Digest },
+  now: Date,
+): Promise<boolean> {
+  await tx.query("delete from access_submission where at < $1", [new Date(now.getTime() - keptMs)]);
+  const { rows } = await tx.query<{ body: string }>(
+    `insert into access_submission as kept (principal, key, body, at) values ($1, $2, $3, $4)
+     on conflict (principal, key) do update set key = kept.key returning body`,
+    [principal, key, body, now],
+  );
+  return rows[0]?.body === body;
 }
 
 type Parts = {

@@ -1,20 +1,23 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 
 import { ApiError } from "../api/index.ts";
-import type { Role, Route } from "../api/index.ts";
+import type { Route } from "../api/index.ts";
 import { hashToken, principalByToken } from "../registry/index.ts";
 import type { Principal } from "../registry/index.ts";
 import type { Pool } from "../store/index.ts";
-
-/** Who calls, as the database knows them. */
-export type Caller = Principal;
+import { callerFor, hasRole } from "./scope.ts";
+import type { Caller, ScopeOf } from "./scope.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
+    /** Who calls, as the database knows them. */
+    principal: Principal | undefined;
     caller: Caller | undefined;
   }
   interface FastifyContextConfig {
     access?: Route["access"];
+    /** What is asked about, as roles are held for teams. A route that does not say is refused. */
+    scope?: ScopeOf;
   }
 }
 
@@ -37,7 +40,7 @@ export function createGuard(pool: Pool): (request: FastifyRequest, reply: Fastif
         hint: "set COUNTERSIGN_TOKEN, or use the client.json that `countersign dev` writes",
       });
     }
-    if (access === undefined || !mayCall(caller, access)) {
+    if (access === undefined || !hasRole(caller, access)) {
       const wanted =
         access === undefined
           ? ""
@@ -46,21 +49,37 @@ export function createGuard(pool: Pool): (request: FastifyRequest, reply: Fastif
         hint: "ask an admin for the role",
       });
     }
-    request.caller = caller;
+    request.principal = caller;
   };
 }
 
-function mayCall(caller: Caller, access: readonly Role[]): boolean {
-  return caller.roles.includes("admin") || access.some((role) => caller.roles.includes(role));
+/**
+ * Lets a request through where its caller has one of the route's roles for the team that it is about: once its body has been read, since
+ * that may say which. A route that does not say what it is about is refused.
+ */
+export async function guardScope(request: FastifyRequest): Promise<void> {
+  if (request.is404) return;
+  const { access, scope } = request.routeOptions.config;
+  if (access === "public") return;
+  const { principal } = request;
+  if (access === undefined || scope === undefined || principal === undefined)
+    throw new ApiError("forbidden", "nobody may call this");
+  request.caller = callerFor(principal, access, await scope(request));
 }
 
-async function callerOf(pool: Pool, header: string | undefined): Promise<Caller | undefined> {
+async function callerOf(pool: Pool, header: string | undefined): Promise<Principal | undefined> {
   const token = /^Bearer +([\x21-\x7e]{8,512})$/i.exec(header ?? "")?.[1] ?? noToken;
   const caller = await principalByToken(pool, hashToken(token));
   return token === noToken ? undefined : caller;
 }
 
-/** The caller of a request that the guard let through. */
+/** Who calls, with all of their roles. */
+export function principalIn(request: FastifyRequest): Principal {
+  if (request.principal === undefined) throw new ApiError("unauthenticated", "a valid bearer token is needed");
+  return request.principal;
+}
+
+/** The caller of a request that the guards let through. */
 export function callerIn(request: FastifyRequest): Caller {
   if (request.caller === undefined) throw new ApiError("unauthenticated", "a valid bearer token is needed");
   return request.caller;

@@ -6,7 +6,7 @@ import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { ReleaseDocument, ToolDefinition } from "../core/release.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { StandingTerms } from "../core/standing-grant.ts";
-import { compilePolicies } from "../policy/index.ts";
+import { compileInTurns } from "../policy/index.ts";
 import { activePolicySet, releaseByDigest, resolveChannel } from "../registry/index.ts";
 import { runById } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
@@ -120,7 +120,7 @@ async function requirementsOf(
 ): Promise<readonly ApprovalRequirement[]> {
   const active = await activePolicySet(tx, team);
   if (active === undefined) throw invalid(`team \`${team}\` has no policies in force`);
-  const compiled = compilePolicies(asPolicySet(active.document), callablesOf(release));
+  const compiled = await compileInTurns(asPolicySet(active.document), callablesOf(release));
   const requirements = policies.flatMap((id) => {
     const asked = compiled.policies.get(id)?.approval;
     if (asked !== undefined) return asked;

@@ -50,6 +50,7 @@ const roomCodes: Readonly<Record<string, ErrorCode>> = {
   contents_erased: "contents_erased",
   key_provider_failed: "key_provider_failed",
   receiver_missing: "receiver_not_found",
+  receiver_closed: "receiver_closed",
   address_refused: "address_refused",
 };
 

@@ -4,7 +4,7 @@ import { isBudgetPolicy } from "../core/budget.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Release, ReleaseDocument } from "../core/release.ts";
 import type { ModelResult } from "../core/transcript.ts";
-import { checkPolicySet, formatProblem, narrowPolicy } from "../policy/index.ts";
+import { checkInTurns, formatProblem, narrowPolicy } from "../policy/index.ts";
 import type { ApprovedCall, Narrowing, PolicySetDocument } from "../policy/index.ts";
 import { activePolicySet, releaseByDigest } from "../registry/index.ts";
 import { contentDigest, getContents } from "../store/index.ts";
@@ -99,15 +99,16 @@ async function readCalls(
 }
 
 /** The same check as before an activation: with the proposal in the policy's place, the whole set must hold. */
-function checked(
+async function checked(
   narrowing: Extract<Narrowing, { status: "proposed" }>,
   policy: string,
   document: PolicySetDocument,
   tools: ReleaseDocument["tools"],
-): Narrowing {
+): Promise<Narrowing> {
   const policies = document.policies.map((one) => (one.id === policy ? { ...one, text: narrowing.text } : one));
   const distinct = [...new Map(tools.map((tool) => [tool.name, tool])).values()];
-  const problem = checkPolicySet({ ...document, policies }, distinct).find(({ severity }) => severity === "error");
+  const problems = await checkInTurns({ ...document, policies }, distinct);
+  const problem = problems.find(({ severity }) => severity === "error");
   return problem === undefined ? narrowing : none(`a narrower policy does not check: ${formatProblem(problem)}`);
 }
 

@@ -1,13 +1,16 @@
 import type { FastifyReply } from "fastify";
 
 import type { RequestOf, ResponseOf, RouteName } from "../api/index.ts";
-import type { Caller } from "./auth.ts";
+import type { Principal } from "../registry/index.ts";
+import type { Caller } from "./scope.ts";
 import type { Services } from "./dependencies.ts";
 
 export type Context = {
   readonly services: Services;
-  /** Throws `unauthenticated` on a public route. */
+  /** With the roles that they have for what the request is about. Throws `unauthenticated` on a public route. */
   readonly caller: () => Caller;
+  /** The same as they are, with all of their roles. */
+  readonly principal: () => Principal;
   readonly reply: FastifyReply;
 };
 

@@ -11,7 +11,7 @@ import {
 import { ApiError, bodyOf, errorBody, errorCodes, isErrorCode, maxBodyBytes, routes } from "../api/index.ts";
 import type { Route, RouteName } from "../api/index.ts";
 import type { RunId } from "../core/ids.ts";
-import { callerIn, createGuard } from "./auth.ts";
+import { callerIn, createGuard, guardScope, principalIn } from "./auth.ts";
 import type { Services, ServerOptions } from "./dependencies.ts";
 import { asApiError } from "./errors.ts";
 import { streamBacktest } from "./backtest-stream.ts";
@@ -43,6 +43,8 @@ import { addLogResources } from "./log-resources.ts";
 import { problemOf, speaksProblems } from "./problem.ts";
 import { createOriginCheck } from "./origin-check.ts";
 import { addPages } from "./pages.ts";
+import { routeScopes } from "./route-scopes.ts";
+import type { Scope, ScopeOf } from "./scope.ts";
 
 const requestTimeoutMs = 60_000;
 
@@ -86,6 +88,7 @@ export async function buildHttp(
     logController: new LogController({ disableRequestLogging: true }),
     routerOptions: { maxParamLength: 200 },
   }) as unknown as FastifyInstance;
+  http.decorateRequest("principal", undefined);
   http.decorateRequest("caller", undefined);
   http.setValidatorCompiler(validatorCompiler);
   http.setSerializerCompiler(serializerCompiler);
@@ -99,6 +102,7 @@ export async function buildHttp(
   http.addHook("onRequest", createHostCheck([...(options.allowedHosts ?? []), services.site().rpId]));
   http.addHook("onRequest", createOriginCheck(services.site, options.temporalUi));
   http.addHook("onRequest", createGuard(services.pool));
+  http.addHook("preHandler", guardScope);
   http.addHook("onSend", async (_request, reply) => {
     if (!reply.hasHeader("cache-control")) reply.header("cache-control", "no-store");
     reply.header("x-content-type-options", "nosniff");
@@ -106,12 +110,12 @@ export async function buildHttp(
   await describe(http);
   await http.register(async (scope) => {
     for (const name of Object.keys(handlers) as DocumentRoute[]) addRoute(scope, services, name);
-    addStream(scope, "watchRun", (request, reply) =>
+    addStream(scope, services, "watchRun", (request, reply) =>
       streamRunEvents(services, (request.params as { run: RunId }).run, request, reply),
     );
     addLogResources(scope, services);
     addCodecEndpoint(scope, services, options.temporalUi);
-    addStream(scope, "backtestPolicies", (request, reply) => streamBacktest(services, request, reply));
+    addStream(scope, services, "backtestPolicies", (request, reply) => streamBacktest(services, request, reply));
   });
   await addPages(http);
   http.get("/openapi.json", { config: { access: "public" }, schema: { hide: true } as object }, async () =>
@@ -142,18 +146,27 @@ function addRoute(http: FastifyInstance, services: Services, name: DocumentRoute
   http.route({
     method: route.method,
     url: route.path,
-    config: { access: route.access },
+    config: { access: route.access, scope: scopeOf(services, name) },
     schema: schemaOf(name, route),
     handler: async (request, reply) => {
       const { params, query, body, headers } = request;
       reply.code(route.status);
-      return handle({ params, query, body, headers }, { services, caller: () => callerIn(request), reply });
+      return handle(
+        { params, query, body, headers },
+        { services, caller: () => callerIn(request), principal: () => principalIn(request), reply },
+      );
     },
   });
 }
 
+function scopeOf(services: Services, name: RouteName): ScopeOf {
+  const about = routeScopes[name] as (request: unknown, services: Services) => Scope | Promise<Scope>;
+  return (request) => about(request, services);
+}
+
 function addStream(
   http: FastifyInstance,
+  services: Services,
   name: Exclude<RouteName, DocumentRoute>,
   handler: (request: FastifyRequest, reply: FastifyReply) => Promise<void>,
 ): void {
@@ -162,7 +175,7 @@ function addStream(
   http.route({
     method: route.method,
     url: route.path,
-    config: { access: route.access },
+    config: { access: route.access, scope: scopeOf(services, name) },
     schema: { ...schema, produces: ["text/event-stream"], response } as object,
     handler,
   });
@@ -195,7 +208,7 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
     code: refusal.code,
     method: request.method,
     route: request.routeOptions.url,
-    caller: request.caller?.id,
+    caller: request.principal?.id,
   };
   if (status >= 500) request.log.error({ err: error, ...facts }, refusal.message);
   else request.log.info(facts, refusal.message);

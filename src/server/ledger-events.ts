@@ -1,8 +1,8 @@
 /** What the server itself tells a team's ledger. Keys are unique in the log, so that a repeated request adds nothing. */
 import { assertionOf } from "../approvals/index.ts";
 import type {
-  Capacity,
   ApprovalRequest,
+  Capacity,
   DecidedRequest,
   Delegation,
   Message,
@@ -70,7 +70,6 @@ export function approvalDecided(
   keysSize?: number,
 ): LedgerEvent {
   const { request, statement, state, capacity } = decided;
-  const assertion = assertionOf(signed);
   return {
     log: request.team,
     kind: statement.decision === "approve" ? "approval.approved" : "approval.denied",
@@ -87,7 +86,7 @@ export function approvalDecided(
       statement: sha256(signed.statement),
       signature: signed.signature,
       ...(capacity === undefined ? {} : capacityFacts(capacity)),
-      ...(assertion === null ? {} : { kind: "webauthn", assertion: digestOf(assertion) }),
+      ...assertionFacts(signed),
       // How long the log of people was: what it had of the key by then counted.
       ...(keysSize === undefined ? {} : { keysSize }),
       // What the request is with this decision: `pending` while its quorum is not met.
@@ -97,7 +96,7 @@ export function approvalDecided(
 }
 
 /** As whom somebody decided, or changed a call. */
-function capacityFacts({ person, groups, mandate }: Capacity): LedgerFacts {
+export function capacityFacts({ person, groups, mandate }: Capacity): LedgerFacts {
   if (mandate === undefined) return { person, groups };
   return {
     person,
@@ -108,6 +107,12 @@ function capacityFacts({ person, groups, mandate }: Capacity): LedgerFacts {
     delegatedFrom: mandate.from.toISOString(),
     delegatedUntil: mandate.until.toISOString(),
   };
+}
+
+/** How it was signed, where that was with a passkey. */
+export function assertionFacts(signed: SignedStatement): LedgerFacts {
+  const assertion = assertionOf(signed);
+  return assertion === null ? {} : { kind: "webauthn", assertion: digestOf(assertion) };
 }
 
 /** The same entry as the gate's, whoever of the two is first. */

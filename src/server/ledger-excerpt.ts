@@ -7,6 +7,7 @@ import {
   cosignedLatest,
   proveConsistency,
   proveInclusions,
+  readContextEntries,
   readKeyedEntries,
   readRunEntries,
   unsequenced,
@@ -19,64 +20,98 @@ import { erasureKey } from "./ledger-events.ts";
 import { lossKey, sealKey } from "./seal-histories.ts";
 
 /**
- * The run's entries with proofs to the checkpoint of `size`, or the latest. Those that it does not cover yet have none. `grants`: keys of the
- * entries of standing grants that it used.
+ * The run's entries with proofs to the checkpoint of `size`, or the latest, and as `context` those that it is judged against. Those that it does
+ * not cover yet have none. `grants`: keys of the entries of standing grants that it used. Few round trips: what needs nothing of each other is sent
+ * together, and all proofs are read at once.
  */
 export async function ledgerExcerpt(
   tx: Tx,
-  run: { readonly id: RunId; readonly team: string; readonly dataKey: string | null },
+  run: { readonly id: RunId; readonly team: string; readonly release: Digest; readonly dataKey: string | null },
   verifierKey: string,
   grants: readonly string[],
   size?: number,
-): Promise<LedgerExcerpt> {
-  const [checkpoint, entries, waiting, ofGrants, executions] = await Promise.all([
-    size === undefined ? cosignedLatest(tx, run.team) : cosignedCheckpoint(tx, run.team, size),
-    readRunEntries(tx, run.id),
-    unsequenced(tx, run.id),
-    unsequencedKeyed(tx, run.team, grants),
-    executionsOf(tx, run.id),
-  ]);
-  const covered = checkpoint?.size ?? 0;
+): Promise<{ readonly excerpt: LedgerExcerpt; readonly context: LedgerExcerpt["entries"] }> {
+  const { team } = run;
   const erasures = run.dataKey === null ? [] : [erasureKey(run.dataKey), erasureKey(run.id)];
-  const keys = executions.map(({ position }) => sealKey(run.id, position));
-  const lost = executions.filter((execution) => execution.lost).map(({ position }) => lossKey(run.id, position));
-  const cosigned = await cosignedExcerpt(tx, run, covered);
-  const proven = (found: readonly SequencedEntry[]) => withProofs(tx, run.team, found, covered);
-  return {
+  const [checkpoint, sizes, waiting, waitingBeside, entries, context, executed, ofGrants, ofErasures] =
+    await Promise.all([
+      size === undefined ? cosignedLatest(tx, team) : cosignedCheckpoint(tx, team, size),
+      coveredSizes(tx, run.id),
+      unsequenced(tx, run.id),
+      unsequencedKeyed(tx, team, [...grants, ...erasures]),
+      readRunEntries(tx, run.id),
+      readContextEntries(tx, team, run.release),
+      ofExecutions(tx, run),
+      readKeyedEntries(tx, team, grants),
+      readKeyedEntries(tx, team, erasures),
+    ]);
+  const covered = checkpoint?.size ?? 0;
+  const { seals, losses } = executed;
+  const all = [entries, context, seals, losses, ofGrants, ofErasures];
+  const [proved, cosigned] = await Promise.all([
+    withProofs(tx, team, all.flat(), covered),
+    cosignedExcerpt(tx, team, sizes, covered),
+  ]);
+  let from = 0;
+  const [
+    ownProved = [],
+    contextProved = [],
+    sealsProved = [],
+    lossesProved = [],
+    grantsProved = [],
+    erasuresProved = [],
+  ] = all.map(({ length }) => proved.slice(from, (from += length)));
+  const excerpt = {
     checkpoint: checkpoint?.note ?? null,
     verifierKey,
-    waiting:
-      waiting +
-      ofGrants +
-      (lost.length === 0 ? 0 : await unsequencedKeyed(tx, run.team, lost)) +
-      (erasures.length === 0 ? 0 : await unsequencedKeyed(tx, run.team, erasures)),
-    entries: await proven(entries),
+    waiting: waiting + waitingBeside + executed.waiting,
+    entries: ownProved,
     ...(cosigned.length === 0 ? {} : { cosigned }),
-    seals: await proven(await readKeyedEntries(tx, run.team, keys)),
-    ...(lost.length === 0 ? {} : { losses: await proven(await readKeyedEntries(tx, run.team, lost)) }),
-    grants: await proven(await readKeyedEntries(tx, run.team, grants)),
-    ...(erasures.length === 0 ? {} : { erasures: await proven(await readKeyedEntries(tx, run.team, erasures)) }),
+    seals: sealsProved,
+    ...(executed.lost ? { losses: lossesProved } : {}),
+    grants: grantsProved,
+    ...(erasures.length === 0 ? {} : { erasures: erasuresProved }),
   };
+  return { excerpt, context: contextProved };
+}
+
+/** What the ledger has of the run's executions: of those whose histories were sealed, and of those that were lost. */
+async function ofExecutions(tx: Tx, { id, team }: { readonly id: RunId; readonly team: string }) {
+  const executions = await executionsOf(tx, id);
+  const lost = executions.filter((execution) => execution.lost).map(({ position }) => lossKey(id, position));
+  const sealed = executions.map(({ position }) => sealKey(id, position));
+  const [seals, losses, waiting] = await Promise.all([
+    readKeyedEntries(tx, team, sealed),
+    readKeyedEntries(tx, team, lost),
+    unsequencedKeyed(tx, team, lost),
+  ]);
+  return { seals, losses, waiting, lost: lost.length > 0 };
 }
 
 /** The checkpoints on which calls of the run were made that had to wait for witnesses, up to the size that all is proved to. */
 async function cosignedExcerpt(
   tx: Tx,
-  { id, team }: { readonly id: RunId; readonly team: string },
+  team: string,
+  sizes: readonly number[],
   covered: number,
 ): Promise<NonNullable<LedgerExcerpt["cosigned"]>> {
-  const { rows } = await tx.query<{ size: number }>(
-    "select distinct covered_size as size from effect where run = $1 and covered_size <= $2 order by size",
-    [id, covered],
-  );
   const found: NonNullable<LedgerExcerpt["cosigned"]>[number][] = [];
-  for (const { size } of rows) {
+  for (const size of sizes.filter((one) => one <= covered)) {
     const checkpoint = await cosignedCheckpoint(tx, team, size);
     if (checkpoint === undefined) continue;
     const proof = size === covered ? {} : { proof: (await proveConsistency(tx, team, size, covered)).map(hexOf) };
     found.push({ size, note: checkpoint.note, ...proof });
   }
   return found;
+}
+
+/** Sizes of the checkpoints on which calls of the run were made that had to wait for witnesses. */
+async function coveredSizes(tx: Tx, id: RunId): Promise<readonly number[]> {
+  const { rows } = await tx.query<{ size: number }>(
+    "select distinct covered_size as size from effect where run = $1 and covered_size is not null order by size",
+    [id],
+  );
+  return rows.map(({ size }) => size);
 }
 
 /** How these keys were enrolled and revoked, and these delegations granted and ended, proved to the latest checkpoint of the log of people. */
@@ -99,7 +134,7 @@ export async function peopleExcerpt(
 }
 
 /** Entries with proofs to the tree of `size`; those beyond it have none. */
-export async function withProofs(
+async function withProofs(
   tx: Tx,
   log: string,
   entries: readonly Pick<SequencedEntry, "index" | "body">[],

@@ -1,9 +1,11 @@
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { ApiError } from "../api/index.ts";
 import type { Route } from "../api/index.ts";
+import { peopleLog } from "../core/ids.ts";
 import { parseTilePath, publishedCheckpoint, publishedTile } from "../ledger/index.ts";
 import type { Services } from "./dependencies.ts";
+import type { Scope } from "./scope.ts";
 
 const year = 365 * 24 * 3_600;
 
@@ -15,7 +17,11 @@ const year = 365 * 24 * 3_600;
 export function addLogResources(http: FastifyInstance, services: Services): void {
   const { witnesses = [], quorum = 0, open = false } = services.ledger;
   const access: Route["access"] = open ? "public" : ["auditor"];
-  const options = { config: { access }, schema: { hide: true } as object };
+  const scope = ({ params }: FastifyRequest): Scope => {
+    const { log } = params as { readonly log: string };
+    return log === peopleLog ? "no team" : { team: log };
+  };
+  const options = { config: { access, scope }, schema: { hide: true } as object };
 
   http.get<{ Params: { log: string } }>("/ledger/:log/checkpoint", options, async ({ params: { log } }, reply) => {
     const published = await publishedCheckpoint(services.pool, log, witnesses, quorum);

@@ -3,7 +3,7 @@ import { ulid } from "ulid";
 import type { RunId } from "../core/ids.ts";
 import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
-import type { Caller } from "./auth.ts";
+import type { Caller } from "./scope.ts";
 import type { Services } from "./dependencies.ts";
 import { contentsRead } from "./ledger-events.ts";
 import type { ReadPlace } from "./ledger-events.ts";

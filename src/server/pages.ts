@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 
 import type { FastifyInstance, FastifyReply } from "fastify";
 
+import { standingIdPattern } from "../approvals/index.ts";
 import { approvalIdPattern } from "../core/ids.ts";
 
 /**
@@ -58,11 +59,15 @@ export async function addPages(http: FastifyInstance): Promise<void> {
   const page = (name: string): File => files.get(name) ?? { type: types.html, body: "" };
   add("/keys", page("keys.html"));
   add("/approve", page("approve.html"));
-  http.get("/approve/:approval", { config, schema }, async (request, reply) => {
-    const { approval } = request.params as { readonly approval: string };
-    if (!approvalIdPattern.test(approval)) return reply.callNotFound();
-    return send(reply, page("approve.html"));
-  });
+  add("/grants", page("grants.html"));
+  const addOne = (url: string, pattern: RegExp, file: File): void => {
+    http.get(url, { config, schema }, async ({ params }, reply) => {
+      const [id = ""] = Object.values(params as Readonly<Record<string, string>>);
+      return pattern.test(id) ? send(reply, file) : reply.callNotFound();
+    });
+  };
+  addOne("/approve/:approval", approvalIdPattern, page("approve.html"));
+  addOne("/grants/:grant", standingIdPattern, page("grants.html"));
 }
 
 function send(reply: FastifyReply, { type, body }: File): FastifyReply {

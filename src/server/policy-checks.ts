@@ -9,11 +9,10 @@ import { callablesOf } from "../core/retrieval.ts";
 import type { Callable } from "../core/retrieval.ts";
 import {
   actionOfTool,
-  checkPolicySet,
+  checkInTurns,
   compileInTurns,
-  compilePolicies,
   formatProblem,
-  lintPolicies,
+  lintInTurns,
   loadPolicyDirectory,
   parsePolicySet,
   PolicyError,
@@ -33,17 +32,17 @@ export async function shippedPolicies(): Promise<PolicySetDocument> {
  * Whether `document` can be in force for a team with these releases: it names only tools that some of them has, and its types fit
  * those of each. Returns the warnings. Throws `policies_invalid` or, for a release that comes to policies in force, `policies_do_not_fit`.
  */
-export function assertPoliciesFit(
+export async function assertPoliciesFit(
   document: PolicySetDocument,
   releases: readonly ReleaseDocument[],
   code: "policies_invalid" | "policies_do_not_fit",
-): readonly string[] {
-  const problems = checkPolicySet(document, distinctTools(releases));
+): Promise<readonly string[]> {
+  const problems = await checkInTurns(document, distinctTools(releases));
   const [first, ...others] = problems.filter((problem) => problem.severity === "error");
   if (first !== undefined) throw refusal(code, formatProblem(first), others.length);
   for (const release of releases) {
     try {
-      compilePolicies(document, callablesOf(release));
+      await compileInTurns(document, callablesOf(release));
     } catch (error) {
       if (!(error instanceof PolicyError) || error.code !== "policies_invalid") throw error;
       throw refusal(code, `agent ${release.agent}: ${error.message}`, 0);
@@ -91,8 +90,12 @@ async function problemUnder(set: Json, release: ReleaseDocument): Promise<string
 }
 
 /** What looks wrong in policies that fit, one line each with what to do. */
-export function lintFor(document: PolicySetDocument, releases: readonly ReleaseDocument[]): readonly string[] {
-  return lintPolicies(document, distinctTools(releases)).map((warning) => `${formatProblem(warning)}; ${warning.hint}`);
+export async function lintFor(
+  document: PolicySetDocument,
+  releases: readonly ReleaseDocument[],
+): Promise<readonly string[]> {
+  const warnings = await lintInTurns(document, distinctTools(releases));
+  return warnings.map((warning) => `${formatProblem(warning)}; ${warning.hint}`);
 }
 
 function refusal(code: "policies_invalid" | "policies_do_not_fit", problem: string, others: number): ApiError {

@@ -8,6 +8,9 @@ const urn = "urn:openid:authzen:access-request:error";
 const types: Readonly<Record<string, string>> = {
   denial_not_bound: `${urn}:invalid_denial_binding`,
   denial_expired: `${urn}:expired_denial`,
+  not_requestable: `${urn}:not_requestable`,
+  submission_differs: `${urn}:duplicate_request`,
+  task_expired: `${urn}:task_expired`,
   approval_not_found: `${urn}:unknown_task`,
 };
 

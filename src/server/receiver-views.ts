@@ -13,7 +13,7 @@ export function viewOfReceiver(receiver: Receiver): ReceiverView {
     groups: [...groups],
     requester,
     kind,
-    events: [...events],
+    events: events === null ? null : [...events],
     level,
     shown,
     at: at.toISOString(),
@@ -30,13 +30,30 @@ export function viewOfNotice(notice: NoticeOfRequest): NoticeView {
 
 /** Who may be told what of a team's requests is for its ledger: not where they are. */
 export function receiverAdded(receiver: Receiver, now: Date): LedgerEvent {
-  const { id, team, groups, requester, kind, events, level, by } = receiver;
+  const { id, team, requester, kind, by } = receiver;
   return {
     log: team,
     kind: "receiver.added",
     dedupKey: `receiver/${id}/added`,
     at: now.toISOString(),
-    facts: { receiver: id, kind, groups, ...(requester === null ? {} : { requester }), events, level, by },
+    facts: { receiver: id, kind, ...getsOf(receiver), ...(requester === null ? {} : { requester }), by },
+  };
+}
+
+/** What it gets; `*`: every event, those that come to be later too. */
+function getsOf({ groups, events, level }: Receiver) {
+  return { groups, events: events ?? ["*"], level };
+}
+
+/** `nonce`: what makes it one of several changes. */
+export function receiverChanged(receiver: Receiver, by: string, now: Date, nonce: string): LedgerEvent {
+  const { id, team } = receiver;
+  return {
+    log: team,
+    kind: "receiver.changed",
+    dedupKey: `receiver/${id}/changed/${nonce}`,
+    at: now.toISOString(),
+    facts: { receiver: id, ...getsOf(receiver), by },
   };
 }
 

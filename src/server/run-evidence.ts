@@ -1,11 +1,10 @@
 import { ApiError } from "../api/index.ts";
 import { signRunStatement } from "../audit/offline/index.ts";
 import type { RunEvidence } from "../core/run-record.ts";
-import { checkpointOfSize, readContextEntries } from "../ledger/index.ts";
-import { parseEntry, parseNote, parseCheckpoint } from "../ledger/proof/index.ts";
+import { checkpointOfSize } from "../ledger/index.ts";
+import { scanEntry, parseNote, parseCheckpoint } from "../ledger/proof/index.ts";
 import type { RunRow } from "../store/index.ts";
 import type { Services } from "./dependencies.ts";
-import { withProofs } from "./ledger-excerpt.ts";
 import { inOneMoment, readFacts } from "./run-record.ts";
 
 /**
@@ -26,8 +25,7 @@ export async function buildRunEvidence(
     const { row, stored } = await readFacts(services, tx, run.id, size);
     const { checkpoint, entries } = stored.ledger;
     const covered = checkpoint === null ? 0 : parseCheckpoint(parseNote(checkpoint).text).size;
-    const context = await readContextEntries(tx, run.team, run.release, covered);
-    const leaves = entries.map(({ index, leaf }) => ({ index, leaf, entry: parseEntry(Buffer.from(leaf, "utf8")) }));
+    const leaves = entries.map(({ index, leaf }) => ({ index, leaf, entry: scanEntry(Buffer.from(leaf, "utf8")) }));
     const whole = entries.every(({ index }) => index < covered);
     const { ledger } = services;
     const origin = ledger.originOf(run.team);
@@ -36,7 +34,7 @@ export async function buildRunEvidence(
       row,
       stored: {
         ...stored,
-        context: await withProofs(tx, run.team, context, covered),
+        context: stored.context.filter(({ index }) => index < covered),
         statement: whole ? signRunStatement(origin, leaves, signers) : null,
       },
     };

@@ -16,14 +16,14 @@ import type {
   RunRecord,
   StepRecord,
 } from "../core/run-record.ts";
+import type { StandingGrantRecord } from "../core/standing-grant.ts";
 import { policySetByDigest, releaseByDigest } from "../registry/index.ts";
 import { decisionsOf, executionsOf, getContents, inSnapshot, runById, stepsOf } from "../store/index.ts";
 import type { DecisionRow, RunRow, StepRow, Tx } from "../store/index.ts";
 import { approvalRecords, recordOfCapacity } from "./approval-views.ts";
 import type { Services } from "./dependencies.ts";
 import { historiesOf } from "./histories.ts";
-import { latestCheckpoint, logSize, readContextEntries } from "../ledger/index.ts";
-import { ledgerExcerpt, peopleExcerpt, withProofs } from "./ledger-excerpt.ts";
+import { ledgerExcerpt, peopleExcerpt } from "./ledger-excerpt.ts";
 import { sealRun } from "./seal-histories.ts";
 import { standingKeys } from "./standing-events.ts";
 import { standingRecords } from "./standing-records.ts";
@@ -41,13 +41,11 @@ export async function buildRunRecord(services: Services, run: RunRow): Promise<R
   return inOneMoment(services, run, (tx) => readStored(services, tx, run));
 }
 
-/** What `read` finds in a snapshot in which the ledger is up to date, with the histories of just then. */
-export async function inOneMoment<
-  Stored extends {
-    readonly ledger: Pick<RunRecord["ledger"], "waiting" | "seals">;
-    readonly keys?: { readonly waiting: number } | undefined;
-  },
->(
+/**
+ * What `read` finds in a snapshot in which the ledger is up to date, with the histories of just then. The ledger is brought up to date only where
+ * something of the run waits for that: whoever reads a thousand runs that are over leaves an entry for each, and would have each signed.
+ */
+export async function inOneMoment<Stored extends Ledgers>(
   services: Services,
   run: RunRow,
   read: (tx: Tx) => Promise<{ readonly row: RunRow; readonly stored: Stored }>,
@@ -57,10 +55,10 @@ export async function inOneMoment<
       services.logger.warn({ err: error, run: run.id }, "the run's history could not be archived now");
     });
   if (run.closedAt !== null) await seal();
-  for (let look = 1; ; look += 1) {
-    await Promise.all([flushed(services, run.team), flushed(services, peopleLog)]);
+  for (let look = 0; ; look += 1) {
+    if (look > 0) await Promise.all([flushed(services, run.team), flushed(services, peopleLog)]);
     const { row, stored } = await inSnapshot(services.pool, read);
-    if (stored.ledger.waiting + (stored.keys?.waiting ?? 0) > 0 && look < looks) continue;
+    if (look === 0 ? !isProved(stored) : isWaiting(stored) && look < looks) continue;
     // Read last: what is in the history beyond the snapshot is a step that is under way.
     const histories = await historiesOf(services, row);
     // Unless the run was closed in between: then the history may have its end, and the snapshot must have it too.
@@ -76,6 +74,20 @@ export async function inOneMoment<
     }
     return { ...stored, histories };
   }
+}
+
+type Ledgers = Pick<RunRecord, "ledger" | "context" | "keys">;
+
+function isWaiting({ ledger, keys }: Ledgers): boolean {
+  return ledger.waiting + (keys?.waiting ?? 0) > 0;
+}
+
+/** Whether all that there is of the run in the ledger is covered by what is signed. */
+function isProved(stored: Ledgers): boolean {
+  const { ledger, context = [], keys } = stored;
+  const { entries, seals = [], losses = [], grants = [], erasures = [] } = ledger;
+  const all = [entries, seals, losses, grants, erasures, context, keys?.entries ?? []].flat();
+  return !isWaiting(stored) && all.every(({ proof }) => proof !== undefined);
 }
 
 async function flushed({ ledger, logger }: Services, log: string): Promise<void> {
@@ -97,15 +109,12 @@ async function readStored(services: Services, tx: Tx, { id }: RunRow): Promise<S
   const digests = named.filter((digest): digest is Digest => digest !== null);
   const contents = await getContents(tx, services.keys, digests);
   const input = contents.get(row.input);
-  const context = await readContextEntries(tx, row.team, row.release, await logSize(tx, row.team));
-  const signed = await latestCheckpoint(tx, row.team);
   // Without contents, and without an entry that says that they were erased, they are missing: the audit says so.
   const salt = input?.salt;
   return {
     row,
     stored: {
       ...stored,
-      context: await withProofs(tx, row.team, context, signed?.size ?? 0),
       input: (input?.value ?? noInput) as unknown as RunInput,
       payloads: Object.fromEntries([...contents].map(([digest, { value }]) => [digest, value])),
       ...(salt === undefined ? {} : { salt }),
@@ -135,11 +144,20 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
       grant.approvals.map(({ reviewer }) => reviewer),
     ),
   );
-  const excerpt = await ledgerExcerpt(tx, run, ledger.signerOf(run.team).verifierKey, grantKeys, size);
   const said = outcomes.flatMap(resolutionOf);
   const changes = await Promise.all(edits.map((edit) => editOf(tx, edit)));
-  const stored: Omit<RunRecord, "histories" | "input" | "payloads" | "salt"> = {
-    v: 1,
+  const signers = signersOf(approvals.records, [...edits, ...said, ...grants.flatMap((grant) => grant.approvals)]);
+  const [policySets, { excerpt, context }, keys] = await Promise.all([
+    policySetsOf(tx, decisions),
+    ledgerExcerpt(tx, run, ledger.signerOf(run.team).verifierKey, grantKeys, size),
+    peopleExcerpt(
+      tx,
+      { keyIds: signers, delegations: delegationsOf(approvals.records, changes, grants) },
+      ledger.signerOf(peopleLog).verifierKey,
+    ),
+  ]);
+  const stored = {
+    v: 1 as const,
     run: headOf(run),
     release: release.document,
     steps: steps.map(recordOfStep),
@@ -148,16 +166,10 @@ export async function readFacts({ ledger }: Pick<Services, "ledger">, tx: Tx, id
     edits: changes,
     resolutions: said,
     ...(grants.length === 0 ? {} : { standingGrants: grants }),
-    policySets: await policySetsOf(tx, decisions),
+    policySets,
     ledger: excerpt,
-    keys: await peopleExcerpt(
-      tx,
-      {
-        keyIds: signersOf(approvals.records, [...edits, ...said, ...grants.flatMap((grant) => grant.approvals)]),
-        delegations: delegationsOf(approvals.records, changes),
-      },
-      ledger.signerOf(peopleLog).verifierKey,
-    ),
+    context,
+    keys,
   };
   return { row: run, stored, shown: [...approvals.rendered, ...edits.map((edit) => edit.arguments)] };
 }
@@ -170,10 +182,17 @@ function signersOf(
   return [...new Set([...approvals.flatMap(({ decisions }) => decisions), ...others].map(({ keyId }) => keyId))];
 }
 
-/** The delegations by which somebody decided or changed a call, once each. */
-function delegationsOf(approvals: readonly ApprovalRecord[], edits: readonly EditRecord[]): readonly string[] {
+/** The delegations by which somebody decided, changed a call or approved ahead, once each. */
+function delegationsOf(
+  approvals: readonly ApprovalRecord[],
+  edits: readonly EditRecord[],
+  grants: readonly StandingGrantRecord[],
+): readonly string[] {
   const signed = [...approvals.flatMap(({ decisions }) => decisions), ...edits];
-  const used = signed.map(({ capacity }) => capacity?.delegation?.id);
+  const used = [
+    ...signed.map(({ capacity }) => capacity?.delegation?.id),
+    ...grants.flatMap((grant) => grant.approvals.map(({ delegation }) => delegation?.id)),
+  ];
   return [...new Set(used.filter((id) => id !== undefined))];
 }
 

@@ -2,6 +2,7 @@
 import type { SignedStatement, StandingApproved, StandingGrant } from "../approvals/index.ts";
 import type { LedgerEvent, LedgerFacts, LedgerKind } from "../core/ledger-event.ts";
 import { sha256 } from "../store/index.ts";
+import { assertionFacts, capacityFacts } from "./ledger-events.ts";
 
 /** Keys of the entries of a standing grant that belong to no run, in its team's log. */
 export function standingKeys(id: string, reviewers: readonly string[]): readonly string[] {
@@ -30,19 +31,19 @@ export function standingProposed(grant: StandingGrant): LedgerEvent {
 
 /** `state`: what the grant is with this approval. */
 export function standingApproved(
-  { grant, person, groups }: StandingApproved,
-  signed: SignedStatement & { readonly signature: string },
+  { grant, capacity }: StandingApproved,
+  signed: SignedStatement,
   reviewer: string,
   now: Date,
   keysSize: number,
 ): LedgerEvent {
   return standingEvent(grant, "standing.approved", `approved/${reviewer}`, now, {
     reviewer,
-    person,
-    groups,
+    ...capacityFacts(capacity),
     keyId: signed.keyId,
     statement: sha256(signed.statement),
     signature: signed.signature,
+    ...assertionFacts(signed),
     keysSize,
     state: grant.state,
   });

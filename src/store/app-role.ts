@@ -22,17 +22,10 @@ const withDeletion: ReadonlySet<string> = new Set(["payload", "enrolment_challen
  */
 export async function grantAppRole(pool: Pool, role: string): Promise<void> {
   await inTransaction(pool, async (tx) => {
-    const { rows } = await tx.query<{ name: string; owner: boolean; quoted: string }>(
-      `select tablename as name, tableowner = $1 as owner, quote_ident($1) as quoted
-       from pg_tables where schemaname = 'countersign' order by tablename`,
-      [role],
+    const quoted = await usableRole(tx, role);
+    const { rows } = await tx.query<{ name: string }>(
+      "select tablename as name from pg_tables where schemaname = 'countersign' order by tablename",
     );
-    const quoted = rows[0]?.quoted;
-    if (quoted === undefined || rows.some(({ owner }) => owner)) {
-      throw new StoreError("app_role_unusable", `\`${role}\` owns the tables, so no right can be taken from it`, {
-        hint: "make another role, which owns nothing, for servers and workers to connect as",
-      });
-    }
     // One after the other: later ones give what the first took.
     await tx.query(`revoke all on all tables in schema countersign from ${quoted}`);
     await tx.query(`grant usage on schema countersign to ${quoted}`);
@@ -41,6 +34,26 @@ export async function grantAppRole(pool: Pool, role: string): Promise<void> {
       await tx.query(`grant ${rights} on countersign.${name} to ${quoted}`);
     }
   });
+}
+
+/** The role as SQL writes it. Throws `app_role_unusable` where there is none, or where no right can be taken from it. */
+async function usableRole(tx: Tx, role: string): Promise<string> {
+  const unusable = (why: string): StoreError =>
+    new StoreError("app_role_unusable", `\`${role}\` ${why}`, {
+      hint: "make another role, which owns nothing, for servers and workers to connect as: createuser --pwprompt countersign_app",
+    });
+  const { rows } = await tx.query<{ quoted: string; superuser: boolean; owner: boolean }>(
+    `select quote_ident(rolname) as quoted, rolsuper as superuser,
+       exists (select from pg_tables where schemaname = 'countersign' and pg_has_role(rolname, tableowner, 'member')) as owner
+     from pg_roles where rolname = $1`,
+    [role],
+  );
+  const [found] = rows;
+  if (found === undefined) throw unusable("is no role of this server");
+  if (found.superuser) throw unusable("is a superuser, so no right can be taken from it");
+  if (found.owner)
+    throw unusable("owns the tables, or is a member of the role that does, so no right can be taken from it");
+  return found.quoted;
 }
 
 /** Whether who is connected could rewrite the ledger: its owner, a member of that role, a superuser, or who was given more than they need. */

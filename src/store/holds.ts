@@ -56,6 +56,11 @@ export async function holdsOn(tx: Tx, of: ContentsOf): Promise<readonly LegalHol
   return rows;
 }
 
+export async function holdById(tx: Tx, id: string): Promise<LegalHold | undefined> {
+  const { rows } = await tx.query<LegalHold>(`select ${columns} from legal_hold where id = $1`, [id]);
+  return rows[0];
+}
+
 /** Holds, newest first; without `all`, those that stand. */
 export async function listHolds(tx: Tx, all: boolean, limit: number): Promise<readonly LegalHold[]> {
   const { rows } = await tx.query<LegalHold>(

@@ -10,7 +10,7 @@ export type { DataKey } from "./data-keys.ts";
 export { vaultKeyProvider } from "./vault-provider.ts";
 export { countPayloads, destroyDataKey, destroyRunKey, lockContents, runsToErase } from "./erasure.ts";
 export type { ContentsOf, RunToErase } from "./erasure.ts";
-export { holdsOn, liftHold, listHolds, placeHold } from "./holds.ts";
+export { holdById, holdsOn, liftHold, listHolds, placeHold } from "./holds.ts";
 export type { LegalHold } from "./holds.ts";
 export { retentionsInForce, runsPastRetention, setRetention } from "./retention.ts";
 export { openBytes, sealBytes } from "./key-provider.ts";
@@ -31,5 +31,7 @@ export {
 export type { Content, SealedPayload } from "./payloads.ts";
 export { createRun, decisionsOf, listRuns, runById, stepsOf } from "./runs.ts";
 export type { DecisionRow, NewRun, RunFilter, RunRow, StepRow, StepState } from "./runs.ts";
+export { teamList } from "./team-filter.ts";
+export type { TeamFilter } from "./team-filter.ts";
 export { listenForDeltas, publishDelta, renewWatch } from "./watch.ts";
 export type { WatchDelta } from "./watch.ts";

@@ -5,6 +5,8 @@ import type { RunFacts } from "../core/decision.ts";
 import type { RunLimits } from "../core/release.ts";
 import type { RunFailure, RunStatus } from "../core/run.ts";
 import type { Tx } from "./database.ts";
+import { teamList } from "./team-filter.ts";
+import type { TeamFilter } from "./team-filter.ts";
 
 export type NewRun = {
   readonly id: RunId;
@@ -91,7 +93,7 @@ export async function runById(tx: Tx, id: RunId): Promise<RunRow | undefined> {
 }
 
 export type RunFilter = {
-  readonly team?: string | undefined;
+  readonly team?: TeamFilter;
   readonly agent?: string | undefined;
   readonly status?: RunStatus | undefined;
   /** Only runs older than this one: the cursor of the page before. */
@@ -103,10 +105,10 @@ export type RunFilter = {
 export async function listRuns(tx: Tx, filter: RunFilter): Promise<readonly RunRow[]> {
   const { rows } = await tx.query<RunRow>(
     `select ${runColumns} from run
-     where ($1::text is null or team = $1) and ($2::text is null or agent = $2) and ($3::text is null or status = $3)
+     where ($1::text[] is null or team = any($1)) and ($2::text is null or agent = $2) and ($3::text is null or status = $3)
        and ($4::text is null or id < $4)
      order by id desc limit $5`,
-    [filter.team ?? null, filter.agent ?? null, filter.status ?? null, filter.before ?? null, filter.limit],
+    [teamList(filter.team), filter.agent ?? null, filter.status ?? null, filter.before ?? null, filter.limit],
   );
   return rows;
 }

@@ -55,6 +55,7 @@ export type AgentWorkerOptions = {
   readonly historyBeyond?: Readonly<Record<string, number>>;
   /** How many runs are kept in memory at most, those that wait included; the rest is replayed when it wakes. Default: by the heap's size. */
   readonly maxCachedWorkflows?: number;
+  /** In the place of this machine's clock, and of Postgres' for what is decided. */
   readonly now?: () => Date;
 };
 
@@ -97,6 +98,7 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     fastLane: options.fastLane ?? true,
     historyBeyond: options.historyBeyond,
     now,
+    clock: options.now,
   };
   const gate = createGate({ ...gateOptions, logger: options.logger });
   const worker = await Worker.create({
@@ -110,7 +112,14 @@ export async function startWorker(options: AgentWorkerOptions): Promise<AgentWor
     activities: {
       model: modelActivity(options.provider, (call, text) => publisher.publish(call, text)),
       ...callActivities(options),
-      ...lifecycleActivities({ pool, cache, bundle: bundle.digest, cosigners: options.cosigners, now }),
+      ...lifecycleActivities({
+        pool,
+        cache,
+        bundle: bundle.digest,
+        cosigners: options.cosigners,
+        now,
+        clock: options.now,
+      }),
     },
     interceptors: { activity: [gate] },
     // Replays listen to it; a live run must not complain that nobody does.

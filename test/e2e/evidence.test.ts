@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { planFork } from "../../src/audit/index.ts";
 import { parseTrust, trustText, verifyEvidence } from "../../src/audit/offline/index.ts";
 import type { OfflineReport, Trust } from "../../src/audit/offline/index.ts";
 import { createSigner } from "../../src/ledger/proof/index.ts";
@@ -10,7 +11,7 @@ import { attacks } from "../support/attacks/index.ts";
 import type { Attack } from "../support/attacks/index.ts";
 import { EvidenceDraft } from "../support/evidence-draft.ts";
 import { oddities } from "../support/evidence-oddities.ts";
-import { genuineEvidence } from "../support/genuine-evidence.ts";
+import { genuineEvidence, stackForEvidence } from "../support/genuine-evidence.ts";
 import type { GenuineEvidence } from "../support/genuine-evidence.ts";
 import { hasPython, startSecondReader } from "../support/second-reader.ts";
 import type { SecondReader } from "../support/second-reader.ts";
@@ -23,10 +24,10 @@ let second: SecondReader | undefined;
 /** Of the tampered bundles, what the reader in Python said of each, and why. */
 const opinions = new Map<string, string>();
 beforeAll(async () => {
-  stack = await startRunningStack();
+  stack = await startRunningStack(stackForEvidence);
   world = await genuineEvidence(stack);
   if (hasPython) second = startSecondReader();
-});
+}, 400_000);
 afterAll(async () => {
   second?.stop();
   world?.remove();
@@ -105,6 +106,20 @@ test("a pin that is of no log of the bundle is told, and nothing is verified aga
   expect(codesOf(report)).toEqual([expect.stringMatching(/^pin_unproven localhost\/ledger\/elsewhere/)]);
 });
 
+test("the exported runs are what they are called, and nothing is forked of what was erased", async () => {
+  const { manifest } = draftOf("chains");
+  expect(manifest.runs.map(({ histories }) => histories.length)).toEqual([expect.toSatisfy((n) => n > 2), 1]);
+  const record = await stack.operator.runRecord({ params: { run: world.runs.erased } });
+  expect(() => planFork(record, { at: 2, maxCostMicroUsd: 1 })).toThrow(
+    expect.objectContaining({ code: "fork_refused", message: expect.stringContaining("was erased") }),
+  );
+  const report = verify(world.bundles.several);
+  expect(report.notProven.join()).toContain(`what run ${world.runs.erased} was about: its contents are ERASED`);
+  expect(new Set(draftOf("several").manifest.logs.map(({ log }) => log))).toEqual(
+    new Set(["office", "shop", "people"]),
+  );
+});
+
 test("a run that goes on is told: a selection may leave out what came after", () => {
   const draft = draftOf("withheld");
   const { run } = draft.manifest.runs[0]!;
@@ -114,6 +129,8 @@ test("a run that goes on is told: a selection may leave out what came after", ()
   draft.edit(draft.log("shop").proofs!, (proofs) => proofs.proofs.splice(closed, 1));
   draft.edit(draft.record(run), (record) => Object.assign(record.run, { closedAt: null, status: "running" }));
   delete draft.section(run).statement;
+  // It would say that the run is over.
+  draft.section(run).histories = [];
   const report = verify(saved(draft));
   expect(report.notProven.join()).toContain("what came after");
 });
@@ -153,4 +170,4 @@ test.runIf(hasPython)(
   },
 );
 const beyondIt =
-  /page|^a denied call told to have been allowed|^an allowed call told to have been denied|^a denial told to be another|^a whole older log|an age is asked for|^an erasure entered by the operator|digest everywhere|^a decision's facts|^a looser policy set|^a call that is not what was agreed to/;
+  /page|^ERASED shown|^a step told to have been made in another execution|^a denied call told to have been allowed|^an allowed call told to have been denied|^a denial told to be another|^a whole older log|an age is asked for|^an erasure entered by the operator|digest everywhere|^a decision's facts|^a looser policy set|^a call that is not what was agreed to|^what was asked first made/;

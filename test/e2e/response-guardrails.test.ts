@@ -314,6 +314,49 @@ when { context.content.dataClasses.contains("person") };`;
     expect(problemsOf(replay).join("\n")).toMatch(/outcome recorded `deny`, decided again `allow`/);
   });
 
+  test("is asked what a model is about to be shown, each text once, and before the decision holds any lock", async () => {
+    const presidio = await startPresidio([{ text: "Ada Lovelace", entity: "PERSON" }]);
+    onTestFinished(() => presidio.close());
+    // A fact of the whole team is counted while it is locked.
+    const shown = `@id("all") permit (principal, action, resource);
+@id("names") @reason("a person's name goes to no model") forbid (principal, action == Action::"model", resource)
+when { context.seen.dataClasses.contains("person") };
+@id("often") @reason("too often") forbid (principal, action, resource)
+when { context.history.steps > 1000 || context.content.dataClasses.contains("card") };`;
+    const turns = [{ calls: [look("box")] }, { calls: [look("Ada Lovelace")] }, { text: "never asked for" }];
+    const world = await createWorld({ policy: '@id("none") permit (principal, action, resource);', turns });
+    const steps = { name: "steps", measure: "count", actions: ["tool", "model"], per: "team" } as const;
+    await world.activate(shown, [steps]);
+    await world.work({ detector: detectorOptionsOf({ COUNTERSIGN_PRESIDIO_URL: presidio.url }) });
+    let open = 0;
+    presidio.answer(async (_, analyse) => {
+      const { rows } = await world.pool.query<{ open: number }>(
+        `select count(*) as open from pg_locks where locktype = 'advisory'
+         and database = (select oid from pg_database where datname = current_database())`,
+      );
+      open += rows[0]?.open ?? 1;
+      analyse();
+    });
+    const run = await world.start();
+    expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "model_denied" } });
+    expect(await outcomes(world, run)).toEqual([
+      "0 call allow all",
+      "1 call allow all",
+      "2 call allow all",
+      "3 call allow all",
+      "4 call deny forbidden names",
+    ]);
+    expect(open).toBe(0);
+    const texts = presidio.asked.map(({ body }) => String(body["text"]));
+    // The prompt, the first call, what it answered, the second call, what that answered; never the system's prompt.
+    expect(
+      texts.map((text) => [text.includes("go"), text.includes("box"), text.includes("Ada")].map(Number).join("")),
+    ).toEqual(["100", "010", "010", "001", "001"]);
+    const evidence = await evidenceIn(world, run);
+    await presidio.close();
+    await expectVerified(evidence);
+  });
+
   test("denies what it does not answer about, whatever the policies would have said", async () => {
     const presidio = await startPresidio([]);
     onTestFinished(() => presidio.close());

@@ -14,7 +14,8 @@ import { readPrivateKey, signDecision } from "../../src/cli/sign-decision.ts";
 import { startStack } from "../../src/cli/stack.ts";
 import type { ApprovalId, RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
-import { freePort, resolveHome, secretOf } from "../../src/dev/index.ts";
+import { freePort, resolveHome, secretOf, startTemporal } from "../../src/dev/index.ts";
+import type { TemporalOptions } from "../../src/dev/index.ts";
 import { testBundle } from "../support/bundle.ts";
 
 export type RunningStack = {
@@ -35,19 +36,35 @@ export type RunningStack = {
 
 export type Evidence = { readonly record: RunRecord; readonly code: string; readonly verifierKey: string };
 
+export type StackChanges = {
+  /** Set in this process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Of a Temporal server that is started first, and that the stack uses as one of somebody else's. */
+  readonly temporal?: TemporalOptions["settings"];
+};
+
 /** All of `npm start` in this process, on a directory and ports of its own. */
-export async function startRunningStack(): Promise<RunningStack> {
+export async function startRunningStack(changes: StackChanges = {}): Promise<RunningStack> {
   const folder = await mkdtemp(join(tmpdir(), "countersign-e2e-"));
   const [api, temporal, postgres] = await Promise.all([freePort(), freePort(), freePort()]);
   const progress: string[] = [];
   const home = resolveHome({ COUNTERSIGN_HOME: folder });
+  const beside =
+    changes.temporal === undefined
+      ? undefined
+      : await startTemporal({ home, port: temporal, env: process.env, settings: changes.temporal });
+  // The worker's tools read the environment of this process.
+  const env = Object.assign(process.env, changes.env, beside === undefined ? {} : { TEMPORAL_ADDRESS: beside.address });
   const started = await startStack({
     home,
     ports: { api, temporal, temporalUi: undefined, postgres },
-    env: process.env,
+    env,
     onProgress: (line) => void progress.push(line),
     signal: new AbortController().signal,
     bundle: await testBundle(),
+  }).catch(async (error: unknown) => {
+    await beside?.stop();
+    throw error;
   });
   const { apiUrl, people } = started;
   const operator = createClient({ baseUrl: apiUrl, token: people.token });
@@ -98,6 +115,7 @@ export async function startRunningStack(): Promise<RunningStack> {
     },
     async stop() {
       const failures = await started.stop();
+      await beside?.stop();
       await rm(folder, { recursive: true, force: true });
       if (failures.length > 0) throw new Error(`did not stop cleanly: ${failures.map(({ name }) => name).join(", ")}`);
     },

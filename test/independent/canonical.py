@@ -1,6 +1,7 @@
 """RFC 8785 in Python's standard library: reading that refuses every other spelling."""
 import json
 from decimal import Decimal
+from functools import lru_cache
 
 
 def number(value):
@@ -43,8 +44,9 @@ def unique(pairs):
     return dict(pairs)
 
 
+@lru_cache(maxsize=50_000)
 def parse(data):
-    """The value in canonical bytes. Raises ValueError for anything else."""
+    """The value in canonical bytes, which nobody may change: many bundles have the same files. Raises ValueError for anything else."""
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
         if jcs(value).encode("utf-8") != data:

@@ -21,6 +21,7 @@ PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}(/[A-Za-z0-9][A-Za-z0-9._-]{
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 MANIFEST = {"format", "generator", "createdAt", "case", "needs", "extra", "contents", "logs", "runs", "report", "files"}
 NEEDS = {"erasure"}
+CLOSED = tuple(f"EVENT_TYPE_WORKFLOW_EXECUTION_{how}" for how in ("COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"))
 ENDS = ("step.result", "step.unknown", "step.reconciled")
 STATEMENTS = {
     "countersign/approval/v1": "v type request team run seq action rendered policySet decision reviewer reason nonce issuedAt expiresAt",
@@ -28,6 +29,15 @@ STATEMENTS = {
     "countersign/resolution/v1": "v type unknown team run seq action outcome reviewer reason nonce issuedAt",
     "countersign/standing-grant/v1": "v type grant team agent tool terms reviewer nonce issuedAt expiresAt",
 }
+
+
+def assertion_facts(one):
+    """What the entry of a signature has of how it was made."""
+    if "passkey" not in one:
+        return {"kind": None, "assertion": None}
+    names = ("authenticatorData", "clientDataJSON", "credentialId", "userHandle")
+    assertion = {name: one["passkey"][name] for name in names if name in one["passkey"]}
+    return {"kind": "webauthn", "assertion": sha256(jcs(assertion).encode()).hex()}
 
 
 class Refuted(Exception):
@@ -368,6 +378,7 @@ class Bundle:
     def run(self, section):
         run, log = section["run"], self.logs.get(section["log"])
         if log is None:
+            check(any(one["log"] == section["log"] for one in self.manifest["logs"]), f"the log of {run} is not here")
             return
         leaves = [one for one in log["entries"] if one[1].get("run", {}).get("id") == run]
         beside = [entry for _, entry, _ in log["entries"] if "run" not in entry]
@@ -378,6 +389,7 @@ class Bundle:
         for folder, names in (("releases", [record["run"]["release"]]), ("policies", {d["policySet"] for d in record["decisions"]})):
             for name in names:
                 self.data(f"{folder}/{name}.json")
+        self.costs(record, self.json(f"releases/{record['run']['release']}.json"), [entry for _, entry, _ in leaves])
         self.signatures(record, [entry for _, entry, _ in leaves], beside)
         if self.manifest["contents"] == "included":
             self.contents(section, record, leaves, beside)
@@ -460,12 +472,7 @@ class Bundle:
                 wanted.update({"statement": sha256(one["statement"].encode()).hex(), "person": capacity.get("person")})
                 wanted.update({"groups": capacity.get("groups"), "delegation": delegation.get("id"), "delegator": delegation.get("delegator")})
                 facts_are(entry, wanted, capacity.get("at"))
-                if "passkey" in one:
-                    names = ("authenticatorData", "clientDataJSON", "credentialId", "userHandle")
-                    assertion = {name: one["passkey"][name] for name in names if name in one["passkey"]}
-                    facts_are(entry, {"kind": "webauthn", "assertion": sha256(jcs(assertion).encode()).hex()})
-                else:
-                    facts_are(entry, {"kind": None, "assertion": None})
+                facts_are(entry, assertion_facts(one))
         same("decisions of people", taken, {})
         edits = {one["request"]: one for one in record.get("edits", [])}
         edited = {one["facts"]["approval"]: one for one in of("approval.edited")}
@@ -494,6 +501,59 @@ class Bundle:
             elif what in ("expired", "cancelled", "consumed", "edited"):
                 state = {"edited": "cancelled"}.get(what, what)
         same(f"state of {request['id']}", request["state"], state)
+
+    def costs(self, record, release, entries):
+        """Each model call costs what its usage comes to at the price of its intent; what was held fits the run's limit."""
+        same("the run's cost", record["run"]["spentMicroUsd"], sum(step["costMicroUsd"] for step in record["steps"]))
+        limit, held, under_way, spent, charged = release["limits"]["maxCostMicroUsd"], {}, {}, 0, {}
+        rows, standings = {(one["seq"], one["n"]): one["facts"] for one in record["decisions"]}, [("", 0, 0)]
+        before = 0
+        for entry in entries:
+            kind, facts = entry["kind"], entry["facts"]
+            seq = facts.get("seq")
+            if kind == "step.decided" and "response" not in rows[seq, facts["n"]]:
+                # What ended in the second before it may not have been counted yet.
+                late = (when(entry["at"]) - timedelta(seconds=1)).isoformat(timespec="milliseconds") + "Z"
+                settled = max(place for place, one in enumerate(standings) if one[0] < late)
+                told = rows[seq, facts["n"]]
+                own = next((one for one in told.get("budget", {}).get("budgets", []) if one["name"] == "run"), None)
+                known = [one[1:] for one in standings[min(before, settled):] if own is None or one[2] == own["held"]["microUsd"]]
+                check(told["spentMicroUsd"] in [one[0] for one in known], f"step {seq}: decided with another sum spent or held")
+            if kind == "step.decided":
+                before = len(standings) - 1
+            if kind == "budget.extended" and facts.get("budget") == "budget:run":
+                limit += facts.get("microUsd", 0)
+                request = next((one for one in record["approvals"] if one["id"] == facts["approval"]), {"state": "", "requirements": []})
+                agreed = request["state"] == "consumed" and any(need["policy"] == "budget:run" for need in request["requirements"])
+                check(agreed, "a limit that nobody had agreed to go beyond")
+            elif kind == "step.intent":
+                held[seq], under_way[seq] = facts, facts["heldMicroUsd"]
+                check(facts["heldMicroUsd"] == 0 or spent + sum(under_way.values()) <= limit, f"step {seq}: beyond the run's limit")
+                if "outputPerMillion" in facts:
+                    check(facts["heldMicroUsd"] * 10**6 >= release["model"]["maxOutputTokens"] * facts["outputPerMillion"], "too little was held")
+                allowed = [one for one in record["decisions"] if one["seq"] == seq and one["outcome"] == "allow" and "response" not in one["facts"]]
+                budget = allowed[-1]["facts"].get("budget") if allowed else None
+                check(budget is None or budget["hold"]["microUsd"] == facts["heldMicroUsd"], "what was held is not what was decided with")
+            elif kind in ENDS:
+                cost, assumed = facts["costMicroUsd"], facts.get("assumedMicroUsd", 0)
+                intent, spent = held.get(seq, {"heldMicroUsd": 0}), spent + cost
+                charged[seq] = charged.get(seq, 0) + cost
+                under_way.pop(seq, None)
+                check(assumed == 0 or (intent["heldMicroUsd"] and assumed % intent["heldMicroUsd"] == 0), "a charge that nobody counted")
+                if "inputTokens" not in facts:
+                    check(cost == assumed or facts["state"] == "cancelled", f"step {seq}: a cost without usage")
+                elif "outputPerMillion" in intent:
+                    cached = facts.get("cachedInputTokens", 0)
+                    parts = [(facts["inputTokens"] - cached, "inputPerMillion"), (cached, "cachedInputPerMillion"), (facts.get("outputTokens", 0), "outputPerMillion")]
+                    again = -(-sum(tokens * intent[price] for tokens, price in parts) // 10**6)
+                    # The cost of each attempt is rounded up, and there are at most five.
+                    check(again <= cost - assumed <= again + 4, f"step {seq}: cost {cost}, again {again}")
+            if kind == "step.intent" or kind in ENDS:
+                standings.append((entry["at"], spent, sum(under_way.values())))
+            if kind == "step.intent":
+                before = len(standings) - 1
+        for step in record["steps"]:
+            check(step["state"] == "waiting" or step["costMicroUsd"] == charged.get(step["seq"], 0), f"cost of step {step['seq']}")
 
     # What people signed.
     def signatures(self, record, entries, beside):
@@ -562,14 +622,24 @@ class Bundle:
                 same("terms", (statement["grant"], statement["terms"], statement["expiresAt"]), (grant["id"], terms, grant["expiresAt"]))
                 entry = leaf_of("standing.approved", grant=grant["id"], reviewer=one["reviewer"])
                 check(entry is not None and entry["facts"]["terms"] == terms, "an approval of a standing grant")
+                delegation = one.get("delegation", {})
+                wanted = {"keyId": one["keyId"], "signature": one["signature"], "person": one["person"], "groups": one["groups"]}
+                wanted.update({"delegation": delegation.get("id"), "delegator": delegation.get("delegator")})
+                wanted.update({"statement": sha256(one["statement"].encode()).hex(), **assertion_facts(one)})
+                for name, value in wanted.items():
+                    same(f"{name} of an approval of a standing grant", entry["facts"].get(name), value)
+                same("time of an approval of a standing grant", entry["at"], one["at"])
+                names = {one["reviewer"], one["person"], delegation.get("delegator"), delegation.get("person")} - {None}
+                if delegation:
+                    self.ahead_for(one, entry, grant)
                 for use in grant["uses"]:
-                    check(not {one["reviewer"], one["person"]} & {bar["person"] for bar in use["barred"]}, "a standing grant by who may not")
+                    check(not names & {bar["person"] for bar in use["barred"]}, "a standing grant by who may not")
                     self.whose(one, entry, entry["at"], use["at"])
-                if asked & set(self.groups(one, one["groups"])):
-                    persons.add(one["person"])
+                if asked & self.members(one):
+                    persons.add(delegation.get("person", one["person"]))
             check(len(persons) >= 2, "a standing grant by one person")
             for need in grant["terms"]["requirements"]:
-                members = [one for one in grant["approvals"] if need["group"] in self.groups(one, one["groups"])]
+                members = [one for one in grant["approvals"] if need["group"] in self.members(one)]
                 check(len({one["person"] for one in members}) >= need["quorum"], "quorum of a standing grant")
 
     def signed(self, kind, one, record):
@@ -584,6 +654,9 @@ class Bundle:
 
     def groups(self, one, recorded):
         return self.approvers.get(one["keyId"], {}).get("groups", recorded)
+
+    def members(self, one):
+        return set(one["groups"] if "delegation" in one else self.groups(one, one["groups"]))
 
     def quorum(self, request, voters, record):
         behind = next((edit for edit in record.get("edits", []) if edit["successor"] == request["id"]), None)
@@ -646,6 +719,20 @@ class Bundle:
         ends = [(i, e["at"]) for i, e, _ in people["entries"] if e["kind"] == "approver.key.revoked" and e["facts"].get("keyId") == one["keyId"]]
         return any(index < keys_size or (end < at if strictly else end <= at) for index, end in ends)
 
+    def ahead_for(self, one, entry, grant):
+        """A delegate approves ahead what is within all limits, and until the delegation ends at the most."""
+        terms, limits = grant["terms"], one["delegation"]
+        self.delegation({**one, "capacity": one}, entry)
+        fits = terms["until"] <= limits["until"] and limits["team"] in (None, terms["team"]) and limits["tool"] in (None, terms["tool"])
+        amount = next((need["amount"] for need in terms["requirements"] if "amount" in need), None)
+        total = terms.get("sum", {})
+        within = amount is not None and total.get("argument") == amount and total["max"] <= (limits["maxAmount"] or 0)
+        check(fits and (limits["maxAmount"] is None or within), "a standing grant beyond a delegation")
+        people = self.logs.get("people")
+        if people is not None and people["section"]["coverage"] == "full":
+            ended = [e["at"] for _, e, _ in people["entries"] if e["kind"] == "delegation.revoked" and e["facts"]["delegation"] == limits["id"]]
+            check(not any(at <= use["at"] for at in ended for use in grant["uses"]), "a standing grant after its delegation")
+
     def delegation(self, one, entry):
         people, terms = self.logs.get("people"), one["capacity"]["delegation"]
         if people is None or people["section"]["coverage"] != "full":
@@ -681,15 +768,26 @@ class Bundle:
             if "histories" in self.trust.get("require", []):
                 self.open.append(f"{run} has no histories")
             return
-        activities, steps, last = set(), set(), None
+        losses = {e["facts"]["temporalRunId"]: e["facts"] for e in beside if e["kind"] == "history.lost" and e["facts"]["run"] == run}
+        check(not set(losses) & set(seals), "an execution that was sealed, and lost")
+        executions = [one["temporalRunId"] for one in section["histories"]]
+        activities, steps, ended, lost, last = set(), set(), set(), 0, None
         for position, one in enumerate(section["histories"]):
-            events = self.json(one["file"])["events"]
+            document = self.json(one["file"])
+            if document is None:
+                lost += 1
+                check(one["temporalRunId"] not in seals, "a history that was sealed, and is not here")
+                same("position of a loss", losses.pop(one["temporalRunId"], {"position": position})["position"], position)
+                continue
+            events = document["events"]
             begun = events[0]["workflowExecutionStartedEventAttributes"]
             same("history", (begun["workflowId"], begun["originalExecutionRunId"]), (run, one["temporalRunId"]))
+            same("the history before", begun.get("continuedExecutionRunId") or None, executions[position - 1] if position else None)
             last = events[-1]
             following = last.get("workflowExecutionContinuedAsNewEventAttributes", {}).get("newExecutionRunId")
-            after = section["histories"][position + 1]["temporalRunId"] if position + 1 < len(section["histories"]) else None
-            same("the next history", following, after)
+            same("the next history", following, executions[position + 1] if position + 1 < len(executions) else None)
+            if following is not None or last["eventType"].endswith(CLOSED):
+                ended.add(one["temporalRunId"])
             seal = seals.pop(one["temporalRunId"], None)
             if seal is not None:
                 root = root_of([sha256(b"\x00" + jcs(event).encode()) for event in events]).hex()
@@ -699,15 +797,23 @@ class Bundle:
             for event in events:
                 self.activity(event, run, one["temporalRunId"], activities, steps)
         same("seals without a history", seals, {})
-        kind = last["eventType"].rsplit("_", 1)[1]
-        if kind not in ("COMPLETED", "FAILED", "CANCELED", "TERMINATED", "OUT"):
-            if record["run"]["closedAt"] is not None:
-                self.open.append(f"{run}: its history is cut off")
-        elif kind in ("COMPLETED", "FAILED"):
-            for decision in record["decisions"]:
-                check(decision["outcome"] != "allow" or decision["activity"] in activities, "an intent without its activity")
-            limited = ((record["run"]["failure"] or {}).get("code") or "").startswith("limit_")
-            check(limited or steps <= {step["seq"] for step in record["steps"]}, "an activity without its step")
+        same("losses of what is here", losses, {})
+        if lost:
+            self.open.append(f"{run}: {lost} histories are lost")
+        elif not last["eventType"].endswith(CLOSED) and record["run"]["closedAt"] is not None:
+            self.open.append(f"{run}: its history is cut off")
+        fits = {"COMPLETED": ("completed",), "FAILED": ("failed", "cancelled"), "CANCELED": ("cancelled",)}
+        how = "" if lost else last["eventType"].rsplit("_", 1)[1]
+        check(record["run"]["status"] in fits.get(how, (record["run"]["status"],)), "another end than the history has")
+        # A workflow that was terminated may lack what its last calls left.
+        orderly = lost or last["eventType"].endswith(("_COMPLETED", "_FAILED"))
+        whole = ended == set(executions)
+        for decision in record["decisions"]:
+            here = orderly and (whole or decision["activity"].split("/")[0] in ended)
+            check(decision["outcome"] != "allow" or not here or decision["activity"] in activities, "an intent without its activity")
+        limited = ((record["run"]["failure"] or {}).get("code") or "").startswith("limit_") or record["run"]["status"] == "cancelled"
+        asked = {seq for execution, seq in steps if execution in ended}
+        check(limited or asked <= {step["seq"] for step in record["steps"]}, "an activity without its step")
 
     def activity(self, event, run, execution, activities, steps):
         task, marker = event.get("activityTaskScheduledEventAttributes"), event.get("markerRecordedEventAttributes")
@@ -718,7 +824,7 @@ class Bundle:
                 if isinstance(one, dict):
                     check(one.get("run", run) == run, "an activity on behalf of another run")
                     if task["activityType"]["name"] in ("model", "tool", "retrieval", "notify") and "seq" in one:
-                        steps.add(one["seq"])
+                        steps.add((execution, one["seq"]))
         if marker is not None and marker["markerName"] == "core_local_activity":
             about = json.loads(base64.b64decode(marker["details"]["data"]["payloads"][0]["data"]))
             activities.add(f"{execution}/{about['activity_id']}")

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 P = 2**255 - 19
@@ -61,6 +62,7 @@ BASE_Y = 4 * pow(5, P - 2, P) % P
 BASE = (recover_x(BASE_Y, 0), BASE_Y, 1, recover_x(BASE_Y, 0) * BASE_Y % P)
 
 
+@lru_cache(maxsize=50_000)
 def ed25519_verify(public, message, signature):
     if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= L:
         return False

@@ -23,11 +23,13 @@ test("AuthZEN tells what the gate decided: a denial stays one until the gate its
     { id: "gateway", displayName: "gateway", roles: ["auditor"], groups: [] },
     hashToken(token),
   );
-  const server = serverOn(world.pool, world.databaseUrl, notifyOptionsOf(loopback));
+  let ahead = 0;
+  const now = () => new Date(Date.now() + ahead);
+  const server = serverOn(world.pool, world.databaseUrl, notifyOptionsOf(loopback), now);
   onTestFinished(() => server.stop());
   const http = await server.http();
-  const call = async (method: "GET" | "POST", url: string, payload?: object) => {
-    const headers = { authorization: `Bearer ${token}` };
+  const call = async (method: "GET" | "POST", url: string, payload?: object, more: Record<string, string> = {}) => {
+    const headers = { authorization: `Bearer ${token}`, ...more };
     const got = await http.inject({ method, url, headers, ...(payload === undefined ? {} : { payload }) });
     return { status: got.statusCode, type: got.headers["content-type"], body: got.json() as never };
   };
@@ -45,9 +47,17 @@ test("AuthZEN tells what the gate decided: a denial stays one until the gate its
         ...question(changes),
         ...(approval === undefined ? {} : { context: { approval: { id: approval } } }),
       })
-    ).body as { decision: boolean; context: { reason: string; evaluation_id: string; access_request?: object } };
-  const submit = (denial: object, changes: object = {}, rest: object = {}) =>
-    call("POST", "/access/v1/requests", { ...question(changes), denial, ...rest });
+    ).body as {
+      decision: boolean;
+      context: { reason: string; evaluation_id: string; evaluated_at: string; access_request?: object };
+    };
+  const expires_at = request.expiresAt.toISOString();
+  const submit = (denial: object, changes: object = {}, rest: object = {}, headers: Record<string, string> = {}) =>
+    call("POST", "/access/v1/requests", { ...question(changes), denial: { expires_at, ...denial }, ...rest }, headers);
+  const problem = (status: number, name: string) => ({
+    status,
+    body: { type: `urn:openid:authzen:access-request:error:${name}` },
+  });
 
   const denied = await evaluate();
   expect(denied).toMatchObject({
@@ -93,6 +103,22 @@ test("AuthZEN tells what the gate decided: a denial stays one until the gate its
   const task = await submit({ evaluation_id });
   expect(task).toMatchObject({ status: 202, body: { task: { id: request.id, status: "pending" } } });
   expect(task.body).not.toHaveProperty("result");
+  // What the profile requires of a denial, and of a key that comes again.
+  expect((await submit({ evaluation_id, expires_at: undefined })).status).toBe(400);
+  const key = { "idempotency-key": "7b8d0f0d-65a1-4af1-9fd3-a684f08a5d13" };
+  for (const again of [1, 2])
+    expect([again, await submit({ evaluation_id }, {}, {}, key)]).toMatchObject([
+      again,
+      { status: 202, body: task.body },
+    ]);
+  expect(await submit({ evaluation_id }, {}, { context: { why: "else" } }, key)).toMatchObject(
+    problem(409, "duplicate_request"),
+  );
+  // The evaluation is the gate's: whatever is answered on it has its id, and its time.
+  const { rows: decided } = await world.pool.query<{ at: Date }>("select at from decision where run = $1 and seq = 1", [
+    run,
+  ]);
+  expect((await evaluate()).context).toMatchObject({ evaluation_id, evaluated_at: decided[0]?.at.toISOString() });
   const { rowCount } = await world.pool.query("select from approval_request");
   expect(rowCount).toBe(1);
 
@@ -140,6 +166,12 @@ test("AuthZEN tells what the gate decided: a denial stays one until the gate its
   await world.wake(run, next);
   await world.closed(run);
   expect(await evaluate(next.id, second)).toMatchObject({ decision: false, context: { reason: "policy_denied" } });
+  // The decision that let the first call through asked nobody.
+  expect(await submit({ evaluation_id: `${run}.1.1` })).toMatchObject(problem(400, "not_requestable"));
+  // Past its time, whatever became of it, a task is none, and nothing is submitted to it.
+  ahead = 7_200_000;
+  expect(await call("GET", `/access/v1/requests/${request.id}`)).toMatchObject(problem(410, "task_expired"));
+  expect(await submit({ evaluation_id })).toMatchObject(problem(410, "expired_denial"));
   const paid = (await readFile(world.effects, "utf8")).split("\n").filter((line) => line.startsWith("pay "));
   expect(paid).toHaveLength(1);
 });

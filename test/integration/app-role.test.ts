@@ -74,4 +74,14 @@ test("it starts on a database that is up to date, and says what to do about one 
     hint: expect.stringContaining("--app-role"),
   });
   await expect(grantAppRole(owner, inject("postgres").role)).rejects.toMatchObject({ code: "app_role_unusable" });
+  const superuser = new URL(inject("postgres").adminUrl).username;
+  for (const [role, why] of [
+    ["nobody_here", "no role"],
+    ['no"body', "no role"],
+    [superuser, "superuser"],
+  ] as const)
+    await expect(grantAppRole(owner, role)).rejects.toMatchObject({
+      code: "app_role_unusable",
+      message: expect.stringContaining(why),
+    });
 });

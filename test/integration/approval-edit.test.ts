@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import {
   alwaysApproved,
   approvedCalls,
@@ -11,7 +11,9 @@ import {
 import type { ApprovalRequest } from "../../src/approvals/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { JsonObject } from "../../src/core/json.ts";
+import { detectorOptionsOf } from "../../src/policy/index.ts";
 import { getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
+import { startPresidio } from "../support/presidio.ts";
 import { createWorld, openPolicy } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -49,6 +51,26 @@ test("what runs is what was edited, decided on anew: allowed at once where the p
     value: { paid: 4_000 },
     changed: { arguments: { to: "ada", amount_cents: 4_000 }, reason: "half of it" },
   });
+});
+
+test("another detector is asked about what edits have made of a call", async () => {
+  const presidio = await startPresidio([{ text: "Ada Lovelace", entity: "PERSON" }]);
+  onTestFinished(() => presidio.close());
+  const names = `@id("names") @reason("it names a person") forbid(principal, action == Action::"tool/pay", resource)
+    when { context.content.dataClasses.contains("person") };`;
+  const world = await createWorld({ turns, policy: openPolicy + names });
+  await world.work({ detector: detectorOptionsOf({ COUNTERSIGN_PRESIDIO_URL: presidio.url }) });
+  const { run, request, action } = await asked(world);
+  await (await world.reviewer("rita")).edit(request, action, args("bob", 5_500));
+  await world.wake(run, request);
+  const second = await world.request(run);
+  const changed = { ...action, arguments: args("bob", 5_500) };
+  await (await world.reviewer("rick")).edit(second, changed, args("Ada Lovelace", 40));
+  await world.wake(run, second);
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  expect(await told(world, run)).toMatchObject({ status: "denied", code: "forbidden" });
+  expect(JSON.stringify(await told(world, run))).toContain("it names a person");
+  expect(await paid(world)).toEqual([]);
 });
 
 test("an edit to what the policy denies is denied, and the agent is told what was tried", async () => {

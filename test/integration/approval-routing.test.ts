@@ -395,3 +395,41 @@ test("the queue of events passes over nothing that a transaction still has to co
     `${fast.id} approved`,
   ]);
 });
+
+describe("roles for teams", () => {
+  const limitTo = (id: string, teams: readonly string[] | undefined) =>
+    putPrincipal(inbox.database.pool, {
+      id,
+      displayName: id,
+      roles: ["reviewer", "operator"],
+      groups: ["treasury"],
+      ...(teams === undefined ? {} : { roleTeams: { reviewer: teams } }),
+    });
+
+  test("whoever reviews for other teams decides on nothing here, is not shown as who may, and has delegated nothing", async () => {
+    const request = await ask(need());
+    const { team, openedAt } = request;
+    await inbox.enrol("tom", ["treasury"]);
+    await inbox.enrol("tess", []);
+    const until = new Date(openedAt.getTime() + hour);
+    const terms = { delegator: "tom", delegate: "tess", team: null, tool: null, maxAmount: null, reason: "", until };
+    await delegate(inbox.database.pool, { ...terms, from: openedAt }, "tom", openedAt);
+    const shown = async () =>
+      (await whoMayDecide(inbox.database.pool, request, openedAt)).people
+        .map(({ id }) => id)
+        .filter((id) => /^te?[os]/.test(id));
+    expect(await shown()).toEqual(["tom", "tess"]);
+    await limitTo("tom", ["another-team"]);
+    expect(await shown()).toEqual([]);
+    for (const by of ["tom", "tess"])
+      await expect(inbox.decide(request, by)).rejects.toMatchObject(ofCode("not_in_group"));
+    await limitTo("tom", ["another-team", team]);
+    expect(await shown()).toEqual(["tom", "tess"]);
+    expect((await inbox.decide(request, "tom")).state).toBe("approved");
+    // Limited in between, the approval is nobody's; whatever the request's state says.
+    await limitTo("tom", ["another-team"]);
+    expect(await inbox.check(request)).toMatchObject({ status: "invalid" });
+    await limitTo("tom", undefined);
+    expect(await inbox.check(request)).toMatchObject({ status: "granted" });
+  });
+});

@@ -22,7 +22,8 @@ import { readStanding } from "../../src/gate/record.ts";
 import type { Standing } from "../../src/gate/record.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
 import { createRunCache } from "../../src/gate/run-cache.ts";
-import { writeDecision } from "../../src/gate/write-decisions.ts";
+import { createDecisionWriter, writeDecision } from "../../src/gate/write-decisions.ts";
+import type { DecisionToRecord } from "../../src/gate/write-decisions.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import {
   activatePolicySet,
@@ -39,6 +40,8 @@ import {
   payloadKeysOf,
   putPayloads,
   runById,
+  sealPayload,
+  writeSealed,
 } from "../../src/store/index.ts";
 import type { Pool, Tx } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
@@ -104,7 +107,11 @@ function stepOf(run: RunContext, seq: number, hold: number, holdTokens = 0): Res
 }
 
 async function write(tx: Tx, run: RunContext, step: ResolvedStep, standing: Standing, now: Date): Promise<void> {
-  await writeDecision(tx, {
+  await writeDecision(tx, allowed(run, step, standing, now));
+}
+
+function allowed(run: RunContext, step: ResolvedStep, standing: Standing, now: Date): DecisionToRecord {
+  return {
     run,
     step,
     standing,
@@ -118,7 +125,7 @@ async function write(tx: Tx, run: RunContext, step: ResolvedStep, standing: Stan
     shadow: false,
     result: undefined,
     now,
-  });
+  };
 }
 
 /** As the gate does it: what was read is what is written, or it is read again. */
@@ -410,6 +417,34 @@ test("an extension lets the step pass and nobody else, and the ledger has it", a
     ["budget.extended", "budget:agent/month", 1, 0],
   ]);
 });
+
+test.each([1, 2])(
+  "decisions (%i at once) lock contents before budgets: whoever stores the same contents first takes the budget next",
+  async (count) => {
+    await budget({ microUsd: 1_000 });
+    const runs = await Promise.all(Array.from({ length: count }, async () => running()));
+    const contents = sealPayload(keys, { said: "twice" });
+    const decisions = await Promise.all(
+      runs.map(async (run) => {
+        const step = stepOf(run, 0, 10, 11);
+        const standing = await readStanding(pool, run, 0, "m", november);
+        return { ...allowed(run, step, standing, november), effective: contents };
+      }),
+    );
+    const writer = createDecisionWriter(pool);
+    let written: Promise<unknown> = Promise.resolve();
+    await inTransaction(pool, async (tx) => {
+      await writeSealed(tx, [contents]);
+      written = Promise.all(decisions.map((decision) => writer(decision)));
+      written.catch(() => undefined);
+      await untilBlocked(1);
+      // Whoever held the budget while it waits for the contents would wait for this, and this for it.
+      await tx.query("select from budget_use for no key update");
+    });
+    await written;
+    expect((await used()).held).toEqual(amounts(10 * count, 11 * count, count));
+  },
+);
 
 /** Ends when `count` sessions of this database wait for locks. */
 async function untilBlocked(count: number): Promise<void> {

@@ -80,7 +80,7 @@ async function decisionOn(run: RunContext, seq: number, change: Partial<Decision
     callId: `call_${seq}`,
     args: {},
   } as unknown as ResolvedStep;
-  const standing = await read({ run, seq, kind: "tool", name: "sell", now });
+  const standing = await read({ run, seq, kind: "tool", name: "sell", at: now });
   const decided: DecisionToRecord = {
     run,
     step,
@@ -317,7 +317,7 @@ test("a step reads as many rows as ever when other runs have thousands, also by 
       ids[0],
       digestOf({}),
       run.inputDigest,
-      (await read({ run, seq: 1, kind: "tool", name: "sell", now })).policySet,
+      (await read({ run, seq: 1, kind: "tool", name: "sell", at: now })).policySet,
       now,
     ],
   );

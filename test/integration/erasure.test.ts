@@ -22,6 +22,7 @@ import {
   payloadKeysOf,
   putPayloads,
   runById,
+  sealingOf,
   setRetention,
   stepsOf,
 } from "../../src/store/index.ts";
@@ -129,6 +130,9 @@ test(
     expect(await getPayloads(world.pool, world.keys, digests)).toEqual(new Map());
     const { rows } = await world.pool.query("select wrapped from data_key where destroyed_at is not null");
     expect(rows).toEqual([{ wrapped: null }]);
+    // Nor is anything written for them any more, under whatever key.
+    for (const run of [hers, second])
+      await expect(sealingOf(world.pool, world.keys, run)).rejects.toMatchObject({ code: "contents_erased" });
     for (const run of [hers, second]) expect(await saidOf(world, run)).not.toMatch(/secret-of-ada|ada@example/);
     expect(await saidOf(world, his)).toContain("secret-of-bob");
     expect(await admin.showRun({ params: { run: hers } })).toMatchObject({
@@ -387,4 +391,4 @@ test("contents past their retention are erased by the server, those with longer 
   const [entry] = await world.entries("payload.erased");
   expect(entry?.facts as Json).toMatchObject({ run: hers, cause: "retention", by: "retention" });
   expect(verifyRun(await recordOf(world, hers), verifierKey).verdict).toBe("verified");
-});
+}, 150_000);

@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
 import fc from "fast-check";
+import type { Context } from "@temporalio/activity";
+import { pino } from "pino";
 import { ulid } from "ulid";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 
@@ -9,6 +11,8 @@ import type { Json, JsonObject } from "../../src/core/json.ts";
 import type { Release, ToolDefinition } from "../../src/core/release.ts";
 import type { ModelResult } from "../../src/core/transcript.ts";
 import { createDecider } from "../../src/gate/decide.ts";
+import { createGate } from "../../src/gate/index.ts";
+import type { EffectOutcome } from "../../src/gate/index.ts";
 import { startFlow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { createHistoryCounter, maxSummedSteps } from "../../src/gate/history.ts";
@@ -25,6 +29,7 @@ import {
   activatePolicySet,
   registerRelease,
   releaseOfDocument,
+  setBudget,
   setShadow,
   shadowCounts,
 } from "../../src/registry/index.ts";
@@ -32,6 +37,7 @@ import {
   createRun,
   decisionsOf,
   digestOf,
+  inTransaction,
   payloadKeysOf,
   putPayloads,
   stepsOf,
@@ -384,6 +390,104 @@ test("two calls that each forbid the other are not both let through", async () =
     "select distinct name from step where kind = 'tool' and state = 'intended'",
   );
   expect(rows).toHaveLength(1);
+});
+
+/** A worker's gate, as Temporal calls it, whose clock may be wrong. Effects answer at once, or when `after` has come. */
+function workerThatIs(msAhead: number) {
+  const gated = createGate({
+    pool,
+    keys,
+    cache: cache(),
+    priceOf: () => ({ inputPerMillion: 0, cachedInputPerMillion: 0, outputPerMillion: 0 }),
+    environment: { name: "test", region: "local" },
+    fastLane: false,
+    now: () => new Date(Date.now() + msAhead),
+    logger: pino({ level: "silent" }),
+  });
+  const execute = async (run: RunContext, kind: string, input: object, effect: () => Promise<EffectOutcome>) => {
+    const workflowExecution = { workflowId: run.id, runId: run.id };
+    const info = { activityType: kind, activityId: "a", attempt: 1, isLocal: true, workflowExecution };
+    const signal = new AbortController().signal;
+    const { inbound } = gated({ info, cancellationSignal: signal, heartbeat: () => undefined } as unknown as Context);
+    return inbound?.execute?.({ args: [{ run: run.id, ...input }], headers: {} }, effect as never);
+  };
+  return {
+    tool: async (run: RunContext, call: number) =>
+      execute(run, "tool", { seq: call + 1, model: 0, call }, async () => {
+        return { status: "result", kind: "tool", result: { status: "ok", value: "done" } };
+      }),
+    model: async (run: RunContext, after = Promise.resolve(), begun = () => undefined as void) =>
+      execute(run, "model", { seq: 0 }, async () => {
+        begun();
+        await after;
+        const usage = { input: 1, cachedInput: 0, output: 1, reasoning: 0 };
+        return { status: "result", kind: "model", result: { ...answerOf([]), content: "hi" }, usage };
+      }),
+  };
+}
+
+test("a worker whose clock is off moves neither a window nor a month: decisions go by the database's", async () => {
+  const release = await released("till", [refund]);
+  await activated(
+    `${open} @id("few") forbid(principal, action == Action::"tool/refund", resource) when { context.history.f >= 2 };`,
+    [fact({ per: "team", withinMs: hour })],
+  );
+  const limits = { microUsd: null, tokens: null, calls: 10 };
+  const budget = { team: "shop", agent: undefined, period: "month", limits, approvers: "treasury", by: "ada" } as const;
+  await inTransaction(pool, (tx) => setBudget(tx, { ...budget, now: new Date() }));
+  const calls = Array.from({ length: 3 }, () => ({ name: "refund", args: { cents: 1 } }));
+  const run = await asked(release, calls);
+  const year = 400 * 24 * hour;
+  for (const [call, ahead] of [year, -year, year].entries()) await workerThatIs(ahead).tool(run, call);
+  const decisions = await decisionsOf(pool, run.id);
+  expect(decisions.map(({ outcome, facts }) => [outcome, facts.history["f"]])).toEqual([
+    ["allow", 0],
+    ["allow", 1],
+    ["deny", 2],
+  ]);
+  const { rows } = await pool.query(
+    `select (select count(*) from budget_use where starts > now() or spent_calls + held_calls > 2) as months,
+       (select count(*) from decision where abs(extract(epoch from clock_timestamp() - at)) > 3600) as decisions`,
+  );
+  expect(rows).toEqual([{ months: 0, decisions: 0 }]);
+});
+
+test("answers that come at once are limited as calls are: what is counted for them is each call, from its intent on", async () => {
+  const release = await released("till", []);
+  await activated(
+    `${open} @id("few") forbid(principal, action == Action::"response", resource) when { context.history.f >= 3 };`,
+    [fact({ actions: ["model"], per: "team" })],
+  );
+  const workers = [workerThatIs(0), workerThatIs(0)];
+  const answeredOf = async (runs: readonly RunContext[]): Promise<number> => {
+    const decisions = await Promise.all(runs.map(({ id }) => decisionsOf(pool, id)));
+    return decisions.flat().filter(({ facts, outcome }) => facts.response !== undefined && outcome === "allow").length;
+  };
+  // Whoever is the first to ask sees none before it.
+  const first = await running(release);
+  await workers[0]!.model(first);
+  const runs = await Promise.all(Array.from({ length: 8 }, () => running(release)));
+  await Promise.all(runs.map((run, index) => workers[index % 2]!.model(run)));
+  expect(await answeredOf([first])).toBe(1);
+  expect(await answeredOf(runs)).toBeLessThanOrEqual(2);
+  // All of them are under way before any is answered: each sees all the others.
+  await activated(
+    `${open} @id("few") forbid(principal, action == Action::"response", resource) when { context.history.f >= 12 };`,
+    [fact({ actions: ["model"], per: "team" })],
+  );
+  const late = await Promise.all(Array.from({ length: 4 }, () => running(release)));
+  let underWay = 0;
+  let go = (): void => undefined;
+  const all = new Promise<void>((resolve) => (go = resolve));
+  await Promise.all(
+    late.map((run, index) =>
+      workers[index % 2]!.model(run, all, () => {
+        underWay += 1;
+        if (underWay === late.length) go();
+      }),
+    ),
+  );
+  expect(await answeredOf(late)).toBe(0);
 });
 
 test("a policy that is added later sees what the run did before", async () => {

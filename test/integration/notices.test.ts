@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { once } from "node:events";
 import { createServer as createTcpServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
@@ -76,6 +77,55 @@ describe("webhooks", () => {
       "select log, event from ledger_outbox where event like '%receiver.added%'",
     );
     expect(kept).toHaveLength(3);
+  });
+
+  test("whoever named no events gets all, those of before and those to come; a change counts from then on, and is in the ledger", async () => {
+    const world = await noticeWorld();
+    const receiver = await httpReceiver(ok);
+    const { receiver: unnamed } = await add(world, { kind: "webhook", url: receiver.url });
+    expect(unnamed.events).toBeNull();
+    const { receiver: named } = await add(world, { kind: "webhook", url: receiver.url }, { events: ["opened"] });
+    // As rows of before are: all that there were then, written out.
+    const early = ["opened", "reminded", "escalated", "decided", "expired", "cancelled"];
+    const { receiver: old } = await add(world, { kind: "webhook", url: receiver.url }, { events: early as never });
+    const migration = await readFile(
+      new URL("../../src/store/migrations/0030_all_events.sql", import.meta.url),
+      "utf8",
+    );
+    await world.pool.query(/^update notice_receiver[^;]*;/m.exec(migration)?.[0] ?? "");
+    const eventsNow = async () =>
+      new Map((await world.client.listReceivers({})).receivers.map(({ id, events }) => [id, events]));
+    expect(await eventsNow()).toEqual(
+      new Map([
+        [unnamed.id, null],
+        [named.id, ["opened"]],
+        [old.id, null],
+      ]),
+    );
+    const told = async (request: Awaited<ReturnType<typeof world.ask>>) =>
+      (await world.client.showApproval({ params: { approval: request } })).notices
+        .filter(({ event }) => event === "cancelled")
+        .map((one) => one.receiver)
+        .toSorted();
+    const first = await world.ask();
+    await world.end(first, "cancelled");
+    expect(await told(first)).toEqual([unnamed.id, old.id].toSorted());
+    await world.client.changeReceiver({ params: { receiver: named.id }, body: { events: null } });
+    await world.client.changeReceiver({ params: { receiver: old.id }, body: { events: ["decided"] } });
+    const second = await world.ask();
+    await world.end(second, "cancelled");
+    expect(await told(second)).toEqual([unnamed.id, named.id].toSorted());
+    const { rows } = await world.pool.query<{ facts: object }>(
+      "select event::json -> 'facts' as facts from ledger_outbox where event like '%receiver.changed%' order by id",
+    );
+    expect(rows.map(({ facts }) => facts)).toMatchObject([
+      { receiver: named.id, events: ["*"] },
+      { events: ["decided"] },
+    ]);
+    for (const change of ["shown = 'elsewhere'", "settings = repeat('0', 64)", "team = 'bank'"])
+      await expect(world.pool.query(`update notice_receiver set ${change}`)).rejects.toThrow(
+        "its address never changed",
+      );
   });
 
   test("a receiver that is down, then busy, gets it in the end: the same id, the same body, each attempt signed anew", async () => {

@@ -41,7 +41,21 @@ test("the commands: a secret once, an empty list that says what to do, a failed 
   const list = await run(["notify", "list", "--team", "shop"]);
   expect(list.stdout).not.toMatch(/s3cret|whsec_/);
   expect(list.stdout).toContain("the receiver answered 503");
+  // What it gets is changed, and trouble shows where nobody looks for it.
+  const doctor = await run(["doctor"]);
+  expect(doctor.stdout + doctor.stderr).toMatch(/1 of 2 receivers have trouble: rcv_\w+: the receiver answered 503/);
+  expect(list.stdout).toMatch(/webhook .* all /);
+  const change = (...args: string[]) => run(["notify", "change", receiver.id, ...args]);
+  expect((await change("--event", "opened", "decided", "--level", "link", "--all-groups")).stdout).toContain(
+    "now gets: opened, decided of all requests of team shop (link)",
+  );
+  expect((await change("--all-events", "--group", "legal")).stdout).toContain(
+    "now gets: all events of requests that ask legal",
+  );
+  for (const args of [[], ["--group", "a", "--all-groups"]])
+    expect([args, (await change(...args)).code]).toEqual([args, 2]);
   expect(await run(["notify", "remove", receiver.id])).toMatchObject({ code: 0 });
+  expect((await change("--all-events")).stderr).toContain("is removed");
   expect(
     (await run(["notify", "add", "slack", "--team", "shop", "--secret-file", "-"], "xoxb-1234567890-a")).code,
   ).toBe(2);

@@ -62,3 +62,21 @@ test("a key that is somebody else's is refused, and the person is not half added
   const { rows } = await database.pool.query("select id from principal where id = 'mallory'");
   expect(rows).toEqual([]);
 });
+
+test("a role is given for all teams or for some, never both, and what is no team is refused", async () => {
+  const limited = add("otto", "--role", "auditor", "--role", "operator:shop,bank", "--role", "operator:shop");
+  expect(limited.answer).toMatchObject({ roles: ["auditor", "operator"], roleTeams: { operator: ["shop", "bank"] } });
+  expect(await principalByToken(database.pool, hashToken(limited.answer.token))).toMatchObject({
+    roleTeams: { operator: ["shop", "bank"] },
+  });
+  expect(add("otto", "--role", "operator").answer).toMatchObject({ roleTeams: {} });
+  for (const roles of [
+    ["reviewer:"],
+    ["reviewer:Shop"],
+    ["reviewer:a,,b"],
+    ["cook:shop"],
+    ["admin", "admin:shop"],
+    ["admin:shop", "admin"],
+  ])
+    expect([roles, add("otto", ...roles.flatMap((role) => ["--role", role])).status]).toEqual([roles, 2]);
+});

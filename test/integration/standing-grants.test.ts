@@ -4,15 +4,19 @@ import * as fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 
 import {
+  addReviewerKey,
+  delegate,
   listRequests,
   revokeReviewerKey,
   revokeStanding,
   standingById,
+  standingKind,
   standingMatches,
   standingUsesOf,
   takeStanding,
   termsDigest,
   toolDigest,
+  undelegate,
   writeStandingUse,
 } from "../../src/approvals/index.ts";
 import type { StandingClaim } from "../../src/approvals/index.ts";
@@ -21,6 +25,7 @@ import type { StandingTerms } from "../../src/core/standing-grant.ts";
 import { freeze, putPrincipal } from "../../src/registry/index.ts";
 import { decisionsOf, inTransaction, stepsOf } from "../../src/store/index.ts";
 import type { Tx } from "../../src/store/index.ts";
+import { softwarePasskey } from "../support/software-passkey.ts";
 import { approve, dayMs, grantAhead, onePerson, payTerms, payTool, propose, signGrant } from "../support/standing.ts";
 import { createWorld, openPolicy, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
@@ -461,4 +466,91 @@ test("whatever uses come, at once or one by one, the record never exceeds the gr
     ),
     { numRuns: 15 },
   );
+}, 60_000);
+
+test("a passkey approves ahead too: signed as such a statement, by a key that is its owner's, and no longer than that counts", async () => {
+  const world = await createWorld({ turns: once });
+  await world.work();
+  const [rita, rick] = await two(world);
+  const made = softwarePasskey();
+  const { publicKey, passkey } = made;
+  await addReviewerKey(world.pool, { principal: "rick", publicKey, passkey, addedBy: "admin", now: new Date() });
+  const { id } = await propose(world, payTerms(world, { uses: 99 }), rita);
+  const with_ = (type: string, by = rick) =>
+    approve(world, id, by, new Date(), ({ statement }) => made.sign(statement, 1, type));
+  // What it signs as a decision on a request is none on this.
+  await expect(with_("countersign/approval/v1")).rejects.toMatchObject({ code: "signature_invalid" });
+  await expect(with_(standingKind.type, await world.reviewer("rosa"))).rejects.toMatchObject({ code: "key_unknown" });
+  expect(await with_(standingKind.type)).toMatchObject({ grant: { state: "active" } });
+  expect(await start(world)).toEqual(["done"]);
+  await world.pool.query("alter table standing_approval disable trigger user");
+  const forged = made.sign(signGrant(rick, await standingById(world.pool, id)).statement, 1, "countersign/approval/v1");
+  await world.pool.query(
+    "update standing_approval set assertion = jsonb_set(assertion, '{clientDataJSON}', $2) where grant_id = $1 and reviewer = 'rick'",
+    [id, JSON.stringify(forged.clientDataJSON)],
+  );
+  expect(await start(world)).toEqual(["waiting"]);
+}, 60_000);
+
+test("a delegate approves ahead for somebody, as one with them, within all limits, and no longer than the delegation", async () => {
+  const world = await createWorld({ turns: once });
+  await world.work();
+  const [rita, rick] = await two(world);
+  const dora = await world.reviewer("dora", ["legal"]);
+  const now = Date.now();
+  const lent = (change: object = {}, delegator = "rick") =>
+    delegate(
+      world.pool,
+      {
+        delegator,
+        delegate: "dora",
+        team: null,
+        tool: null,
+        maxAmount: null,
+        reason: "leave",
+        from: new Date(now - dayMs),
+        until: new Date(now + 20 * dayMs),
+        ...change,
+      },
+      delegator,
+      new Date(now - dayMs),
+    );
+  const { id } = await propose(world, payTerms(world, { uses: 99 }), rita);
+  const tooNarrow = [
+    { tool: "touch" },
+    { team: "others" },
+    // No policy names an amount that could be held against it.
+    { maxAmount: 1_000_000 },
+    { until: new Date(now + 9 * dayMs) },
+    { from: new Date(now + dayMs) },
+  ];
+  for (const change of tooNarrow) await lent(change);
+  await expect(approve(world, id, dora)).rejects.toMatchObject({ code: "not_in_group" });
+  // For who proposed it: one person's, twice.
+  await lent({}, "rita");
+  await expect(approve(world, id, dora)).rejects.toMatchObject({ code: "decided_before" });
+  const held = await lent({ team: "testers", tool: "pay" });
+  expect(await approve(world, id, dora)).toMatchObject({
+    grant: { state: "active" },
+    capacity: { groups: ["treasury"], mandate: { id: held.id, delegator: "rick" } },
+  });
+  expect(await start(world)).toEqual(["done"]);
+  // Whoever may not approve the call, may not have it approved by a delegate.
+  expect(await start(world, { subject: { id: "rick" } })).toEqual(["waiting"]);
+  const person = { id: "rick", displayName: "rick", roles: ["reviewer"] as const };
+  await putPrincipal(world.pool, { ...person, groups: ["legal"] });
+  expect(await start(world)).toEqual(["waiting"]);
+  await putPrincipal(world.pool, { ...person, groups: ["treasury"] });
+  expect(await start(world)).toEqual(["done"]);
+  await undelegate(world.pool, held.id, "rick", new Date());
+  expect(await start(world)).toEqual(["waiting"]);
+  // Who delegated it approves another one themselves, and counts once.
+  const other = await propose(world, payTerms(world), rick);
+  await lent();
+  await expect(approve(world, other.id, dora)).resolves.toMatchObject({ grant: { state: "active" } });
+  const { rows } = await world.pool.query<{ person: string }>(
+    "select for_person as person from standing_approval where grant_id = $1 and reviewer = 'dora'",
+    [other.id],
+  );
+  expect(rows).toEqual([{ person: "rita" }]);
 }, 60_000);

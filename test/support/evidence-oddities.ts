@@ -11,6 +11,8 @@ import type { EvidenceDraft } from "./evidence-draft.ts";
 import { cosign, witness } from "./evidence-witness.ts";
 import { bundleNames } from "./genuine-evidence.ts";
 import type { BundleName, GenuineEvidence } from "./genuine-evidence.ts";
+import { oddLogs } from "./odd-logs.ts";
+import { oddPapers } from "./odd-papers.ts";
 
 /** A bundle that looks unusual, and is in order. */
 export type Oddity = {
@@ -152,7 +154,7 @@ const once: readonly Oddity[] = [
     oddity: "with the runs that the auditor asks for",
     base: "everything",
     runs: (w) => [w.runs.twin, w.runs.cancelled],
-    trust: (t) => ({ ...t, require: ["decisions", "histories"] }),
+    trust: (t) => ({ ...t, require: ["statements", "histories"] }),
   },
   {
     oddity: "the same seal of a history twice",
@@ -292,4 +294,6 @@ const once: readonly Oddity[] = [
 export const oddities: readonly Oddity[] = [
   ...bundleNames.flatMap((base) => everywhere.map((one) => ({ ...one, base }))),
   ...once,
+  ...oddLogs,
+  ...oddPapers,
 ];

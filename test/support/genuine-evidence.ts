@@ -1,27 +1,31 @@
-import { createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { createPrivateKey } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import { exportBundle } from "../../src/audit/index.ts";
 import type { ExportOptions } from "../../src/audit/index.ts";
 import { trustFormat } from "../../src/audit/offline/index.ts";
 import type { Trust } from "../../src/audit/offline/index.ts";
+import { keyIdOf, publicKeyOf } from "../../src/approvals/index.ts";
 import { evidenceSource } from "../../src/cli/evidence-source.ts";
-import { createClient } from "../../src/api/index.ts";
-import { addReviewerKey, keyIdOf, publicKeyOf } from "../../src/approvals/index.ts";
-import { exampleAgent, registerExample, startExampleRun } from "../../src/cli/example.ts";
-import { signDecision, signStatementOf } from "../../src/cli/sign-decision.ts";
+import { registerExample } from "../../src/cli/example.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import type { Json, JsonObject } from "../../src/core/json.ts";
-import { appendToOutbox } from "../../src/ledger/index.ts";
-import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
-import { keyAdded } from "../../src/server/index.ts";
-import { createPool } from "../../src/store/index.ts";
 import { loadPolicyDirectory } from "../../src/policy/index.ts";
-import { contentDigest } from "../../src/store/canonical.ts";
 import type { RunningStack } from "../e2e/running-stack.ts";
+import {
+  addReviewer,
+  byDelegate,
+  cancelled,
+  changed,
+  decided,
+  erasedSince,
+  grantedAhead,
+  ofOffice,
+  registerOffice,
+  thawed,
+} from "./evidence-runs.ts";
+import type { Signer } from "./evidence-runs.ts";
 
 export const runNames = [
   "approved",
@@ -33,11 +37,27 @@ export const runNames = [
   "later",
   "edited",
   "ahead",
+  "chained",
+  "extended",
+  "failed",
+  "delegated",
+  "frozen",
+  "erased",
 ] as const;
 export type RunName = (typeof runNames)[number];
 
-/** `withheld` and `pinned` are without contents; `everything` has all runs, `nothing` none, the others one to three. */
-export const bundleNames = ["selected", "whole", "withheld", "pinned", "small", "everything", "nothing"] as const;
+/** `withheld` and `pinned` are without contents; `everything` has all runs, `nothing` none, `several` those of two teams, `chains` one over several executions, the others one to four. */
+export const bundleNames = [
+  "selected",
+  "whole",
+  "withheld",
+  "pinned",
+  "small",
+  "everything",
+  "several",
+  "chains",
+  "nothing",
+] as const;
 export type BundleName = (typeof bundleNames)[number];
 
 /** Real runs of a real stack, exported in several ways, with all the keys that an insider has. */
@@ -54,21 +74,34 @@ export type GenuineEvidence = {
   remove(): void;
 };
 
-/** Reasons and questions are in many scripts: bytes, not characters, are what is signed. */
-export const reason = "ja ✓ 承認 — \u{1F44D}\u202Eevil";
+/** So that the office's long run goes on as new: after so many events of its history, Temporal says that it is long. */
+export const stackForEvidence = {
+  temporal: { "limit.historyCount.suggestContinueAsNew": "70" },
+  env: { COUNTERSIGN_SCRIPTS: "test/fixtures/office/script.yaml" },
+};
 
 export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvidence> {
   await registerExample(stack.operator);
+  await registerOffice(stack);
   const refund = (order: string) =>
     `Please refund $60.00 for order ${order}, the grinder is faulty. Größe 猫 \u{1F63A}`;
   const approved = await decided(stack, refund("A-1002"), "approve");
   const pinned = (await stack.operator.checkpoint({ params: { log: "shop" } })).checkpoint;
-  const [twin, declined, denied, asked, cancelled] = await Promise.all([
-    decided(stack, refund("A-1002"), "approve"),
-    decided(stack, refund("A-1002"), "deny"),
-    decided(stack, "Please refund $600.00 for order A-1002, all of it.", "deny"),
-    decided(stack, "Where is my order A-1001?", "deny"),
-    cancel(stack, refund("A-1002")),
+  // Side by side with those of the other team, and of the person who is erased.
+  const [[twin, declined, denied, asked, stopped], [chained, extended, failed], erased] = await Promise.all([
+    Promise.all([
+      decided(stack, refund("A-1002"), "approve"),
+      decided(stack, refund("A-1002"), "deny"),
+      decided(stack, "Please refund $600.00 for order A-1002, all of it.", "deny"),
+      decided(stack, "Where is my order A-1001?", "deny"),
+      cancelled(stack, refund("A-1002")),
+    ]),
+    Promise.all([
+      ofOffice(stack, "Which rooms are free in March?"),
+      ofOffice(stack, "Please look for a room.", "tight"),
+      ofOffice(stack, "Please ask the janitor."),
+    ]),
+    erasedSince(stack, "Where is my order A-1001?"),
   ]);
   // A second set in force: the first one, with a remark.
   const { document } = await loadPolicyDirectory("policies/support");
@@ -77,9 +110,14 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
   await stack.operator.activatePolicies({ params: { team: "shop" }, body: { document: { v: 1, policies } } });
   const later = await decided(stack, refund("A-1002"), "approve");
   const edited = await changed(stack, refund("A-1002"));
-  const second = await secondReviewer(stack);
+  // What is granted ahead takes two people.
+  const second = await addReviewer(stack, "trudy", ["treasury"]);
+  const delegate = await addReviewer(stack, "dana", []);
   const ahead = await grantedAhead(stack, second, refund("A-1002"));
-  const runs = { approved, twin, declined, denied, asked, cancelled, later, edited, ahead };
+  const frozen = await thawed(stack, refund("A-1002"));
+  const delegated = await byDelegate(stack, delegate, refund("A-1002"));
+  const shops = { approved, twin, declined, denied, asked, cancelled: stopped, later, edited, ahead };
+  const runs = { ...shops, chained, extended, failed, delegated, frozen, erased };
   const folder = mkdtempSync(join(tmpdir(), "countersign-evidence-"));
   const source = evidenceSource(stack.operator);
   const write = async (name: string, options: Partial<ExportOptions> = {}): Promise<string> => {
@@ -110,6 +148,11 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
     pinned: await write("pinned", { runs: [approved], contents: false, pinned: [pinned] }),
     small: await write("small", { runs: [approved], pinned: [pinned] }),
     everything: await write("everything"),
+    several: await write("several", {
+      runs: [approved, edited, stopped, extended, failed, delegated, frozen, erased],
+      wholeLogs: true,
+    }),
+    chains: await write("chains", { runs: [chained, failed], wholeLogs: true, contents: false }),
     nothing: await write("nothing", { runs: [] }),
   };
   return {
@@ -117,60 +160,14 @@ export async function genuineEvidence(stack: RunningStack): Promise<GenuineEvide
     runs,
     bundles,
     pinned,
-    ...(await keysOf(stack, second)),
+    ...(await keysOf(stack, [second, delegate])),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
-type Second = { readonly principal: string; readonly token: string; readonly privateKey: string };
-
-/** What is granted ahead takes two people. */
-async function secondReviewer({ databaseUrl }: RunningStack): Promise<Second> {
-  const privateKey = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" }).toString();
-  const [principal, token] = ["trudy", newToken()];
-  const pool = createPool({ url: databaseUrl });
-  try {
-    const person = { id: principal, displayName: principal, roles: ["reviewer"], groups: ["treasury"] } as const;
-    await putPrincipal(pool, person, hashToken(token));
-    const publicKey = publicKeyOf(privateKey);
-    const { key } = await addReviewerKey(pool, { principal, publicKey, addedBy: "owner", now: new Date() });
-    await appendToOutbox(pool, [keyAdded(key)]);
-  } finally {
-    await pool.end();
-  }
-  return { principal, token, privateKey };
-}
-
-/** A run whose refund two people have granted before it was asked for. */
-async function grantedAhead(stack: RunningStack, second: Second, prompt: string): Promise<RunId> {
-  const { terms, statement } = await stack.reviewer.draftStanding({
-    body: {
-      ...exampleAgent,
-      tool: "refund",
-      policies: ["refund/needs-a-person"],
-      targets: [{ argument: "order_id", like: "A-*" }],
-      unconstrained: ["reason"],
-      uses: 3,
-      sum: { argument: "amount_cents", max: 20_000 },
-      until: new Date(Date.now() + 86_400_000).toISOString(),
-      reason,
-    },
-  });
-  const key = readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8");
-  const own = await signStatementOf(stack.reviewer, statement, {}, key);
-  const { grant } = await stack.reviewer.proposeStanding({ body: { ...own.body, terms: terms as never } });
-  const client = createClient({ baseUrl: stack.url, token: second.token });
-  const { statement: template } = await client.showStanding({ params: { grant: grant.id } });
-  const { body } = await signStatementOf(client, template, {}, second.privateKey);
-  await client.approveStanding({ params: { grant: grant.id }, body });
-  const run = await decided(stack, prompt, "deny");
-  await stack.reviewer.revokeStanding({ params: { grant: grant.id } });
-  return run;
-}
-
 async function keysOf(
   stack: RunningStack,
-  second: Second,
+  others: readonly Signer[],
 ): Promise<Pick<GenuineEvidence, "trust" | "operatorSeed" | "reviewer">> {
   const keyOf = async (log: string) => (await stack.operator.verifierKey({ params: { log } })).verifierKey;
   const { entries } = await stack.operator.entries({ params: { log: "people" } });
@@ -182,70 +179,22 @@ async function keysOf(
   return {
     trust: {
       format: trustFormat,
-      logs: { shop: { verifierKeys: [await keyOf("shop")] }, people: { verifierKeys: [await keyOf("people")] } },
+      logs: {
+        shop: { verifierKeys: [await keyOf("shop")] },
+        office: { verifierKeys: [await keyOf("office")] },
+        people: { verifierKeys: [await keyOf("people")] },
+      },
       approvers: [
         { principal, keyId, publicKey, groups: ["treasury", "budget", "reviewers"] },
-        {
-          principal: second.principal,
-          keyId: keyIdOf(publicKeyOf(second.privateKey)),
-          publicKey: publicKeyOf(second.privateKey),
-          groups: ["treasury"],
-        },
+        ...others.map((one) => ({
+          principal: one.principal,
+          keyId: keyIdOf(publicKeyOf(one.privateKey)),
+          publicKey: publicKeyOf(one.privateKey),
+          groups: one.principal === "trudy" ? ["treasury"] : [],
+        })),
       ],
     },
     operatorSeed: seed.export({ format: "der", type: "pkcs8" }).subarray(-32),
     reviewer: { principal, keyId, privateKey: readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8") },
   };
-}
-
-async function decided(stack: RunningStack, prompt: string, decision: "approve" | "deny"): Promise<RunId> {
-  const run = await startExampleRun(stack.operator, prompt);
-  const key = readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8");
-  for (;;) {
-    const { run: view, approvals } = await stack.operator.showRun({ params: { run } });
-    if (view.closedAt !== null) return run;
-    for (const { id, state } of approvals) {
-      if (state !== "pending") continue;
-      const detail = await stack.reviewer.showApproval({ params: { approval: id } });
-      await signDecision(stack.reviewer, detail, decision, reason, key);
-    }
-    await sleep(100);
-  }
-}
-
-/** Asked about, and changed to what needs nobody. */
-async function changed(stack: RunningStack, prompt: string): Promise<RunId> {
-  const run = await startExampleRun(stack.operator, prompt);
-  const key = readFileSync(join(stack.home, "secrets/reviewer.pem"), "utf8");
-  for (;;) {
-    const { run: view, approvals } = await stack.operator.showRun({ params: { run } });
-    if (view.closedAt !== null) return run;
-    for (const { id, state } of approvals) {
-      if (state !== "pending") continue;
-      await stack.reviewer.askApproval({ params: { approval: id }, body: { text: reason } });
-      const { call, rendered, salt, statement } = await stack.reviewer.showApproval({ params: { approval: id } });
-      const action = call as { readonly arguments: JsonObject };
-      const args = { ...action.arguments, amount_cents: 1_000 };
-      const digestOf = (value: Json) => contentDigest(salt ?? undefined, value);
-      const template = {
-        ...statement,
-        type: "countersign/edit/v1",
-        rendered: digestOf(rendered),
-        edited: digestOf({ ...action, arguments: args }),
-        arguments: digestOf(args),
-      };
-      const { body } = await signStatementOf(stack.reviewer, template, { reason }, key);
-      await stack.reviewer.editApproval({ params: { approval: id }, body: { ...body, arguments: args } });
-    }
-    await sleep(100);
-  }
-}
-
-async function cancel(stack: RunningStack, prompt: string): Promise<RunId> {
-  const run = await startExampleRun(stack.operator, prompt);
-  await stack.operator.cancelRun({ params: { run } });
-  for (;;) {
-    if ((await stack.operator.showRun({ params: { run } })).run.closedAt !== null) return run;
-    await sleep(100);
-  }
 }

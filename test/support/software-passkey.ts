@@ -27,11 +27,11 @@ export function softwarePasskey(origin = "http://localhost") {
     keyId,
     publicKey,
     passkey,
-    sign(statement: string, count = 0): Extract<SignedStatement, { kind: "webauthn" }> {
+    sign(statement: string, count = 0, type?: string): Extract<SignedStatement, { kind: "webauthn" }> {
       const counter = Buffer.alloc(4);
       counter.writeUInt32BE(count);
       const data = Buffer.concat([sha256(rpId), Buffer.of(5), counter]);
-      const client = { type: "webauthn.get", challenge: challengeOf(statement), origin, crossOrigin: false };
+      const client = { type: "webauthn.get", challenge: challengeOf(statement, type), origin, crossOrigin: false };
       const clientData = Buffer.from(JSON.stringify(client));
       return {
         kind: "webauthn",

@@ -15,7 +15,7 @@ import {
   textOfSigned,
   toolDigest,
 } from "../../src/approvals/index.ts";
-import type { StandingApproved, StandingGrant, StandingStatement } from "../../src/approvals/index.ts";
+import type { SignedStatement, StandingApproved, StandingGrant, StandingStatement } from "../../src/approvals/index.ts";
 import type { ApprovalRequirement } from "../../src/core/decision.ts";
 import type { ToolDefinition } from "../../src/core/release.ts";
 import type { StandingTerms } from "../../src/core/standing-grant.ts";
@@ -89,8 +89,14 @@ export async function propose(
   });
 }
 
-export async function approve(world: World, id: string, by: Granter, now = new Date()): Promise<StandingApproved> {
-  const signed = signGrant(by, await standingById(world.pool, id));
+export async function approve(
+  world: World,
+  id: string,
+  by: Granter,
+  now = new Date(),
+  sign: (statement: ReturnType<typeof signGrant>) => SignedStatement = (signed) => signed,
+): Promise<StandingApproved> {
+  const signed = sign(signGrant(by, await standingById(world.pool, id)));
   return inTransaction(world.pool, async (tx) => {
     const made = await approveStanding(tx, id, signed, by.id, now);
     await appendToOutbox(tx, [standingApproved(made, signed, by.id, now, 0)]);

@@ -7,7 +7,13 @@ import { attacks } from "../support/attacks/index.ts";
 import { oddities } from "../support/evidence-oddities.ts";
 
 const path = "docs/evidence-tampering.md";
-const coverage = { selected: "selection", whole: "whole log", withheld: "selection, no contents" } as const;
+const coverage = {
+  selected: "selection",
+  whole: "whole log",
+  withheld: "selection, no contents",
+  several: "whole logs of two teams",
+  chains: "whole log, no contents",
+} as const;
 
 /** The corpus as a table, and every code that a verifier may give. */
 function page(): string {

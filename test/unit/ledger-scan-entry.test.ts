@@ -78,6 +78,13 @@ test.each([
   ["1e2 for 100", (text: string) => text.replace("100", "1e2")],
   ["-0", (text: string) => text.replace("100", "-0")],
   ["100.0", (text: string) => text.replace("100", "100.0")],
+  ["1e5 for 100000, and spaces where digits were saved", (text: string) => text.replace("100,", "1e5,   ")],
+  [
+    "1e4 for 10000 in the run, and two spaces",
+    (text: string) => text.replace("100", "101").replace('"seq":3', '"seq":1e4  '),
+  ],
+  ["1e9 for its ten digits, and a key twice", (text: string) => text.replace('100,"b":"t"', '1e9,"b":"","b":"t"')],
+  ["names like numbers that are not in order", (text: string) => text.replace('"a":100', '"a":1,"1":2')],
   ["beyond 2^53", (text: string) => text.replace("100", "9007199254740993")],
   ["half a character", (text: string) => text.replace('"t"', '"\\ud800"')],
   ["an escape that is none", (text: string) => text.replace('"t"', '"\\u0074"')],

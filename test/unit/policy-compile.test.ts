@@ -2,11 +2,14 @@ import { describe, expect, it } from "vitest";
 
 import { noFacts } from "../../src/core/decision.ts";
 import {
+  checkInTurns,
   checkPolicySet,
   compileInTurns,
   compilePolicies,
   decide,
   formatProblem,
+  lintInTurns,
+  lintPolicies,
   PolicyError,
   policySetOf,
 } from "../../src/policy/index.ts";
@@ -222,6 +225,29 @@ describe("what was read and validated before", () => {
     };
     await expect(compileInTurns(refused, tools)).rejects.toMatchObject({ code: "policies_invalid" });
   });
+});
+
+it("a set is checked in turns with others' work, to the same end", async () => {
+  const text = (id: string, condition: string): string =>
+    `@id("${id}") forbid (principal, action == Action::"tool/pay", resource) when { ${condition} };`;
+  const sound = Array.from({ length: 400 }, (_, index) => text(`c${index}`, `context.input.amount > ${index}`));
+  const documents = [documentOf(...sound, text("nobody", "1 == 2")), documentOf(...sound, text("x", "context.nope"))];
+  const turnsOf: number[] = [];
+  for (const document of documents) {
+    let turns = 0;
+    const counting = setInterval(() => (turns += 1), 0);
+    const problems = await checkInTurns(document, tools);
+    const afterChecking = turns;
+    const warnings = await lintInTurns(document, tools);
+    clearInterval(counting);
+    turnsOf.push(afterChecking);
+    expect(turns).toBeGreaterThan(afterChecking);
+    expect(problems.length).toBeGreaterThan(0);
+    expect(checkPolicySet(document, tools)).toEqual(problems);
+    expect(lintPolicies(document, tools)).toEqual(warnings);
+  }
+  // What was found of a policy is remembered: the second set is checked at once.
+  expect(turnsOf[0]).toBeGreaterThan(1);
 });
 
 describe("checkPolicySet warns", () => {

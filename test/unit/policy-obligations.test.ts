@@ -316,6 +316,16 @@ describe("annotations of obligations", () => {
       /not every call .* calls of look are denied/,
     ],
     ["model calls", shadow.replace('action == Action::"tool/pay"', "action"), /model calls are denied where it fires/],
+    [
+      "model calls alone",
+      redact.replace('Action::"tool/pay"', 'Action::"model"'),
+      /model calls cannot meet an obligation \(redact\), and are denied where it fires: forbid without @decision/,
+    ],
+    [
+      "answers alone",
+      shadow.replace('Action::"tool/pay"', 'Action::"response"'),
+      /answers cannot meet an obligation \(shadow\)/,
+    ],
   ])("warn of %s", (_name, text, expected) => {
     const problems = checkPolicySet(documentOf({ permit, p: text }), tools);
     expect(problems.filter(({ severity }) => severity === "error")).toEqual([]);

@@ -3,6 +3,7 @@ import { z } from "zod";
 import {
   accessMetadata,
   accessRequestBody,
+  accessRequestHeaders,
   accessTask,
   evaluationAnswer,
   evaluationBody,
@@ -36,6 +37,7 @@ export const accessRoutes = {
     path: "/access/v1/requests",
     summary: "AuthZEN access request: the task that follows the approval request that the run has opened",
     access: everyone,
+    headers: accessRequestHeaders,
     body: accessRequestBody,
     status: 202,
     response: accessTask,

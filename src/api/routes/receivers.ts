@@ -1,6 +1,8 @@
 import {
   addedReceiver,
   addReceiverBody,
+  changedReceiver,
+  changeReceiverBody,
   receiverPage,
   receiverParams,
   receiversQuery,
@@ -37,6 +39,16 @@ export const receiversRoutes = {
     params: receiverParams,
     status: 200,
     response: testedReceiver,
+  },
+  changeReceiver: {
+    method: "POST",
+    path: "/v1/receivers/:receiver/change",
+    summary: "Change what a receiver gets",
+    access: ["operator"],
+    params: receiverParams,
+    body: changeReceiverBody,
+    status: 200,
+    response: changedReceiver,
   },
   removeReceiver: {
     method: "POST",

@@ -1,5 +1,7 @@
+import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { TokenUsage } from "../../core/money.ts";
 import type { RunRecord } from "../../core/run-record.ts";
+import { readableEntries } from "../readable-entries.ts";
 
 type Excerpt = Pick<RunRecord, "ledger">;
 
@@ -30,23 +32,12 @@ export function spentTokensBySeq(record: Excerpt): ReadonlyMap<number, number> {
   );
 }
 
-type Facts = Readonly<Record<string, unknown>>;
-
-function resultsIn({ ledger }: Excerpt): readonly Facts[] {
-  return ledger.entries.flatMap(({ leaf }) => {
-    const { kind, facts = {} } = entryIn(leaf);
-    return kind === "step.result" ? [facts] : [];
-  });
+/** An entry that is no canonical one is nobody's usage: the audit of the run says what is wrong with it. */
+function resultsIn({ ledger }: Excerpt): readonly LedgerEntry["facts"][] {
+  return readableEntries(ledger.entries).flatMap(({ entry }) => (entry.kind === "step.result" ? [entry.facts] : []));
 }
 
-function wholeIn(facts: Facts, name: string): number {
-  return Number.isSafeInteger(facts[name]) ? Number(facts[name]) : 0;
-}
-
-function entryIn(leaf: string): { readonly kind?: string; readonly facts?: Readonly<Record<string, unknown>> } {
-  try {
-    return JSON.parse(leaf) as { kind?: string; facts?: Record<string, unknown> };
-  } catch {
-    return {};
-  }
+function wholeIn(facts: LedgerEntry["facts"], name: string): number {
+  const fact = facts[name];
+  return typeof fact === "number" ? fact : 0;
 }

@@ -1,11 +1,12 @@
-import { isGranted, parseStatement, standingVote, tally } from "../../approvals/offline.ts";
+import { isGranted, parseStatement, tally } from "../../approvals/offline.ts";
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { ApprovalRecord, RunRecord } from "../../core/run-record.ts";
 import type { StandingGrantRecord } from "../../core/standing-grant.ts";
 import { usedProblems, voteOf, wasUsed } from "../approvals.ts";
-import { standingEntries } from "../standing-entries.ts";
+import { aheadVote } from "../standing.ts";
+import { standingApproved } from "../standing-entries.ts";
 import { decidedEntry, lastDecisions, unfallenProblems } from "../decided-anew.ts";
-import { delegationProblems } from "../delegated.ts";
+import { delegationProblems, delegationProblemsAhead } from "../delegated.ts";
 import { happenedBefore } from "../happened-before.ts";
 import type { Placed } from "../happened-before.ts";
 import type { FindingCode, Findings } from "./findings.ts";
@@ -123,6 +124,7 @@ export function checkEnrolment(
   }
   for (const grant of record.standingGrants ?? []) {
     checkAhead(record, grant, enrolments, findings);
+    checkDelegationsAhead(record, grant, enrolments, findings);
     if (!checkGroupsAhead(record, grant, trust, findings)) groupsKnown = false;
   }
   for (const { signed, seq, entry, capacity } of besideDecisions(record, leaves)) {
@@ -148,7 +150,6 @@ export function checkEnrolment(
 /** What people signed beside decisions: changes of calls, and what became of interrupted ones. Each with its entry. */
 function besideDecisions(record: RunRecord, leaves: readonly Leaf[]) {
   const { edits = [], resolutions = [], standingGrants = [], approvals } = record;
-  const ahead = standingGrants.length === 0 ? [] : standingEntries(record);
   const entryWith = (kind: string, fact: string, value: unknown): LedgerEntry | undefined =>
     leaves.find(({ entry }) => entry.kind === kind && entry.facts[fact] === value)?.entry;
   return [
@@ -163,10 +164,7 @@ function besideDecisions(record: RunRecord, leaves: readonly Leaf[]) {
         signed,
         capacity: undefined,
         seq: uses[0]?.seq ?? -1,
-        entry: ahead.find(
-          ({ kind, facts }) =>
-            kind === "standing.approved" && facts["grant"] === id && facts["reviewer"] === signed.reviewer,
-        ),
+        entry: standingApproved(record, id).find(({ facts }) => facts["reviewer"] === signed.reviewer),
       })),
     ),
     ...resolutions.map((signed) => ({
@@ -289,6 +287,24 @@ function checkAhead(
   }
 }
 
+/** Whoever approved a standing grant for somebody else had been given that, also when it was used. */
+function checkDelegationsAhead(
+  record: RunRecord,
+  grant: StandingGrantRecord,
+  enrolments: Enrolments | undefined,
+  findings: Findings,
+): void {
+  if (enrolments?.whole !== true) return;
+  const approved = standingApproved(record, grant.id);
+  for (const { reviewer, delegation, problem } of delegationProblemsAhead(grant, enrolments.people, approved))
+    findings.add(
+      "enrolment",
+      "delegation_unfounded",
+      `${record.run.id}, ${grant.id}, ${reviewer}`,
+      `delegation \`${delegation}\`: ${problem}`,
+    );
+}
+
 /** The same as `checkGroups`, of those who approved a standing grant. */
 function checkGroupsAhead(
   { run }: RunRecord,
@@ -298,7 +314,9 @@ function checkGroupsAhead(
 ): boolean {
   const groups = approvals.map(({ keyId }) => trust.approver(keyId)?.groups);
   if (groups.some((known) => known === undefined)) return false;
-  const votes = approvals.map((one, place) => standingVote(one, groups[place] ?? []));
+  // Whose group a delegate approved it for is the operator's word, and not in the trust file.
+  if (approvals.some(({ delegation }) => delegation !== undefined)) return false;
+  const votes = approvals.map((one, place) => aheadVote(one, groups[place] ?? []));
   if (!isGranted(terms, votes))
     findings.add(
       "approvals",

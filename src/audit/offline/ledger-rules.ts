@@ -9,7 +9,8 @@ import { StandingRules } from "./standing-rules.ts";
 
 type Run = {
   seq: number;
-  hash: Hash;
+  /** As hexadecimal: bytes would keep those alive that they were allocated with. */
+  hash: string;
   closed: boolean;
   /** Absent once it is closed, so that memory does not grow with what is over. */
   open: OpenRun | undefined;
@@ -97,18 +98,22 @@ export class LedgerRules {
   #chain(index: number, { kind }: LedgerEntry, place: NonNullable<LedgerEntry["run"]>, leaf: Hash): Run {
     const known = this.#runs.get(place.id);
     const expected = known === undefined ? 0 : known.seq + 1;
-    const previous = known === undefined ? noPrevious : hexOf(known.hash);
+    const previous = known?.hash ?? noPrevious;
     if (place.seq !== expected)
       this.#say("runs", "run_gap", index, `run \`${place.id}\` has seq ${place.seq}, expected ${expected}`);
     else if (place.prev !== previous)
       this.#say("runs", "run_gap", index, `run \`${place.id}\` seq ${place.seq} does not chain to the entry before it`);
     if (known?.closed === true && kind !== "step.reconciled")
       this.#say("runs", "entry_after_close", index, `\`${kind}\` of run \`${place.id}\``);
-    const run = known ?? { seq: 0, hash: leaf, closed: false, open: newRun() };
-    run.seq = place.seq;
-    run.hash = leaf;
-    this.#runs.set(place.id, run);
-    return run;
+    const hash = hexOf(leaf);
+    if (known === undefined) {
+      const run: Run = { seq: place.seq, hash, closed: false, open: newRun() };
+      this.#runs.set(place.id, run);
+      return run;
+    }
+    known.seq = place.seq;
+    known.hash = hash;
+    return known;
   }
 
   #step(index: number, entry: LedgerEntry, open: OpenRun): void {

@@ -2,6 +2,7 @@ import { z } from "zod";
 
 import type { Digest } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
+import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { RunRecord } from "../../core/run-record.ts";
 import { commitmentOf } from "../../store/canonical.ts";
 import { erases } from "../erasure.ts";
@@ -125,6 +126,19 @@ const recordFile = z.strictObject({
             keyId: z.string(),
             signature: z.string(),
             publicKey: z.string(),
+            passkey: z.looseObject({ credentialId: z.string(), rpId: z.string(), origin: z.string() }).optional(),
+            delegation: z
+              .looseObject({
+                id: z.string(),
+                delegator: z.string(),
+                person: z.string(),
+                team: nullable,
+                tool: nullable,
+                maxAmount: z.int().nullable(),
+                from: z.string(),
+                until: z.string(),
+              })
+              .optional(),
           }),
         ),
         uses: z.array(
@@ -183,7 +197,10 @@ export function readRun(
     return undefined;
   }
   const release = addressed(files, "releases", run.release, findings);
-  const seals = kept.filter(({ entry }) => entry.kind === "history.sealed" && entry.facts["run"] === run.id);
+  const of = (kind: LedgerEntry["kind"]) =>
+    kept
+      .filter(({ entry }) => entry.kind === kind && entry.facts["run"] === run.id)
+      .map(({ index, leaf }) => ({ index, leaf }));
   const erasures = kept.filter(({ entry }) => erases(entry, run as RunRecord["run"]));
   // What was erased has left no salt behind.
   const erased = erasures.length > 0 && rows.salt === undefined;
@@ -207,7 +224,8 @@ export function readRun(
       verifierKey: "",
       waiting: 0,
       entries: leaves.map(({ index, leaf }) => ({ index, leaf })),
-      seals: seals.map(({ index, leaf }) => ({ index, leaf })),
+      seals: of("history.sealed"),
+      losses: of("history.lost"),
       erasures: erasures.map(({ index, leaf }) => ({ index, leaf })),
       grants: kept
         .filter(({ entry }) => (rows.standingGrants ?? []).some(({ id }) => id === entry.facts["grant"]))

@@ -3,9 +3,11 @@ import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { RunRecord } from "../../core/run-record.ts";
 import { checkApprovals } from "../approvals.ts";
 import { checkContents } from "../contents.ts";
+import { costAgain } from "../costs.ts";
 import { erasureOf } from "../erasure.ts";
 import type { Erasure } from "../erasure.ts";
 import { checkRunEntries } from "../ledger.ts";
+import { checkLosses, lostExecutions } from "../losses.ts";
 import { decideAgain } from "../redecide.ts";
 import type { AuditCheck } from "../report.ts";
 import { checkSeals } from "../seals.ts";
@@ -68,6 +70,9 @@ type Tally = {
   /** Runs all of whose decisions were made again, and denials that could only be taken as recorded. */
   decidedRuns: number;
   asRecorded: number;
+  /** Model calls whose costs were worked out again, and those of which no price is recorded. */
+  costs: number;
+  unpriced: number;
   statements: number;
   /** Runs whose contents were erased, with the entries that say so. */
   readonly erased: (Erasure & { readonly run: string; readonly log: string })[];
@@ -102,6 +107,8 @@ export function verifyEvidence(options: VerifyOptions): OfflineReport {
     decisions: 0,
     decidedRuns: 0,
     asRecorded: 0,
+    costs: 0,
+    unpriced: 0,
     statements: 0,
     erased: [],
   };
@@ -150,9 +157,9 @@ function readLogs(
   );
 }
 
-/** What is kept of the entries that are in no run: seals of histories, what was erased, and how standing grants came to be. */
+/** What is kept of the entries that are in no run: seals and losses of histories, what was erased, and how standing grants came to be. */
 function isBesideRuns({ kind }: LedgerEntry): boolean {
-  return kind === "history.sealed" || kind === "payload.erased" || kind.startsWith("standing.");
+  return kind.startsWith("history.") || kind === "payload.erased" || kind.startsWith("standing.");
 }
 
 type LoadedRun = ReportedRun & { readonly section: RunSection; readonly log: LogFound };
@@ -180,6 +187,7 @@ function readRuns(
 const codeOfCheck: Readonly<Record<string, readonly [CheckName, FindingCode]>> = {
   chain: ["runs", "run_gap"],
   join: ["records", "record_differs"],
+  costs: ["costs", "cost_differs"],
   contents: ["contents", "content_mismatch"],
   approvals: ["approvals", "approval_invalid"],
   decisions: ["decisions", "decision_differs"],
@@ -204,6 +212,10 @@ function checkRun(
   guarded(section, findings, () => {
     for (const one of checkRunEntries(record, contents)) take(one);
     closing(record, leaves, findings);
+    const costs = costAgain(record);
+    take(costs.check);
+    tally.costs += costs.recomputed;
+    tally.unpriced += costs.unpriced;
     take(checkApprovals(record, contents));
     const { signatures, groupsKnown, alone } = checkEnrolment(record, leaves, enrolments, trust, findings);
     tally.signatures += signatures;
@@ -242,8 +254,10 @@ function checkRun(
 function checkSealed(section: RunSection, record: RunRecord, findings: Findings, tally: Tally): void {
   const { status, problems, detail } = checkSeals(record, undefined);
   for (const problem of problems) findings.add("histories", "seal_differs", section.run, problem);
-  if (status === "passed") tally.sealed += 1;
+  if (status === "passed" && lostExecutions(record).length === 0) tally.sealed += 1;
   if (status === "incomplete") findings.add("histories", "not_sealed", section.run, detail);
+  for (const problem of checkLosses(record, undefined)?.problems ?? [])
+    findings.add("histories", "loss_unfounded", section.run, problem);
 }
 
 /** A record is made by who may be an attacker: what it makes a check stumble over is wrong with the record. */
@@ -371,6 +385,11 @@ function conclude(
     ),
     findings.check("policies", `${decided} decisions under the set in force`, decided > 0),
     findings.check("records", `${runs.length} agree with the ledger, both ways`, runs.length > 0),
+    findings.check(
+      "costs",
+      `${tally.costs} model calls by usage and price, and what runs had spent and held, within their limits`,
+      runs.length > 0,
+    ),
     findings.check("approvals", `${tally.signatures} signatures on ${approvals} requests`, approvals > 0),
     findings.check("enrolment", "each key enrolled, and not revoked, when it signed", tally.signatures > 0),
     findings.check("contents", `${contents ? "rehashed" : "withheld"}${erasedIn(tally)}`, contents),
@@ -404,6 +423,14 @@ function conclude(
         ? []
         : [
             `that ${tally.asRecorded} denials were called for: another decision point or what was counted then said so`,
+          ]),
+      ...(tally.unpriced === 0
+        ? []
+        : [`what ${tally.unpriced} model calls cost: no price, or no usage, is recorded of them`]),
+      ...(tally.costs === 0
+        ? []
+        : [
+            "that prices, and the tokens counted, were the provider's own, and that budgets of teams and agents had room: other runs are in them",
           ]),
       ...(matched.length > 0 ? [] : ["that the log was not rewritten before this export: no checkpoint was pinned"]),
       ...(matched.length === 0 || matched.length === logs.length

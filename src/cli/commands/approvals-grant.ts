@@ -123,7 +123,7 @@ async function approve(cli: Cli, id: string, flags: SignFlags): Promise<void> {
   const detail = await cli.reviewer.showStanding({ params: { grant: id } });
   const { grant, approvals, statement } = detail;
   const say = cli.terminal.json ? cli.terminal.note : cli.terminal.say;
-  for (const one of approvals) say(`approved by ${safe(one.reviewer)} at ${localTime(one.at)}`);
+  for (const one of approvals) say(approvedBy(one));
   const signed = await sign(cli, { terms: grant.terms, statement }, flags, "Approve this?", "nothing was approved");
   sayApproved(cli, await cli.reviewer.approveStanding({ params: { grant: id }, body: signed }), "approved");
 }
@@ -164,8 +164,16 @@ function sayApproved({ terminal }: Cli, answer: Detail, done: string): void {
   terminal.say(`${id} ${done}`);
   if (state === "active") terminal.say(`it is active; end it: countersign approvals grant revoke ${id}`);
   else
-    terminal.say(`others have to approve it until ${localTime(expiresAt)}: countersign approvals grant approve ${id}`);
+    terminal.say(
+      `others have to approve it until ${localTime(expiresAt)}: countersign approvals grant approve ${id}, or ${answer.page}`,
+    );
   terminal.result(answer);
+}
+
+function approvedBy({ reviewer, groups, at, kind, insteadOf }: Detail["approvals"][number]): string {
+  const whom = insteadOf === null ? "" : ` for ${safe(insteadOf)}`;
+  const how = kind === "webauthn" ? ", with a passkey" : "";
+  return `approved by ${safe(reviewer)}${whom} (${groups.join(", ")}) at ${localTime(at)}${how}`;
 }
 
 async function list({ reviewer, terminal }: Cli, { all, ...flags }: ListFlags): Promise<void> {
@@ -205,12 +213,12 @@ async function show({ reviewer, terminal }: Cli, id: string): Promise<void> {
   const known = readTerms(terms);
   if (known === undefined) terminal.say("  its terms are of a later version: update countersign");
   else await describe(terminal.say, known);
-  for (const one of approvals)
-    terminal.say(`approved by ${safe(one.reviewer)} (${one.groups.join(", ")}) at ${localTime(one.at)}`);
+  for (const one of approvals) terminal.say(approvedBy(one));
   const sum = terms.sum === undefined ? "" : `, ${total} of ${terms.sum.max} in sum`;
   terminal.say(`used ${uses} of ${terms.uses}${sum}${lastUsedAt === null ? "" : `, last at ${localTime(lastUsedAt)}`}`);
   if (revokedAt !== null) terminal.say(`revoked by ${safe(revokedBy ?? "")} at ${localTime(revokedAt)}`);
-  if (state === "proposed") terminal.say(`agree: countersign approvals grant approve ${id}`);
+  if (state === "proposed")
+    terminal.say(`agree: countersign approvals grant approve ${id}, or with a passkey: ${detail.page}`);
   if (state === "proposed" || state === "active") terminal.say(`end it: countersign approvals grant revoke ${id}`);
   terminal.result(detail);
 }

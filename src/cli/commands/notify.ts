@@ -22,6 +22,13 @@ type CommonFlags = {
   readonly level: NoticeLevel;
 };
 type SlackFlags = CommonFlags & { readonly secretFile: string; readonly conversation?: string };
+type ChangeFlags = {
+  readonly event?: readonly NoticeEvent[];
+  readonly allEvents?: true;
+  readonly group?: readonly string[];
+  readonly allGroups?: true;
+  readonly level?: NoticeLevel;
+};
 type ListFlags = { readonly team?: string; readonly limit: number; readonly cursor?: string };
 
 export function addNotifyCommands(program: Command): void {
@@ -54,6 +61,15 @@ export function addNotifyCommands(program: Command): void {
     .command("test <receiver>")
     .description("send a test now, once; exit code 1 where it does not arrive")
     .action((id: string, _flags, command: Command) => test(cliOf(command), id));
+  notify
+    .command("change <receiver>")
+    .description("change what it gets from now on; its address stays")
+    .addOption(new Option("--event <event...>", "only these events").choices(noticeEvents).conflicts("allEvents"))
+    .option("--all-events", "every event, those that come to be later too")
+    .option("--group <group...>", "only requests that ask one of these groups")
+    .option("--all-groups", "every request of the team")
+    .addOption(new Option("--level <level>", "how much it is told").choices(noticeLevels))
+    .action((id: string, flags: ChangeFlags, command: Command) => change(cliOf(command), id, flags));
   notify
     .command("remove <receiver>")
     .description("tell it nothing more; its address and secret are forgotten")
@@ -139,7 +155,7 @@ async function list({ client, terminal }: Cli, flags: ListFlags): Promise<void> 
         one.kind,
         brief(one.shown, 40),
         one.level,
-        one.events.length === noticeEvents.length ? "all" : one.events.join(", "),
+        eventsText(one),
         String(one.delivered),
         String(one.queued),
         String(one.failed),
@@ -160,6 +176,33 @@ async function test({ client, terminal }: Cli, receiver: string): Promise<void> 
   }
   terminal.say("the test was delivered");
   terminal.result(answer);
+}
+
+async function change({ client, terminal }: Cli, receiver: string, flags: ChangeFlags): Promise<void> {
+  const { event, allEvents, group, allGroups, level } = flags;
+  if (group !== undefined && allGroups === true)
+    throw new CliError("usage", "either --group or --all-groups: not both");
+  const body = {
+    ...(event === undefined ? {} : { events: [...event] }),
+    ...(allEvents === undefined ? {} : { events: null }),
+    ...(group === undefined ? {} : { groups: [...group] }),
+    ...(allGroups === undefined ? {} : { groups: [] }),
+    ...(level === undefined ? {} : { level }),
+  };
+  if (Object.keys(body).length === 0)
+    throw new CliError("usage", "what is to change? --event, --all-events, --group, --all-groups or --level");
+  const answer = await client.changeReceiver({ params: { receiver }, body });
+  const { groups, level: now } = answer.receiver;
+  const whose =
+    groups.length === 0 ? `all requests of team ${answer.receiver.team}` : `requests that ask ${groups.join(", ")}`;
+  terminal.say(
+    `${receiver} ${answer.changed ? "now gets" : "got before"}: ${eventsText(answer.receiver)} of ${whose} (${now})`,
+  );
+  terminal.result(answer);
+}
+
+function eventsText({ events }: { readonly events: readonly NoticeEvent[] | null }): string {
+  return events === null ? "all events" : events.join(", ");
 }
 
 async function remove({ client, terminal }: Cli, receiver: string): Promise<void> {

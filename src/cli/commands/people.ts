@@ -1,15 +1,17 @@
 import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
 
-import type { Role } from "../../registry/index.ts";
+import { namePattern } from "../../core/ids.ts";
+import type { Role, RoleTeams } from "../../registry/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { databaseUrlOf } from "../server-settings.ts";
 
 const roles = ["operator", "reviewer", "auditor", "admin"] as const satisfies readonly Role[];
 
+type ForTeams = "all teams" | readonly string[];
 type AddFlags = {
-  readonly role: readonly Role[];
+  readonly role: ReadonlyMap<Role, ForTeams>;
   readonly group: readonly string[];
   readonly name?: string;
   readonly key?: string;
@@ -23,7 +25,12 @@ export function addPeopleCommands(program: Command): void {
   people
     .command("add <id>")
     .description("add a person or service, or give one a new token and other roles; prints the token once")
-    .requiredOption("--role <role>", `${roles.join(", ")}; may be repeated`, addRole, [])
+    .requiredOption(
+      "--role <role>",
+      `${roles.join(", ")}, for all teams; or ROLE:TEAM[,TEAM], for these only; may be repeated`,
+      addRole,
+      new Map<Role, ForTeams>(),
+    )
     .option(
       "--group <group>",
       "may decide what policies ask this group for; may be repeated",
@@ -50,20 +57,23 @@ async function add({ env, terminal }: Cli, id: string, { role, group, name, key,
   const pool = createPool({ url: databaseUrlOf(env) });
   try {
     await migrate(pool);
+    const held = [...role].map(([name, teams]) => (teams === "all teams" ? name : `${name} for ${teams.join(", ")}`));
+    const roleTeams = Object.fromEntries([...role].filter(([, teams]) => teams !== "all teams")) as RoleTeams;
     const publicKey = key === undefined ? undefined : publicKeyOf(privateKeyIn(key));
     const { token, proposed } = await addPerson(
       pool,
       {
         id,
         displayName: name ?? id,
-        roles: role,
+        roles: [...role.keys()],
+        roleTeams,
         groups: group,
         publicKey,
         ...(person === undefined ? {} : { person }),
       },
       userName(),
     );
-    terminal.say(`${id} is ${role.join(", ")}${group.length === 0 ? "" : `, in ${group.join(", ")}`}`);
+    terminal.say(`${id} is ${held.join("; ")}${group.length === 0 ? "" : `, in ${group.join(", ")}`}`);
     terminal.say(`token, shown this once: ${token}`);
     if (key !== undefined) terminal.say(`decisions are signed with ${key}: COUNTERSIGN_KEY_FILE=${key}`);
     if (proposed !== undefined)
@@ -72,7 +82,8 @@ async function add({ env, terminal }: Cli, id: string, { role, group, name, key,
       );
     terminal.result({
       id,
-      roles: role,
+      roles: [...role.keys()],
+      roleTeams,
       groups: group,
       person: person ?? null,
       token,
@@ -84,8 +95,16 @@ async function add({ env, terminal }: Cli, id: string, { role, group, name, key,
   }
 }
 
-function addRole(text: string, all: readonly Role[]): readonly Role[] {
-  const role = roles.find((known) => known === text);
-  if (role === undefined) throw new InvalidArgumentError(`expected one of ${roles.join(", ")}`);
-  return [...new Set([...all, role])];
+/** `reviewer`, or `reviewer:shop,bank`. */
+function addRole(text: string, all: ReadonlyMap<Role, ForTeams>): ReadonlyMap<Role, ForTeams> {
+  const [name, limits] = text.split(/:(.*)/s);
+  const role = roles.find((known) => known === name);
+  if (role === undefined) throw new InvalidArgumentError(`expected one of ${roles.join(", ")}, or ROLE:TEAM`);
+  const before = all.get(role);
+  const teams = limits?.split(",");
+  if (before !== undefined && (before === "all teams" || teams === undefined))
+    throw new InvalidArgumentError(`\`${role}\` is given for all teams and for some: give it once`);
+  if (teams?.every((team) => namePattern.test(team)) === false)
+    throw new InvalidArgumentError("expected names of teams after the colon: reviewer:shop,bank");
+  return new Map(all).set(role, teams === undefined ? "all teams" : [...new Set([...(before ?? []), ...teams])]);
 }

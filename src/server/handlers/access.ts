@@ -3,7 +3,8 @@ import type { EvaluationReason, ResponseOf } from "../../api/index.ts";
 import { requestById } from "../../approvals/index.ts";
 import type { ApprovalRequest } from "../../approvals/index.ts";
 import { freezesInForce } from "../../registry/index.ts";
-import { evaluationIdOf, decidedCall, isMadeWith, requestFor } from "../access-record.ts";
+import { sha256 } from "../../store/index.ts";
+import { evaluationIdOf, decidedCall, isMadeWith, isSameSubmission, requestFor } from "../access-record.ts";
 import type { DecidedCall } from "../access-record.ts";
 import { linkTo } from "../deliver-notices.ts";
 import type { Services } from "../dependencies.ts";
@@ -41,7 +42,7 @@ export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "req
     const call = await decidedCall(services.pool, services.keys, body);
     const presented = body.context?.approval?.id;
     if (call === undefined) return answer(services, "not_asked", { next_action: "none" });
-    const named = { evaluation_id: evaluationIdOf(call) };
+    const named = namedOf(call);
     if (presented !== undefined && presented !== call.approval) {
       return answer(services, "approval_unverifiable", { ...named, next_action: "none" });
     }
@@ -52,20 +53,25 @@ export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "req
     return answer(services, "frozen", { ...named, next_action: "retry", retry_after: retryAfterSeconds });
   },
 
-  async requestAccess({ body }, { services, reply }) {
+  async requestAccess({ body, headers }, { services, reply, caller }) {
     const { evaluation_id: evaluationId } = body.denial;
+    const key = headers["idempotency-key"];
+    const submitted = { key: key ?? "", body: sha256(JSON.stringify(body)) };
+    if (key !== undefined && !(await isSameSubmission(services.pool, caller().id, submitted, services.now()))) {
+      throw new ApiError("submission_differs", "the same Idempotency-Key came with another submission before", {
+        hint: "a new submission takes a new key",
+      });
+    }
     const request =
       evaluationId === undefined ? undefined : await requestFor(services.pool, services.keys, evaluationId, body);
     if (request === undefined) {
-      throw new ApiError(
-        "denial_not_bound",
-        "`denial.evaluation_id` names no decision on this very call that asks people",
-        {
-          hint: "evaluate first, and send what that was about unchanged",
-        },
-      );
+      throw new ApiError("denial_not_bound", "`denial.evaluation_id` names no decision on this very call", {
+        hint: "evaluate first, and send what that was about unchanged",
+      });
     }
-    if (statusOf(services, request) === "expired") {
+    if (request === null) throw new ApiError("not_requestable", "the decision on this call asks nobody");
+    // By what is recorded, not by what is sent.
+    if (services.now() >= request.expiresAt) {
       throw new ApiError("denial_expired", `nobody decided until ${request.expiresAt.toISOString()}`);
     }
     const task = taskOf(services, request);
@@ -76,11 +82,18 @@ export const accessHandlers: Handlers<"accessMetadata" | "evaluateAccess" | "req
   async showAccessTask({ params: { approval } }, { services, reply }) {
     const request = await requestById(services.pool, approval);
     if (request === undefined) throw new ApiError("approval_not_found", `no approval request \`${approval}\``);
+    if (services.now() >= request.expiresAt)
+      throw new ApiError("task_expired", `the request was open until ${request.expiresAt.toISOString()}`);
     const task = taskOf(services, request);
     if (task.task.status === "pending") reply.header("retry-after", String(retryAfterSeconds));
     return task;
   },
 };
+
+/** The evaluation is the gate's, and its time is that of the gate's decision: each answer on it names both alike. */
+function namedOf(call: DecidedCall) {
+  return { evaluation_id: evaluationIdOf(call), evaluated_at: call.at.toISOString() };
+}
 
 async function isStopped({ pool }: Services, { team, agent, tool }: DecidedCall): Promise<boolean> {
   return (await freezesInForce(pool, team)).some(
@@ -89,7 +102,7 @@ async function isStopped({ pool }: Services, { team, agent, tool }: DecidedCall)
 }
 
 function evaluate(services: Services, call: DecidedCall, request: ApprovalRequest | undefined): Answer {
-  const named = { evaluation_id: evaluationIdOf(call) };
+  const named = namedOf(call);
   const none = { ...named, next_action: "none" } as const;
   switch (call.state) {
     case "intended": {
@@ -120,7 +133,7 @@ function evaluate(services: Services, call: DecidedCall, request: ApprovalReques
 }
 
 function whileWaiting(services: Services, call: DecidedCall, request: ApprovalRequest): Answer {
-  const named = { evaluation_id: evaluationIdOf(call) };
+  const named = namedOf(call);
   switch (statusOf(services, request)) {
     case "pending": {
       const expires_at = request.expiresAt.toISOString();
@@ -144,9 +157,9 @@ function whileWaiting(services: Services, call: DecidedCall, request: ApprovalRe
 function answer(
   services: Services,
   reason: EvaluationReason,
-  rest: Omit<Answer["context"], "reason" | "evaluated_at">,
+  rest: Omit<Answer["context"], "reason" | "evaluated_at"> & { readonly evaluated_at?: string },
 ): Answer {
-  return { decision: false, context: { reason, evaluated_at: services.now().toISOString(), ...rest } };
+  return { decision: false, context: { evaluated_at: services.now().toISOString(), ...rest, reason } };
 }
 
 /** A task comes to one end: what becomes of an approval afterwards is told by evaluating again. */

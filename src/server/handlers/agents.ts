@@ -49,8 +49,8 @@ export const agentHandlers: Handlers<"registerAgent" | "listAgents" | "showAgent
     });
   },
 
-  async listAgents(_request, { services }) {
-    return { agents: (await listAgents(services.pool)).map(viewOfAgent) };
+  async listAgents(_request, { services, caller }) {
+    return { agents: (await listAgents(services.pool, caller().teams)).map(viewOfAgent) };
   },
 
   async showAgent({ params: { team, agent } }, { services }) {
@@ -89,11 +89,11 @@ async function policiesFor(
   const releases = await releasesWith(tx, release.document);
   const active = await activePolicySet(tx, team);
   if (active !== undefined) {
-    assertPoliciesFit(asPolicySet(active.document), releases, "policies_do_not_fit");
+    await assertPoliciesFit(asPolicySet(active.document), releases, "policies_do_not_fit");
     return { policySet: active.digest, policiesActivated: false };
   }
   const shipped = await shippedPolicies();
-  assertPoliciesFit(shipped, releases, "policies_do_not_fit");
+  await assertPoliciesFit(shipped, releases, "policies_do_not_fit");
   const { digest, activation } = await activatePolicySet(tx, team, shipped as unknown as Json, by, now);
   if (activation !== undefined) await appendToOutbox(tx, [policyActivated(team, digest, activation, by, now)]);
   return { policySet: digest, policiesActivated: activation !== undefined };

@@ -40,12 +40,13 @@ const eventsShown = 200;
 const erasedText = "ERASED";
 
 export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "decideApproval"> = {
-  async listApprovals({ query }, { services }) {
+  async listApprovals({ query }, { services, caller }) {
     const { cursor, limit, ...filter } = query;
     if (cursor !== undefined && !approvalIdPattern.test(cursor))
       throw new ApiError("invalid_cursor", "the cursor is not one of this list");
     const rows = await listRequests(services.pool, {
       ...filter,
+      team: filter.team ?? caller().teams,
       before: cursor as ApprovalId | undefined,
       limit: limit + 1,
     });

@@ -24,8 +24,8 @@ export const budgetHandlers: Handlers<"setBudget" | "listBudgets"> = {
     });
   },
 
-  async listBudgets({ query: { team } }, { services }) {
-    const budgets = await listBudgets(services.pool, team, services.now());
+  async listBudgets({ query: { team } }, { services, caller }) {
+    const budgets = await listBudgets(services.pool, team ?? caller().teams, services.now());
     return {
       budgets: budgets.map((budget) => ({
         ...budget,

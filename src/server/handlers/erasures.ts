@@ -86,9 +86,10 @@ export const erasureHandlers: Handlers<
     return { set: true, due: [...due] };
   },
 
-  async listRetentions(_request, { services }) {
+  async listRetentions(_request, { services, caller }) {
     const now = services.now();
-    const retentions = await retentionsInForce(services.pool);
+    const { teams } = caller();
+    const retentions = (await retentionsInForce(services.pool)).filter(({ team }) => teams?.includes(team) !== false);
     return {
       retentions: await Promise.all(
         retentions.map(async ({ at, ...one }) => ({

@@ -19,8 +19,8 @@ export const freezeHandlers: Handlers<"freeze" | "liftFreeze" | "listFreezes"> =
     return change(services, body, caller().id, false);
   },
 
-  async listFreezes({ query: { team } }, { services }) {
-    return { freezes: (await freezesInForce(services.pool, team)).map(viewOfFreeze) };
+  async listFreezes({ query: { team } }, { services, caller }) {
+    return { freezes: (await freezesInForce(services.pool, team ?? caller().teams)).map(viewOfFreeze) };
   },
 };
 

@@ -1,3 +1,4 @@
+import { teamsWith } from "../../registry/index.ts";
 import type { Handlers } from "../handler.ts";
 
 export const healthHandlers: Handlers<"health" | "whoAmI"> = {
@@ -18,8 +19,9 @@ export const healthHandlers: Handlers<"health" | "whoAmI"> = {
     };
   },
 
-  async whoAmI(_request, { caller }) {
-    const { id, displayName, roles, groups } = caller();
-    return { id, displayName, roles: [...roles], groups: [...groups] };
+  async whoAmI(_request, { principal }) {
+    const { id, displayName, roles, roleTeams = {}, groups } = principal();
+    const limits = roles.flatMap((role) => (role in roleTeams ? [[role, [...teamsWith(roleTeams, role)]]] : []));
+    return { id, displayName, roles: [...roles], roleTeams: Object.fromEntries(limits), groups: [...groups] };
   },
 };

@@ -1,4 +1,5 @@
 import { ApiError } from "../../api/index.ts";
+import { peopleLog } from "../../core/ids.ts";
 import {
   cosignedLatest,
   publishedCheckpoint,
@@ -13,9 +14,15 @@ import { hexOf } from "../ledger-excerpt.ts";
 export const ledgerHandlers: Handlers<
   "listLogs" | "checkpoint" | "entries" | "inclusionProof" | "consistencyProof" | "verifierKey"
 > = {
-  async listLogs(_request, { services: { pool, ledger } }) {
+  async listLogs(_request, { services: { pool, ledger }, caller }) {
+    const { teams } = caller();
+    const isListed = ({ log }: { readonly log: string }) => log === peopleLog || teams?.includes(log) !== false;
     const stopped = new Map(ledger.stopped?.().map(({ log, why }) => [log, why]));
-    return { logs: (await logHeads(pool)).map((head) => ({ ...head, stopped: stopped.get(head.log) ?? null })) };
+    return {
+      logs: (await logHeads(pool))
+        .filter(isListed)
+        .map((head) => ({ ...head, stopped: stopped.get(head.log) ?? null })),
+    };
   },
 
   async checkpoint({ params: { log }, query }, { services: { pool, ledger } }) {

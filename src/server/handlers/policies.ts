@@ -41,7 +41,10 @@ export const policyHandlers: Handlers<
         body.digest === undefined ? body.document : asPolicySet((await storedSet(tx, body.digest)).document);
       if (document === undefined) throw new ApiError("invalid_request", "expected `document` or `digest`");
       const releases = await productionReleases(tx, team);
-      const warnings = [...assertPoliciesFit(document, releases, "policies_invalid"), ...lintFor(document, releases)];
+      const warnings = [
+        ...(await assertPoliciesFit(document, releases, "policies_invalid")),
+        ...(await lintFor(document, releases)),
+      ];
       const common = { team, policies: document.policies.length, warnings };
       const stored = document as unknown as Json;
       const guard = await policyGuardOf(tx, team);
@@ -66,7 +69,7 @@ export const policyHandlers: Handlers<
       if (activation !== undefined) {
         // What was proposed may be older than the agents of today.
         const { document } = await policySetByDigest(tx, proposal.policySet);
-        assertPoliciesFit(asPolicySet(document), await productionReleases(tx, team), "policies_invalid");
+        await assertPoliciesFit(asPolicySet(document), await productionReleases(tx, team), "policies_invalid");
         await appendToOutbox(tx, [policyActivated(team, proposal.policySet, activation, proposal.by, now)]);
       }
       return { proposal: viewOfProposal(proposal) };

@@ -13,7 +13,8 @@ export const policyShadowHandlers: Handlers<"shadowPolicies" | "showShadow"> = {
     const { id: by } = caller();
     const now = services.now();
     return inTransaction(services.pool, async (tx) => {
-      if (document !== undefined) assertPoliciesFit(document, await productionReleases(tx, team), "policies_invalid");
+      if (document !== undefined)
+        await assertPoliciesFit(document, await productionReleases(tx, team), "policies_invalid");
       const { id, policySet } = await setShadow(tx, team, document as unknown as Json | undefined, by, now);
       if (id !== undefined) await appendToOutbox(tx, [policyShadowed(team, id, policySet, by, now)]);
       return shadowOf(tx, team);

@@ -1,8 +1,11 @@
+import { ulid } from "ulid";
+
 import { ApiError } from "../../api/index.ts";
 import type { RequestOf } from "../../api/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import {
   addReceiver,
+  changeReceiver,
   listReceivers,
   newWebhookSecret,
   receiverById,
@@ -15,9 +18,11 @@ import { inTransaction } from "../../store/index.ts";
 import { deliver } from "../deliver-notices.ts";
 import type { Services } from "../dependencies.ts";
 import type { Handlers } from "../handler.ts";
-import { receiverAdded, receiverRemoved, viewOfReceiver } from "../receiver-views.ts";
+import { receiverAdded, receiverChanged, receiverRemoved, viewOfReceiver } from "../receiver-views.ts";
 
-export const receiverHandlers: Handlers<"addReceiver" | "listReceivers" | "testReceiver" | "removeReceiver"> = {
+export const receiverHandlers: Handlers<
+  "addReceiver" | "listReceivers" | "testReceiver" | "changeReceiver" | "removeReceiver"
+> = {
   async addReceiver({ body }, { services, caller }) {
     const { id: by } = caller();
     const { team, groups, requester, events, level, address } = body;
@@ -46,8 +51,8 @@ export const receiverHandlers: Handlers<"addReceiver" | "listReceivers" | "testR
     });
   },
 
-  async listReceivers({ query: { team, cursor, limit } }, { services }) {
-    const rows = await listReceivers(services.pool, { team, before: cursor, limit: limit + 1 });
+  async listReceivers({ query: { team, cursor, limit } }, { services, caller }) {
+    const rows = await listReceivers(services.pool, { team: team ?? caller().teams, before: cursor, limit: limit + 1 });
     const page = rows.slice(0, limit);
     const receivers = page.map((row) => {
       const { queued, delivered, failed, reason } = row;
@@ -71,6 +76,16 @@ export const receiverHandlers: Handlers<"addReceiver" | "listReceivers" | "testR
     return outcome.status === "delivered"
       ? { delivered: true, reason: null }
       : { delivered: false, reason: outcome.reason };
+  },
+
+  async changeReceiver({ params: { receiver: id }, body }, { services, caller }) {
+    const { id: by } = caller();
+    const now = services.now();
+    return inTransaction(services.pool, async (tx) => {
+      const { receiver, changed } = await changeReceiver(tx, id, body);
+      if (changed) await appendToOutbox(tx, [receiverChanged(receiver, by, now, ulid(now.getTime()))]);
+      return { receiver: viewOfReceiver(receiver), changed };
+    });
   },
 
   async removeReceiver({ params: { receiver: id } }, { services, caller }) {

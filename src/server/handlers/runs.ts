@@ -45,12 +45,14 @@ export const runHandlers: Handlers<"startRun" | "listRuns" | "showRun" | "cancel
     return { run: viewOfRun(await existingRun(services.pool, row.id)) };
   },
 
-  async listRuns({ query }, { services }) {
+  async listRuns({ query }, { services, caller }) {
     const { cursor, limit, ...filter } = query;
     if (cursor !== undefined && !runIdPattern.test(cursor))
       throw new ApiError("invalid_cursor", "the cursor is not one of this list");
     // One more than asked for tells whether there is a next page.
-    const rows = await listRuns(services.pool, { ...filter, before: cursor as RunId | undefined, limit: limit + 1 });
+    const team = filter.team ?? caller().teams;
+    const before = cursor as RunId | undefined;
+    const rows = await listRuns(services.pool, { ...filter, team, before, limit: limit + 1 });
     const page = rows.slice(0, limit);
     return { runs: page.map(viewOfRun), next: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
   },

@@ -6,6 +6,8 @@ import { ApiError } from "../../api/index.ts";
 import type { ResponseOf, StandingGrantView } from "../../api/index.ts";
 import {
   approveStanding,
+  countPasskeyUse,
+  kindOf,
   listStanding,
   proposeStanding,
   revokeStanding,
@@ -22,6 +24,7 @@ import { peopleLog } from "../../core/ids.ts";
 import { appendToOutbox, logSize } from "../../ledger/index.ts";
 import { inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
+import type { Services } from "../dependencies.ts";
 import { checkedTerms, draftTerms } from "../draft-standing.ts";
 import type { Handlers } from "../handler.ts";
 import { standingApproved, standingProposed, standingRevoked } from "../standing-events.ts";
@@ -45,18 +48,20 @@ export const standingHandlers: Handlers<
     return inTransaction(services.pool, async (tx) => {
       const { terms, tool } = await checkedTerms(tx, document, request);
       const made = await proposeStanding(tx, terms, tool, signed, reviewer, now);
+      if (signed.kind === "webauthn") await countPasskeyUse(tx, signed.keyId, signed);
       const keysSize = await logSize(tx, peopleLog);
       await appendToOutbox(tx, [standingProposed(made.grant), standingApproved(made, signed, reviewer, now, keysSize)]);
-      return detailOf(tx, made.grant.id, now);
+      return detailOf(services, tx, made.grant.id, now);
     });
   },
 
-  async listStanding({ query: { cursor, limit, all, ...filter } }, { services }) {
+  async listStanding({ query: { cursor, limit, all, ...filter } }, { services, caller }) {
     if (cursor !== undefined && !standingIdPattern.test(cursor))
       throw new ApiError("invalid_cursor", "the cursor is not one of this list");
     const now = services.now();
     const openAt = all === "true" ? undefined : now;
-    const rows = await listStanding(services.pool, { ...filter, openAt, before: cursor, limit: limit + 1 });
+    const team = filter.team ?? caller().teams;
+    const rows = await listStanding(services.pool, { ...filter, team, openAt, before: cursor, limit: limit + 1 });
     const page = rows.slice(0, limit);
     return {
       grants: page.map((grant) => viewOf(grant, now)),
@@ -65,7 +70,7 @@ export const standingHandlers: Handlers<
   },
 
   async showStanding({ params: { grant } }, { services }) {
-    return detailOf(services.pool, grant, services.now());
+    return detailOf(services, services.pool, grant, services.now());
   },
 
   async approveStanding({ params: { grant: id }, body }, { services, caller }) {
@@ -73,9 +78,10 @@ export const standingHandlers: Handlers<
     const now = services.now();
     return inTransaction(services.pool, async (tx) => {
       const approved = await approveStanding(tx, id, body, reviewer, now);
+      if (body.kind === "webauthn") await countPasskeyUse(tx, body.keyId, body);
       const keysSize = await logSize(tx, peopleLog);
       await appendToOutbox(tx, [standingApproved(approved, body, reviewer, now, keysSize)]);
-      return detailOf(tx, id, now);
+      return detailOf(services, tx, id, now);
     });
   },
 
@@ -89,13 +95,20 @@ export const standingHandlers: Handlers<
   },
 };
 
-async function detailOf(tx: Tx, id: string, now: Date): Promise<ResponseOf<"showStanding">> {
+async function detailOf(services: Services, tx: Tx, id: string, now: Date): Promise<ResponseOf<"showStanding">> {
   const grant = await standingById(tx, id);
   const approvals = await standingApprovals(tx, id);
   return {
     grant: viewOf(grant, now),
-    approvals: approvals.map(({ reviewer, groups, at }) => ({ reviewer, groups: [...groups], at: at.toISOString() })),
+    approvals: approvals.map(({ reviewer, groups, at, mandate, ...signed }) => ({
+      reviewer,
+      groups: [...groups],
+      at: at.toISOString(),
+      kind: kindOf(signed),
+      insteadOf: mandate?.delegator ?? null,
+    })),
     statement: templateOf(grant),
+    page: new URL(`/grants/${id}`, services.site().origin).href,
   };
 }
 

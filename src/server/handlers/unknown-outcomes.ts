@@ -29,12 +29,13 @@ import { recordedCall } from "../recorded-call.ts";
 import { existingRun } from "./runs.ts";
 
 export const outcomeHandlers: Handlers<"listOutcomes" | "showOutcome" | "resolveOutcome"> = {
-  async listOutcomes({ query }, { services }) {
+  async listOutcomes({ query }, { services, caller }) {
     const { cursor, limit, ...filter } = query;
     if (cursor !== undefined && !approvalIdPattern.test(cursor))
       throw new ApiError("invalid_cursor", "the cursor is not one of this list");
     const rows = await listOutcomes(services.pool, {
       ...filter,
+      team: filter.team ?? caller().teams,
       before: cursor as ApprovalId | undefined,
       limit: limit + 1,
     });

@@ -1,11 +1,7 @@
-import { startAuthentication } from "@simplewebauthn/browser";
-
 import { showContext } from "./context.js";
-import { attempt, byId, call, element, say, signIn, time } from "./page.js";
+import { attempt, byId, call, element, facts, say, signIn, time } from "./page.js";
+import { contentDigest, signWithPasskey } from "./sign.js";
 
-/** What is put before a statement when it is signed. */
-const domain = "countersign/approval/v1\n";
-const utf8 = new TextEncoder();
 const id = /^\/approve\/([^/]+)$/.exec(location.pathname)?.[1];
 
 signIn(async (me) => {
@@ -49,7 +45,7 @@ function show(request) {
     (/** @type {any} */ one) =>
       `${one.reviewer}: ${one.decision === "approve" ? "approved" : "denied"}${one.fallen ? " (the key was revoked: it does not count)" : ""}`,
   );
-  facts([
+  facts("facts", [
     ["State", request.state],
     ["Run", `${request.run}, step ${request.seq}`],
     ["Asked for by", request.requestedBy],
@@ -58,7 +54,7 @@ function show(request) {
     ...(request.editors.length === 0 ? [] : [["Changed by", request.editors.join(", ")]]),
     ["Expires", time(request.expiresAt)],
   ]);
-  byId("rendered").textContent = request.rendered;
+  showRendered(request.rendered);
   showContext(request);
   byId("decide").hidden = request.state !== "pending";
   byId("request").hidden = false;
@@ -66,11 +62,40 @@ function show(request) {
   byId("rendered").focus();
 }
 
-/** @param {string[][]} rows */
-function facts(rows) {
-  byId("facts").replaceChildren(
-    ...rows.flatMap(([name = "", value = ""]) => [element("dt", name), element("dd", value)]),
-  );
+/**
+ * All of the action, in a box that says how much of it there is: what is below its edge is signed too.
+ * @param {string} text
+ */
+function showRendered(text) {
+  const box = byId("rendered");
+  if (box.textContent === text) return;
+  const parts = text.split(/(?<=\n)/);
+  box.replaceChildren(...parts.map(lineOf));
+  box.classList.remove("whole");
+  box.classList.toggle("huge", text.length > 50_000);
+  byId("rendered-length").textContent =
+    `There is more than fits here: ${parts.length} lines, ${text.length.toLocaleString()} characters. All of it would be done.`;
+  byId("show-whole").onclick = () => {
+    box.classList.add("whole");
+    byId("rendered-more").hidden = true;
+    box.focus();
+  };
+  // Measured once it has its place.
+  requestAnimationFrame(() => {
+    const longer = box.scrollHeight > box.clientHeight + 1;
+    box.classList.toggle("longer", longer);
+    byId("rendered-more").hidden = !longer;
+  });
+}
+
+/**
+ * One line, with its end: where it is too long for the page, what goes on below is marked, and cannot pass for a line of its own.
+ * @param {string} text
+ */
+function lineOf(text) {
+  const line = element("span", text);
+  line.className = "line";
+  return line;
 }
 
 /**
@@ -80,109 +105,15 @@ function facts(rows) {
  * @param {string} decision
  */
 async function decide(me, request, decision) {
-  const [first, ...more] = await passkeysOf(me.id);
-  const keys = [first, ...more];
-  const statement = canonical({
+  const signed = await signWithPasskey(me.id, {
     ...request.statement,
     rendered: await contentDigest(request.salt, JSON.stringify(byId("rendered").textContent)),
     decision,
-    reviewer: me.id,
     reason: /** @type {HTMLTextAreaElement} */ (byId("reason")).value.trim(),
-    issuedAt: new Date().toISOString(),
   });
-  const challenge = base64url(await digest(domain + statement));
-  const { response, id: credentialId } = await startAuthentication({
-    optionsJSON: {
-      challenge,
-      rpId: first.passkey.rpId,
-      userVerification: "required",
-      allowCredentials: keys.map(({ passkey }) => ({
-        id: passkey.credentialId,
-        type: "public-key",
-        transports: passkey.transports,
-      })),
-    },
-  });
-  const key = keys.find(({ passkey }) => passkey.credentialId === credentialId);
-  const answer = await call("POST", `/v1/approvals/${request.id}/decisions`, {
-    kind: "webauthn",
-    statement,
-    keyId: key?.keyId,
-    credentialId,
-    signature: response.signature,
-    authenticatorData: response.authenticatorData,
-    clientDataJSON: response.clientDataJSON,
-    ...(response.userHandle === undefined ? {} : { userHandle: response.userHandle }),
-  });
+  const answer = await call("POST", `/v1/approvals/${request.id}/decisions`, signed);
   show({ ...request, ...answer.approval });
   const word = decision === "approve" ? "Approved" : "Denied";
   const rest = answer.approval.state === "pending" ? " More people must agree before it happens." : "";
   say("good", `${word} as ${me.id}.${rest}`);
-}
-
-/** @typedef {{ keyId: string, passkey: { credentialId: string, rpId: string, transports: any[] } }} Key */
-
-/**
- * @param {string} person
- * @returns {Promise<[Key, ...Key[]]>}
- */
-async function passkeysOf(person) {
-  const { keys } = await call("GET", `/v1/keys?state=active&limit=200&principal=${encodeURIComponent(person)}`);
-  const here = keys.filter((/** @type {any} */ key) => key.passkey?.origin === location.origin);
-  if (here.length > 0) return /** @type {[Key, ...Key[]]} */ (here);
-  throw new Error(
-    "You have no confirmed passkey for this address. Enrol one under Keys, and have an admin confirm it.",
-  );
-}
-
-/**
- * RFC 8785 of an object of texts and integers.
- * @param {Record<string, string | number>} value
- */
-function canonical(value) {
-  const names = Object.keys(value).sort();
-  for (const name of names) {
-    const inner = value[name];
-    if (typeof inner === "string" && !inner.isWellFormed()) throw new Error("The text has a broken character.");
-  }
-  return `{${names.map((name) => `${JSON.stringify(name)}:${JSON.stringify(value[name])}`).join(",")}}`;
-}
-
-/** @param {string} text */
-async function digest(text) {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", utf8.encode(text)));
-}
-
-/**
- * What names contents: HMAC-SHA-256 under the run's salt, or SHA-256 where it has none.
- * @param {string | null} salt
- * @param {string} text
- */
-async function contentDigest(salt, text) {
-  return hex(salt === null ? await digest(text) : await commitment(salt, text));
-}
-
-/**
- * @param {string} salt
- * @param {string} text
- */
-async function commitment(salt, text) {
-  const bytes = salt.match(/[0-9a-f]{2}/g) ?? [];
-  if (bytes.length !== 32 || salt.length !== 64) throw new Error("The run's salt is malformed.");
-  const secret = new Uint8Array(bytes.map((byte) => parseInt(byte, 16)));
-  const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  return new Uint8Array(await crypto.subtle.sign("HMAC", key, utf8.encode(`countersign/content/v1\n${text}`)));
-}
-
-/** @param {Uint8Array} bytes */
-function hex(bytes) {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** @param {Uint8Array} bytes */
-function base64url(bytes) {
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
 }

@@ -42,10 +42,10 @@ function showSources({ sources, searchedAll }) {
   const rows = sources.map((/** @type {any} */ one) => {
     const row = document.createElement("tr");
     row.append(
-      element("td", one.path),
-      element("td", one.value),
-      element("td", origins.get(one.origin) ?? one.origin),
-      element("td", one.places.join("; ") || "nowhere: the model made it"),
+      cell("", one.path),
+      valueCell(one.path, one.value),
+      cell("From", origins.get(one.origin) ?? one.origin),
+      cell("Stands in", one.places.join("; ") || "nowhere: the model made it"),
     );
     if (one.origin === "untrusted") row.className = "untrusted";
     return row;
@@ -58,6 +58,34 @@ function showSources({ sources, searchedAll }) {
       : searchedAll
         ? ""
         : "There was too much text: the oldest was not looked at.";
+}
+
+/**
+ * @param {string} label what a narrow page puts before it
+ * @param {string} text
+ */
+function cell(label, text) {
+  const made = element("td", text);
+  if (label !== "") made.dataset["label"] = label;
+  return made;
+}
+
+/**
+ * A long value scrolls in its place, by keyboard too.
+ * @param {string} path
+ * @param {string} value
+ */
+function valueCell(path, value) {
+  const made = cell("", "");
+  const shown = element("span", value);
+  shown.className = "value";
+  if (value.length > 200) {
+    shown.tabIndex = 0;
+    shown.setAttribute("role", "region");
+    shown.setAttribute("aria-label", `Value of ${path}`);
+  }
+  made.append(shown);
+  return made;
 }
 
 /** @param {any[]} messages */

@@ -24,6 +24,26 @@ export function element(name, text) {
   return made;
 }
 
+/**
+ * Fills a list of names and values.
+ * @param {string} id
+ * @param {string[][]} rows
+ */
+export function facts(id, rows) {
+  byId(id).replaceChildren(...rows.flatMap(([name = "", value = ""]) => [element("dt", name), element("dd", value)]));
+}
+
+/**
+ * A text with what shows nothing, or turns what is around it, written out: as the gate and the command line write it.
+ * @param {string} text
+ */
+export function visible(text) {
+  return text.replace(
+    /(?! )[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ""}}`,
+  );
+}
+
 /** @param {string} iso */
 export function time(iso) {
   return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });

@@ -13,7 +13,7 @@ import type { GenuineEvidence } from "../genuine-evidence.ts";
 /** How an attacker gets at a bundle, and what finds it. */
 export type Attack = {
   readonly attack: string;
-  readonly base: "selected" | "whole" | "withheld";
+  readonly base: "selected" | "whole" | "withheld" | "several" | "chains";
   readonly code: FindingCode;
   readonly verdict?: OfflineReport["verdict"];
   readonly tamper: (draft: EvidenceDraft, world: GenuineEvidence) => unknown;

@@ -1,10 +1,13 @@
 import { approvalAttacks } from "./approvals.ts";
 import { cosignedAttacks } from "./cosigned.ts";
+import { chainAttacks } from "./chains.ts";
+import { costAttacks } from "./costs.ts";
 import { fileAttacks } from "./files.ts";
 import { insiderAttacks } from "./insider.ts";
 import { logAttacks } from "./log.ts";
 import { otherAttacks } from "./other.ts";
 import { recordAttacks } from "./record.ts";
+import { severalAttacks } from "./several.ts";
 import { standingAttacks } from "./standing.ts";
 import type { Attack } from "./attack.ts";
 export type { Attack } from "./attack.ts";
@@ -17,5 +20,8 @@ export const attacks: readonly (readonly [string, readonly Attack[]])[] = [
   ["The record", recordAttacks],
   ["Approvals", approvalAttacks],
   ["Standing grants", standingAttacks],
+  ["Costs and what runs were allowed to spend", costAttacks],
+  ["A run that went on over several executions, and histories that are told to be lost", chainAttacks],
+  ["Several teams; runs that were edited, delegated, frozen, cancelled, failed, erased", severalAttacks],
   ["Histories, statements, the page, and what is required", otherAttacks],
 ];

@@ -79,7 +79,7 @@ export const standingAttacks: readonly Attack[] = [
       d.relog(
         people,
         (es) => {
-          const added = es.findLast((e) => e.kind === "approver.key.added");
+          const added = es.find((e) => e.kind === "approver.key.added" && e.facts.principal === "trudy");
           const { keyId, principal, publicKey } = added.facts;
           // After it had signed, and before the use.
           const at = grant(d.json(d.record(w.runs.ahead))).uses[0].at;
