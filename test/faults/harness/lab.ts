@@ -9,6 +9,7 @@ import pg from "pg";
 
 import {
   createShutdownStack,
+  freePort,
   provisionDatabase,
   resolveHome,
   startPostgres,
@@ -20,7 +21,6 @@ import { bundleWorkflows, connectTemporal } from "../../../src/temporal/index.ts
 import type { TemporalConnection } from "../../../src/temporal/index.ts";
 import { hastyCode, hastyTemporal } from "../../support/hasty.ts";
 import type { Outage } from "./facts.ts";
-import { quietPort } from "./ports.ts";
 import { modelName, branches } from "./prompts.ts";
 import { startTools } from "./tools.ts";
 import type { Tools } from "./tools.ts";
@@ -76,7 +76,7 @@ async function build(
   stack: ReturnType<typeof createShutdownStack>,
   onProgress: (line: string) => void,
 ): Promise<Lab> {
-  const [postgresPort, temporalPort] = [await quietPort(), await quietPort()];
+  const [postgresPort, temporalPort] = [await freePort(), await freePort()];
   onProgress("starting Postgres and Temporal, bundling the workflows");
   const ended = { postgres: Promise.withResolvers<void>(), temporal: Promise.withResolvers<void>() };
   const postgresUp = async () => {

@@ -17,6 +17,7 @@ import {
   startWitness,
 } from "../../../src/ledger/index.ts";
 import type { SignersOf } from "../../../src/ledger/index.ts";
+import { freePort } from "../../../src/dev/index.ts";
 import { policySetOf } from "../../../src/policy/index.ts";
 import {
   activatePolicySet,
@@ -36,7 +37,6 @@ import type { Lab } from "./lab.ts";
 import { FaultLog, supervise } from "./processes.ts";
 import type { Supervised } from "./processes.ts";
 import { modelName, policy, toolsAt } from "./prompts.ts";
-import { quietPort } from "./ports.ts";
 import { isIn } from "./roles.ts";
 import type { Seen, ToolCall, Witnessed } from "./tools.ts";
 
@@ -97,7 +97,7 @@ export async function openWorld(lab: Lab, faults: readonly Fault[]): Promise<Wor
     witnesses,
     JSON.stringify({ quorum: 1, witnesses: [{ url: witness.url, verifierKey: witness.verifierKey }] }),
   );
-  const port = await quietPort();
+  const port = await freePort();
   const baseUrl = `http://127.0.0.1:${port}`;
   const optionsOf = (role: ChildRole): ChildOptions => ({
     role,
@@ -153,7 +153,7 @@ export async function openWorld(lab: Lab, faults: readonly Fault[]): Promise<Wor
     optionsOf,
     addWorker: () => begin(optionsOf("worker"), new FaultLog(home, "second-worker", [])),
     addServer: async () =>
-      begin({ ...optionsOf("server"), port: await quietPort() }, new FaultLog(home, "second-server", [])),
+      begin({ ...optionsOf("server"), port: await freePort() }, new FaultLog(home, "second-server", [])),
     async close() {
       await Promise.all(processes.map((one) => one.stop()));
       await witness.stop();
