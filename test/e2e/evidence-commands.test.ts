@@ -24,6 +24,8 @@ import type { OfflineReport } from "../../src/audit/offline/index.ts";
 import { evidenceSource } from "../../src/cli/evidence-source.ts";
 import { registerExample, startExampleRun } from "../../src/cli/example.ts";
 import type { RunId } from "../../src/core/ids.ts";
+import { createPool } from "../../src/store/index.ts";
+import type { Pool } from "../../src/store/index.ts";
 import { countersign, documentOf, errorIn, runInto } from "./program.ts";
 import type { Outcome } from "./program.ts";
 import { startRunningStack } from "./running-stack.ts";
@@ -33,15 +35,18 @@ const hostile = `<script>alert("x")</script> & \u202Eevil`;
 let stack: RunningStack;
 let folder: string;
 let run: RunId;
+let pool: Pool;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "countersign-commands-"));
   stack = await startRunningStack();
+  pool = createPool({ url: stack.databaseUrl });
   await registerExample(stack.operator);
   run = await startExampleRun(stack.operator, `Please refund $12.00 for order A-1001, ${hostile}`);
   while ((await stack.operator.showRun({ params: { run } })).run.closedAt === null) await sleep(100);
 });
 afterAll(async () => {
+  await pool.end();
   await stack.stop();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -125,7 +130,9 @@ test("what `ledger checkpoint` prints is what is kept; a file that is no checkpo
   }
 });
 
+/** Readings that the log has, once it has all that happened so far: an entry is recorded with what it tells, and sequenced later. */
 async function reads() {
+  await expect.poll(async () => (await pool.query("select from ledger_outbox")).rowCount, { timeout: 30_000 }).toBe(0);
   const { entries } = await stack.operator.entries({ params: { log: "shop" }, query: { limit: 1_000 } });
   return entries.map(({ leaf }) => JSON.parse(leaf)).filter(({ kind }) => kind === "audit.read");
 }
