@@ -15,11 +15,12 @@ const cell = (text: string): string => text.replaceAll("|", "\\|");
 
 function optionRows({ options }: Command): readonly string[] {
   if (options.length === 0) return [];
-  const rows = options.map(({ flags, description, argChoices, defaultValue }) => {
+  const rows = options.map(({ flags, description, argChoices, defaultValue, mandatory }) => {
     const choices = argChoices === undefined ? "" : ` (${argChoices.join(", ")})`;
     const scalar = typeof defaultValue === "string" || typeof defaultValue === "number";
     const otherwise = scalar && defaultValue !== "" ? `; default: ${defaultValue}` : "";
-    return `| \`${cell(flags)}\` | ${cell(`${description}${choices}${otherwise}`.replace(/^(; | )/, ""))} |`;
+    const needed = mandatory ? "; **required**" : "";
+    return `| \`${cell(flags)}\` | ${cell(`${description}${choices}${otherwise}${needed}`.replace(/^(; | )/, ""))} |`;
   });
   return ["", "| option | |", "|---|---|", ...rows];
 }

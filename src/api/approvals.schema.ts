@@ -79,7 +79,19 @@ export const listApprovalsQuery = z.strictObject({
   cursor: z.string().max(100).optional().describe("`next` of the page before"),
   limit: pageSize,
 });
-export const approvalPage = z.object({ approvals: z.array(approvalSummary), next: z.string().nullable() });
+export const approvalPage = z.object({
+  approvals: z.array(
+    approvalSummary.extend({
+      call: z
+        .string()
+        .nullable()
+        .describe(
+          "its arguments in short, to tell requests apart; null where they are erased, and for who is no reviewer of all that the list has: with `team`, who is one for that team has them",
+        ),
+    }),
+  ),
+  next: z.string().nullable(),
+});
 
 /**
  * What a reviewer signs, without what is theirs to say: `decision`, `reviewer`, `reason` and `issuedAt`. A careful client takes nothing

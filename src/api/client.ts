@@ -108,9 +108,7 @@ async function* readStream<Event extends { readonly type: string }>(
 }
 
 async function send(options: ClientOptions, route: Route, parts: Parts, signal: AbortSignal): Promise<Response> {
-  const headers = new Headers({ accept: route.stream === true ? "text/event-stream" : "application/json" });
-  if (options.token !== undefined) headers.set("authorization", `Bearer ${options.token}`);
-  for (const [name, value] of Object.entries(parts.headers ?? {})) if (value !== undefined) headers.set(name, value);
+  const headers = headersOf(options, route, parts);
   const init: RequestInit = { method: route.method, headers, signal, redirect: "error" };
   if (parts.body !== undefined) {
     headers.set("content-type", "application/json");
@@ -123,6 +121,26 @@ async function send(options: ClientOptions, route: Route, parts: Parts, signal: 
   }
 }
 
+/** What no header can carry would be refused by `fetch`, in words that hold it. A token is in no message. */
+function headersOf({ token }: ClientOptions, route: Route, parts: Parts): Headers {
+  const headers = new Headers({ accept: route.stream === true ? "text/event-stream" : "application/json" });
+  if (token !== undefined) {
+    if (!/^[\x21-\x7e]+$/.test(token)) {
+      throw new ApiError("unauthenticated", "the token has spaces, line ends or letters that no token has", {
+        hint: "give it as it was printed, on one line: --token, COUNTERSIGN_TOKEN or client.json",
+      });
+    }
+    headers.set("authorization", `Bearer ${token}`);
+  }
+  for (const [name, value] of Object.entries(parts.headers ?? {})) {
+    if (value === undefined) continue;
+    if (!/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(value))
+      throw new ApiError("invalid_request", `the ${name} has characters other than printable ASCII, or is empty`);
+    headers.set(name, value);
+  }
+  return headers;
+}
+
 /** A server that refuses a body before it has come whole closes the connection, and what arrives may be that alone. */
 function boundedBody(body: unknown): string {
   const text = JSON.stringify(body);
@@ -132,7 +150,7 @@ function boundedBody(body: unknown): string {
 }
 
 function addressOf(options: ClientOptions, route: Route, parts: Parts): URL {
-  const path = route.path.replaceAll(/:([a-z]+)/g, (_, name: string) => encodeURIComponent(parts.params?.[name] ?? ""));
+  const path = route.path.replaceAll(/:([a-z]+)/g, (_, name: string) => segmentOf(name, parts.params?.[name] ?? ""));
   let url: URL;
   try {
     url = new URL(`${options.baseUrl.replace(/\/+$/, "")}${path}`);
@@ -145,6 +163,13 @@ function addressOf(options: ClientOptions, route: Route, parts: Parts): URL {
   for (const [name, value] of Object.entries(parts.query ?? {}))
     if (value !== undefined) url.searchParams.set(name, `${value}`);
   return url;
+}
+
+/** One name of a path. URLs take dots for a step to another route, encoded or not, and nothing between slashes for no name. */
+function segmentOf(name: string, value: string): string {
+  if (value === "" || value === "." || value === "..")
+    throw new ApiError("invalid_request", `\`${value}\` is no name of ${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`);
+  return encodeURIComponent(value);
 }
 
 function connectionError(options: ClientOptions, cause: unknown, signal: AbortSignal): ApiError {

@@ -52,7 +52,11 @@ export const placeHoldBody = z
   .strictObject({ ...target, reason })
   .refine(ofOne, eitherOne)
   .meta({ id: "PlaceHold" });
-export const placedHold = z.object({ hold: holdView });
+export const placedHold = z.object({
+  hold: holdView,
+  runs: z.int().describe("how many runs it keeps as of now; more may begin"),
+});
+export const liftedHold = z.object({ hold: holdView });
 export const liftHoldBody = z
   .strictObject({ hold: z.string().max(100).optional(), ...target, reason })
   .refine(

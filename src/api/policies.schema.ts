@@ -89,6 +89,8 @@ export const guardBody = z.strictObject({
 export const guardView = z.object({
   team: name,
   guard: z.object({ approvers: z.string(), quorum: z.int() }).nullable(),
+  members: z.int().nullable().describe("how many people are in the group now"),
+  voided: z.array(z.int()).describe("activations that waited under the guard of before, and can be approved no more"),
 });
 export const approvedProposal = z.object({ proposal: policyProposal });
 

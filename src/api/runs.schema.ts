@@ -27,7 +27,7 @@ export const startRunBody = z
     agent: name,
     channel: channel.optional().describe("default: production"),
     release: digest.optional().describe("a release by its digest, instead of a channel"),
-    prompt: z.string().min(1).max(1_000_000),
+    prompt: z.string().min(1).max(1_000_000).regex(/\S/, "has nothing but spaces"),
     subject: z.strictObject({ id: text.min(1), email: z.email().max(320).optional() }).optional(),
     tags: z
       .record(z.string().regex(/^[a-zA-Z0-9_.-]{1,64}$/), text)

@@ -52,7 +52,7 @@ export {
 export type { KeyState, Passkey, ReviewerKey } from "./keys.ts";
 export { lineDiff } from "./line-diff.ts";
 export type { DiffLine } from "./line-diff.ts";
-export { renderAction, renderChange, rendererVersion } from "./render.ts";
+export { renderAction, renderChange, rendererVersion, shortArguments } from "./render.ts";
 export { alwaysApproved, approvedCalls, policyLoads, reviewerLoads } from "./report.ts";
 export type { CallRecord, PolicyLoad, ReportScope, ReviewerLoad } from "./report.ts";
 export {

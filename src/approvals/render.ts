@@ -27,6 +27,14 @@ export function renderAction(action: Action, tool?: ReadTool): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** The arguments of {@link renderAction}'s text on one line, cut to `characters`: to tell requests apart, never to decide by. */
+export function shortArguments(rendered: string, characters: number): string {
+  const lines = rendered.split("\n");
+  const args = lines.slice(lines.indexOf("arguments:") + 1).map((line) => line.trim());
+  const text = args.filter((line) => line !== "").join(", ");
+  return text.length <= characters ? text : `${text.slice(0, characters - 1)}…`;
+}
+
 /** What was changed in a call: the lines of its arguments that go, and those that come. */
 export function renderChange(before: Json, after: Json, tool?: ReadTool): readonly string[] {
   return lineDiff(renderArguments(before, tool), renderArguments(after, tool))

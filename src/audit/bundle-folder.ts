@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { createWriteStream, existsSync, lstatSync } from "node:fs";
+import { createWriteStream, existsSync, lstatSync, rmSync } from "node:fs";
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
@@ -9,6 +9,7 @@ import { finished } from "node:stream/promises";
 import type { Json } from "../core/json.ts";
 import { faultPoint } from "../faults/index.ts";
 import { canonicalText } from "../store/canonical.ts";
+import { makeFolder } from "../store/make-folder.ts";
 import { EvidenceError, unfinishedPattern } from "./offline/index.ts";
 
 export type WrittenFiles = Record<string, { readonly bytes: number; readonly sha256: string }>;
@@ -21,10 +22,14 @@ export class BundleFolder {
   readonly path: string;
   readonly files: WrittenFiles = {};
   readonly #place: string;
+  /** What is not finished when the process is asked to end is nobody's. */
+  readonly #removeAtExit: () => void;
 
   private constructor(place: string, path: string) {
     this.#place = place;
     this.path = path;
+    this.#removeAtExit = () => rmSync(path, { recursive: true, force: true });
+    process.once("exit", this.#removeAtExit);
   }
 
   static async begin(directory: string, force: boolean): Promise<BundleFolder> {
@@ -32,7 +37,7 @@ export class BundleFolder {
     await assertFree(place, force);
     const path = `${place}${besides("partial")}`;
     try {
-      await mkdir(dirname(place), { recursive: true });
+      makeFolder(dirname(place));
       await removeLeft(place);
       await mkdir(path, { mode: 0o700 });
     } catch (cause) {
@@ -87,6 +92,8 @@ export class BundleFolder {
   }
 
   async finish(): Promise<string> {
+    // Between the two renames below it may be all that there is.
+    process.off("exit", this.#removeAtExit);
     try {
       if (!existsSync(this.#place)) {
         await faultPoint("export.rename", () => rename(this.path, this.#place));
@@ -104,6 +111,7 @@ export class BundleFolder {
   }
 
   async discard(): Promise<void> {
+    process.off("exit", this.#removeAtExit);
     await rm(this.path, { recursive: true, force: true });
   }
 

@@ -4,6 +4,14 @@ import { formatUsd } from "../core/money.ts";
 import { noticeLines } from "./notice-lines.ts";
 import { brief, localTime, safe } from "./terminal.ts";
 
+/** Whom a request waits for; two policies that ask for the same people are told once, where one decision counts for both. */
+export function wantedText(requirements: ApprovalDetail["requirements"]): string {
+  const texts = requirements.map(
+    (one) => `${neededText(one)}${one.distinct === true ? " (somebody else for each)" : ""}`,
+  );
+  return requirements.some(({ distinct }) => distinct) ? texts.join(" and ") : [...new Set(texts)].join(" and ");
+}
+
 type Say = (line: string) => void;
 
 /** A request as a person reads it before deciding. What is signed comes first, whole; the rest helps to judge it. */

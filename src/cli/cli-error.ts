@@ -11,6 +11,7 @@ export class CliError extends CodedError<
   | "not_confirmed"
   | "passkey_needed"
   | "key_not_found"
+  | "person_not_found"
   | "not_editable"
   | "shown_differently"
   | "run_failed"
@@ -23,6 +24,7 @@ const refusals: ReadonlySet<string> = new Set([
   "not_confirmed",
   "passkey_needed",
   "key_not_found",
+  "person_not_found",
   "not_editable",
   "shown_differently",
   "run_failed",
@@ -47,6 +49,8 @@ export type ReportedError = { readonly code: string; readonly message: string; r
 /** An error as people and programs are told of it. Unexpected ones keep their message: this is the person's own machine. */
 export function reportOf(error: unknown): ReportedError {
   if (error instanceof CodedError) {
+    if (error.code === "invalid_request" && error.hint?.includes("/openapi.json") === true)
+      return { code: error.code, message: error.message, hint: "--help says what the command takes" };
     return { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) };
   }
   const message = error instanceof Error ? error.message : String(error);

@@ -44,6 +44,12 @@ export function sayFork({ say, colors }: Terminal, report: ForkReport): void {
   for (const note of report.notes) say(`note: ${safe(note)}`);
 }
 
+/** Why the comparison says nothing: the fork ended where its model could not be asked, or gave no proper answer. */
+export function unansweredText({ fork: { failure } }: Pick<ForkReport, "fork">): string | undefined {
+  if (failure?.code !== "model_unavailable") return undefined;
+  return `the fork's model did not answer, so this does not say what the run would have done: ${safe(failure.message)}`;
+}
+
 function changesOf({ with: changed }: ForkReport): string {
   const texts = {
     model: `model ${safe(changed.model)}`,

@@ -1,10 +1,11 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { z } from "zod";
 
 import { ApiError } from "../api/index.ts";
 import type { Checkpoint } from "../ledger/index.ts";
+import { makeFolder } from "../store/make-folder.ts";
 import type { Cli } from "./cli.ts";
 import { CliError } from "./cli-error.ts";
 import { homeOf } from "./settings.ts";
@@ -127,7 +128,7 @@ function unreadable(path: string, cause: unknown): CliError {
 }
 
 function write(path: string, logs: z.output<typeof knownLogs>): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path), 0o700);
   const fresh = `${path}.${process.pid}`;
   writeFileSync(fresh, `${JSON.stringify(logs, undefined, 2)}\n`, { mode: 0o600 });
   renameSync(fresh, path);

@@ -56,18 +56,6 @@ export async function wholeDigest(client: Cli["client"], start: string, team: st
   });
 }
 
-const unitMs: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
-
-/** `30d`, `12h`, `2w`, `15m` back from now, or an ISO date or time; as ISO 8601 in UTC. */
-export function sinceOf(text: string, now: Date): string {
-  const match = /^([1-9]\d{0,5})([mhdw])$/.exec(text);
-  const back = match === null ? undefined : Number(match[1]) * (unitMs[match[2] ?? ""] ?? 0);
-  const time =
-    back === undefined ? new Date(/^\d{4}-\d{2}-\d{2}/.test(text) ? text : Number.NaN) : new Date(now.getTime() - back);
-  if (!Number.isNaN(time.getTime())) return time.toISOString();
-  throw new CliError("usage", `\`${text}\` is no time`, { hint: "give 30d, 12h, or 2026-11-01" });
-}
-
 /** Tools and sources of the team's agents in production; one of each kind and name. */
 export async function toolsOf({ client }: Cli, team: string): Promise<readonly Callable[]> {
   const { agents } = await client.listAgents({});

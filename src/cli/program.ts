@@ -23,6 +23,7 @@ import { addServerCommand } from "./commands/server.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import type { AddCommands } from "./cli.ts";
 import { homeOf } from "./settings.ts";
+import pkg from "../../package.json" with { type: "json" };
 
 const groups: readonly AddCommands[] = [
   addAgentCommands,
@@ -53,6 +54,7 @@ export function buildProgram(): Command {
     .description(
       "Runs AI agents as durable workflows, under policy, with signed approvals and a history that can be proved.",
     )
+    .version(pkg.version, "--version", "the version of this program")
     .option("--json", "print one JSON document")
     .option("--url <url>", "the server (COUNTERSIGN_URL)")
     .option("--token <token>", "who you are (COUNTERSIGN_TOKEN; visible to other users of this machine)")

@@ -1,9 +1,9 @@
 import type { DecisionView, RunView, StepView, WatchEvent } from "../api/index.ts";
-import { neededText } from "../core/decision.ts";
 import { formatUsd } from "../core/money.ts";
 import { named, retrievalIn } from "../core/retrieval.ts";
 import type { RetrievalResult } from "../core/retrieval.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
+import { wantedText } from "./approval-text.ts";
 import { brief, localTime, safe } from "./terminal.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -147,7 +147,7 @@ function approvalLines(approval: Extract<WatchEvent, { type: "approval" }>["appr
       `      answer it: countersign approvals answer ${approval.id} "…"`,
     ];
   if (decided.length > 0) return [`      ${approval.id}: ${decided.join(", ")}; not enough yet`];
-  const wanted = approval.requirements.map(neededText).join(" and ");
+  const wanted = wantedText(approval.requirements);
   return [`      waits for ${wanted}; a reviewer decides with: countersign approvals approve ${approval.id}`];
 }
 

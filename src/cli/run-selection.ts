@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { RunId } from "../core/ids.ts";
 import type { Cli } from "./cli.ts";
 import { CliError } from "./cli-error.ts";
-import { sinceOf } from "./policy-sets.ts";
+import { sinceOf } from "./times.ts";
 
 export type SelectionFlags = {
   readonly team?: string;

@@ -195,7 +195,13 @@ function originOf(host: string, log: string): string {
   return `${host}/ledger/${log}`;
 }
 
-type Model = { readonly name: string; readonly provider: ModelProvider; readonly baseUrl?: string };
+type Model = {
+  readonly name: string;
+  readonly provider: ModelProvider;
+  readonly baseUrl?: string;
+  /** Of the scripted one: whether a script is for this model. */
+  readonly plays?: (model: string) => boolean;
+};
 
 /** Any OpenAI-compatible server where a key or an address is set; else the scripted model, over the same protocol. */
 export async function modelOf(env: NodeJS.ProcessEnv, stack: ShutdownStack): Promise<Model> {
@@ -210,13 +216,16 @@ export async function modelOf(env: NodeJS.ProcessEnv, stack: ShutdownStack): Pro
   const own = await ownScripts(env);
   const file = new URL("../../examples/support/script.yaml", import.meta.url);
   const support = parseScript(await readFile(file, "utf8"), "examples/support/script.yaml");
-  const scripted = await startScriptedModel({
-    scripts: [scriptSource(own), scriptSource([support]), await dojoScripts()],
-  });
+  const scripts = [scriptSource(own), scriptSource([support]), await dojoScripts()];
+  const scripted = await startScriptedModel({ scripts });
   stack.add("scripted model", () => scripted.close(), 5_000);
   const names = own.map(({ model }) => model).join(", ");
   const name = `scripted, no key needed${names === "" ? "" : `; with your own ${names}`}`;
-  return { name, provider: createModelProvider({ baseUrl: scripted.url, apiKey: "scripted", timeoutMs }) };
+  return {
+    name,
+    provider: createModelProvider({ baseUrl: scripted.url, apiKey: "scripted", timeoutMs }),
+    plays: (model) => scripts.some((script) => script(model) !== undefined),
+  };
 }
 
 /** The shipped table, under the operator's own prices in the JSON file that COUNTERSIGN_PRICES names. */

@@ -85,7 +85,9 @@ function pathText(path: readonly PropertyKey[]): string {
 }
 
 function firstLine(text: string): string {
-  return lowerFirst(text.split("\n")[0] ?? text);
+  const [line = ""] = text.split("\n");
+  // The parser quotes what it stumbles over, however much that is.
+  return lowerFirst(line.length > 200 ? `${line.slice(0, 199)}…` : line);
 }
 
 function lowerFirst(text: string): string {

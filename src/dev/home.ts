@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+
+import { makeFolder } from "../store/make-folder.ts";
 import { DevError } from "./errors.ts";
 import { isAlive, startOf } from "./process-table.ts";
 
@@ -37,9 +39,9 @@ export function resolveHome(env: NodeJS.ProcessEnv, cwd: string = process.cwd())
 /** Creates the directories of `home`. The root is 0700; Postgres under root widens it to 0711 (see `postgres-user.ts`). */
 export function createHome(home: Home): void {
   try {
-    if (!existsSync(home.root)) mkdirSync(home.root, { recursive: true, mode: 0o700 });
+    makeFolder(home.root, 0o700);
     for (const directory of [home.temporal, home.logs, home.secrets, home.run]) {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeFolder(directory, 0o700);
       chmodSync(directory, 0o700);
     }
   } catch (cause) {

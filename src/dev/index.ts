@@ -1,6 +1,7 @@
 export type { ChildExit } from "./child.ts";
 export { DevError } from "./errors.ts";
 export type { DevErrorCode } from "./errors.ts";
+export { embeddedDatabase } from "./embedded-database.ts";
 export { createHome, lockHome, resolveHome, secretOf } from "./home.ts";
 export type { Home } from "./home.ts";
 export { assertPortFree, freePort } from "./ports.ts";

@@ -55,6 +55,12 @@ export async function provisionRole(adminUrl: string, wanted: Omit<DatabaseRole,
 
 /** Checks that a Postgres of at least `oldest` answers at `url`. Returns its version, such as 180004 for 18.4. */
 export async function checkPostgres(url: string, oldest: number): Promise<number> {
+  // `pg` takes any text for one, and looks for a host of a name of its own.
+  if (!/^(postgres(ql)?|socket):/i.test(url) || !URL.canParse(url)) {
+    throw new DevError("postgres_unreachable", "DATABASE_URL is not the URL of a Postgres database", {
+      hint: "give one like postgres://user:password@host:5432/database, or unset it to use the embedded Postgres",
+    });
+  }
   const version = await withClient(url, async (client) => {
     const { rows } = await client.query<{ server_version_num: string }>("show server_version_num");
     return Number(rows[0]?.server_version_num);

@@ -1,7 +1,8 @@
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { faultPoint } from "../faults/index.ts";
+import { makeFolder } from "../store/make-folder.ts";
 import { LedgerError } from "./errors.ts";
 import { parseCheckpoint, parseNote } from "./proof/index.ts";
 import type { Checkpoint } from "./proof/index.ts";
@@ -52,7 +53,7 @@ export function signedNotesIn(folder: string): SignedNotes {
     },
     async keep(log, note) {
       try {
-        await mkdir(folder, { recursive: true, mode: 0o700 });
+        makeFolder(folder, 0o700);
         await faultPoint("ledger.remember", () => writeDurably(pathOf(log), note));
       } catch (error) {
         throw unusable(`\`${pathOf(log)}\` cannot be written`, error);

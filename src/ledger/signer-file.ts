@@ -1,8 +1,9 @@
 import { createPrivateKey, generateKeyPairSync, randomBytes } from "node:crypto";
-import { link, mkdir, readFile, rename, unlink, writeFile } from "node:fs/promises";
+import { link, readFile, rename, unlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { faultPoint } from "../faults/index.ts";
+import { makeFolder } from "../store/make-folder.ts";
 import { LedgerError } from "./errors.ts";
 import { createSigner } from "./proof/index.ts";
 import type { Signer } from "./proof/index.ts";
@@ -63,7 +64,7 @@ function newKey(): string {
 }
 
 async function createKeyFile(path: string, contents: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path), 0o700);
   const fresh = await writeFresh(path, contents);
   try {
     // A link fails where the name is taken, so the first one wins whole.

@@ -29,7 +29,7 @@ export async function loadPolicyDirectory(directory: string): Promise<PolicyDire
   const names = await listed(directory);
   const cedarNames = names.filter((name) => name.endsWith(".cedar"));
   if (cedarNames.length === 0) {
-    throw new PolicyError("directory_unreadable", "expected at least one *.cedar file in the policy directory");
+    throw new PolicyError("directory_unreadable", `expected at least one *.cedar file in \`${directory}\``);
   }
   const files = await Promise.all(cedarNames.map(async (name) => ({ name, text: await readText(directory, name) })));
   const history = names.includes("history.yaml") ? parseHistory(await readText(directory, "history.yaml")) : noHistory;
@@ -62,7 +62,13 @@ async function listed(directory: string): Promise<string[]> {
   try {
     return (await readdir(directory)).sort();
   } catch (cause) {
-    throw new PolicyError("directory_unreadable", "the policy directory cannot be read", { cause });
+    const code = (cause as NodeJS.ErrnoException).code;
+    const why =
+      code === "ENOENT" ? "it is not there" : code === "ENOTDIR" ? "it is no directory" : (code ?? "it fails");
+    throw new PolicyError("directory_unreadable", `policy directory \`${directory}\` cannot be read: ${why}`, {
+      cause,
+      hint: "give a folder with *.cedar files, such as policies/base",
+    });
   }
 }
 

@@ -17,11 +17,14 @@ export {
 } from "./policy-sets.ts";
 export type { StoredPolicySet } from "./policy-sets.ts";
 export {
+  countMembers,
   hashToken,
+  listPrincipals,
   newToken,
   principalByToken,
   principalExists,
   putPrincipal,
+  removePrincipal,
   roles,
   rolesFor,
   teamsWith,

@@ -60,6 +60,32 @@ export async function putPrincipal(tx: Tx, principal: Principal, tokenSha256?: s
   );
 }
 
+/** Everybody, by id; those who were removed have no roles. */
+export async function listPrincipals(tx: Tx): Promise<readonly Principal[]> {
+  const { rows } = await tx.query<Omit<Principal, "person"> & { person: string | null }>(
+    `select id, display_name as "displayName", roles, groups, role_teams as "roleTeams", person from principal order by id`,
+  );
+  return rows.map(({ person, ...rest }) => (person === null ? rest : { ...rest, person }));
+}
+
+/** Takes token, roles and groups from somebody, from the next request on. The row stays: records name them. False where nobody has the id. */
+export async function removePrincipal(tx: Tx, id: string): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    "update principal set token_sha256 = null, roles = '{}', role_teams = '{}', groups = '{}' where id = $1",
+    [id],
+  );
+  return rowCount === 1;
+}
+
+/** How many people are in a group. */
+export async function countMembers(tx: Tx, group: string): Promise<number> {
+  const { rows } = await tx.query<{ members: number }>(
+    "select count(*)::int as members from principal where $1 = any(groups)",
+    [group],
+  );
+  return rows[0]?.members ?? 0;
+}
+
 export async function principalExists(tx: Tx, id: string): Promise<boolean> {
   const { rowCount } = await tx.query("select from principal where id = $1", [id]);
   return rowCount === 1;

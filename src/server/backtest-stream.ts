@@ -5,6 +5,7 @@ import type { BacktestEvent, RequestOf } from "../api/index.ts";
 import { backtest } from "../audit/index.ts";
 import { parsePolicySet } from "../policy/index.ts";
 import type { Services } from "./dependencies.ts";
+import { assertTeam } from "./known-team.ts";
 import { sendEvents } from "./server-sent-events.ts";
 
 const progressMs = 250;
@@ -22,6 +23,7 @@ export async function streamBacktest(services: Services, request: FastifyRequest
     ...(against === undefined ? {} : { against: parsePolicySet(against) }),
     ...(since === undefined ? {} : { since: new Date(since) }),
   };
+  await assertTeam(services.pool, params.team);
   if (busy.has(services)) {
     throw new ApiError("backtest_running", "this server is at another backtest", { hint: "try again when it is done" });
   }

@@ -1,6 +1,6 @@
 import { createHmac, createSecretKey, randomBytes } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import { chmod, link, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
+import { chmod, link, readFile, unlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { LRUCache } from "lru-cache";
@@ -10,6 +10,7 @@ import { sha256 } from "./canonical.ts";
 import { StoreError } from "./database.ts";
 import { localKeyProvider } from "./key-provider.ts";
 import type { KeyProvider } from "./key-provider.ts";
+import { makeFolder } from "./make-folder.ts";
 
 /** A key that contents are encrypted with. `salt`, 32 bytes in hexadecimal: digests are commitments under it; absent: they are bare. */
 export type ContentKey = { readonly id: string; readonly key: KeyObject; readonly salt?: string };
@@ -34,7 +35,7 @@ const maxUnwrapped = 10_000;
 
 /** Reads the 256-bit key in `path`, or makes it (mode 0600). Two processes that start at once get the same key. `provider`: see `payloadKeysOf`. */
 export async function loadOrCreatePayloadKeys(path: string, provider?: KeyProvider): Promise<PayloadKeys> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path), 0o700);
   const fresh = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
   await writeFile(fresh, randomBytes(32).toString("base64"), { mode: 0o600, flag: "wx" });
   // A link fails where the name is taken, so the first one wins whole.

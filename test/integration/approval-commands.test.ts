@@ -148,7 +148,9 @@ test("a reviewer asks back, is answered, sees both, and then changes the call", 
   await expect(run("operator", "approvals", "answer", request.id, "yes")).rejects.toMatchObject({ code: "not_asked" });
   await expect(run("operator", "approvals", "ask", request.id, "why?")).rejects.toMatchObject({ code: "forbidden" });
   await run("rita", "approvals", "ask", request.id, "is \u202ethis owed?");
-  expect(await run("rita", "approvals", "list")).toContain("pending, asked");
+  const inbox = await run("rita", "approvals", "list");
+  expect(inbox).toContain("pending, asked");
+  expect(inbox).toMatch(/pay +amount_cents: 6000 \(60\.00\)/);
   await expect(run("zoe", "approvals", "answer", request.id, "yes")).rejects.toMatchObject({ code: "not_eligible" });
   await run("operator", "approvals", "answer", request.id, "half of it");
   const shown = await run("rita", "approvals", "show", request.id);

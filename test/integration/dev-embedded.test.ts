@@ -9,6 +9,7 @@ import { Client, Connection } from "@temporalio/client";
 import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import {
+  embeddedDatabase,
   freePort,
   lockHome,
   provisionDatabase,
@@ -34,7 +35,9 @@ test("postgres keeps its data over a restart, and its application role is no sup
   const first = await startPostgres({ home, port });
   await query(first.url, "create table kept (n integer)");
   await query(first.url, "insert into kept values (42)");
+  expect(embeddedDatabase(home)).toBe(first.url);
   await first.stop();
+  expect(embeddedDatabase(home)).toBeUndefined();
   expect(readPid(join(home.run, "postgres.pid"))).toBeUndefined();
 
   const second = await startPostgres({ home, port });

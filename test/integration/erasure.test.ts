@@ -206,7 +206,8 @@ test("a hold and a run at work each refuse, and say so; who may do what", async 
   await expect(erase({ subject: "cus_ada" })).rejects.toMatchObject({ code: "legal_hold" });
   await expect(erase({ run })).rejects.toMatchObject({ code: "legal_hold" });
   await admin.liftHold({ body: { hold: onRun.id, reason: "closed" } });
-  await auditor.placeHold({ body: { subject: "cus_ada", reason: "case 8" } });
+  expect(await auditor.placeHold({ body: { subject: "cus_ada", reason: "case 8" } })).toMatchObject({ runs: 1 });
+  expect(await auditor.placeHold({ body: { subject: "nobody", reason: "case 8" } })).toMatchObject({ runs: 0 });
   await expect(erase({ run })).rejects.toMatchObject({ code: "legal_hold" });
   expect(await auditor.listHolds({ body: { run } })).toMatchObject({ holds: [{ on: "subject", reason: "case 8" }] });
   expect((await admin.erase({ body: { run, reason: "r", dryRun: true } })).obstacles).toEqual([
@@ -379,6 +380,9 @@ test("contents past their retention are erased by the server, those with longer 
   expect(looked).toEqual({ set: false, due: [hers] });
   expect(await world.as("auditor").listRetentions({})).toMatchObject({ retentions: [{ days: 30, reason: "less" }] });
   expect(await world.entries("retention.set")).toHaveLength(entries);
+  await expect(world.as("admin").setRetention({ body: { ...asked, team: "nosuch" } })).rejects.toMatchObject({
+    code: "agent_not_found",
+  });
   await expect(world.as("auditor").setRetention({ body: { ...asked, dryRun: true } })).rejects.toMatchObject({
     code: "forbidden",
   });

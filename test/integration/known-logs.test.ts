@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -105,6 +105,13 @@ const sizes = (known: Record<string, KnownLog>) =>
   Object.fromEntries(
     Object.entries(known).map(([name, { checkpoint }]) => [name.split(" ")[1], Number(checkpoint?.split("\n")[1])]),
   );
+
+test("nothing is remembered of a log that is not there", async () => {
+  const { countersign, home } = await auditor();
+  const asked = await countersign("ledger", "checkpoint", "--log", "nosuch");
+  expect(asked.said).toContain("not_signed_yet");
+  expect(await readdir(home)).toEqual([]);
+});
 
 test("of nothing, nothing was verified", async () => {
   const { countersign } = await auditor();

@@ -22,16 +22,17 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function add(...args: readonly string[]): {
-  readonly status: number | null;
-  readonly answer: { readonly token: string };
-} {
-  const { status, stdout } = spawnSync(process.execPath, [main, "people", "add", ...args, "--json"], {
+function add(...args: readonly string[]) {
+  return people<{ readonly token: string }>("add", ...args);
+}
+
+function people<Answer>(...args: readonly string[]): { readonly status: number | null; readonly answer: Answer } {
+  const { status, stdout } = spawnSync(process.execPath, [main, "people", ...args, "--json"], {
     cwd: folder,
     env: { ...process.env, DATABASE_URL: database.url },
     encoding: "utf8",
   });
-  return { status, answer: JSON.parse(stdout) as { token: string } };
+  return { status, answer: JSON.parse(stdout) as Answer };
 }
 
 test("a person is added with a token and a key, and a new token ends the old one", async () => {
@@ -79,4 +80,20 @@ test("a role is given for all teams or for some, never both, and what is no team
     ["admin:shop", "admin"],
   ])
     expect([roles, add("otto", ...roles.flatMap((role) => ["--role", role])).status]).toEqual([roles, 2]);
+});
+
+test("who is removed can call nothing any more, and is listed without roles", async () => {
+  const { answer } = add("leaver", "--role", "reviewer", "--group", "treasury", "--key", join(folder, "leaver.pem"));
+  const removed = people<{ readonly keys: readonly string[] }>("remove", "leaver");
+  expect(removed).toMatchObject({ status: 0, answer: { id: "leaver", removed: true } });
+  expect(removed.answer.keys).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
+  expect(await principalByToken(database.pool, hashToken(answer.token))).toBeUndefined();
+  expect(people("list").answer).toMatchObject({
+    people: [
+      { id: "grace@example.com", roles: ["reviewer", "auditor"] },
+      { id: "leaver", roles: [], groups: [] },
+      { id: "otto", roles: ["operator"], roleTeams: {} },
+    ],
+  });
+  expect(people("remove", "lever")).toMatchObject({ status: 1, answer: { error: { code: "person_not_found" } } });
 });

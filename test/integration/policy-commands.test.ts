@@ -260,6 +260,9 @@ describe("policy backtest", () => {
       "its facts were recorded by an older version": 2,
       "the call's arguments cannot be read": 1,
     });
+    // A gate for nobody's policies would let everything through.
+    const nobody = await countersign(["backtest", await packOf(activeText), "--team", "shpo", "--json"]);
+    expect(nobody).toMatchObject({ code: 1, json: { error: { code: "agent_not_found" } } });
     const strict = await countersign(["backtest", await packOf(activeText), "--team", "shop", "--fail-on-change"]);
     expect(strict.code).toBe(1);
     expect(strict.stdout).toContain("not decided again");
@@ -426,7 +429,8 @@ describe("policy activate, history, guard", () => {
     const inForce = async () =>
       ((await countersign(["show", "shop", "--json"])).json as { policySet: string }).policySet;
     const before = await inForce();
-    expect((await countersign(["guard", "shop", "--group", "policy-owners", "--quorum", "2"])).code).toBe(0);
+    const guarded = await countersign(["guard", "shop", "--group", "policy-owners", "--quorum", "2", "--json"]);
+    expect(guarded.json).toMatchObject({ guard: { quorum: 2 }, members: 2, voided: [] });
     const proposed = (await countersign(["activate", pack, "--team", "shop", "--json"], "ada")).json as {
       changed: boolean;
       policySet: string;
@@ -475,7 +479,14 @@ describe("policy activate, history, guard", () => {
     expect(await inForce()).toBe(before);
     expect((await approve(stale, "bob")).json).toMatchObject({ error: { code: "proposal_closed" } });
 
-    expect((await countersign(["guard", "shop", "--off"], "admin")).code).toBe(0);
+    const dropped = (await countersign(["activate", pack, "--team", "shop", "--json"], "ada")).json as {
+      pending: { id: number };
+    };
+    expect((await countersign(["guard", "shop", "--off", "--json"], "admin")).json).toMatchObject({
+      guard: null,
+      members: null,
+      voided: [dropped.pending.id],
+    });
     expect(
       (await countersign(["activate", "--digest", proposed.policySet, "--team", "shop", "--json"])).json,
     ).toMatchObject({ changed: true, pending: null });
@@ -491,7 +502,7 @@ describe("policy activate, history, guard", () => {
       "select event::json ->> 'kind' as kind, count(*) as count from ledger_outbox where event like '%policy.%' group by 1 order by 1",
     );
     expect(Object.fromEntries(rows.map(({ kind, count }) => [kind, count]))).toMatchObject({
-      "policy.proposed": 3,
+      "policy.proposed": 4,
       "policy.approved": 4,
       "policy.guarded": 2,
       "policy.activated": 3,

@@ -76,6 +76,27 @@ test("nobody there, a wrong address, and silence have codes of their own", async
   });
 });
 
+test("what no header or path can carry is refused before anything is sent, and no message has the token", async () => {
+  const asked: string[] = [];
+  const baseUrl = await serve((request, response) => {
+    asked.push(request.url ?? "");
+    response
+      .writeHead(404, { "content-type": "application/json" })
+      .end('{"error":{"code":"not_found","message":"no"}}');
+  });
+  for (const token of ["日本", "secret\nb", "secret b", ""]) {
+    const error = await refusalOf(createClient({ baseUrl, token }).listAgents({}));
+    expect(error).toMatchObject({ code: "unauthenticated" });
+    expect(error.message).not.toContain("secret");
+  }
+  const client = createClient({ baseUrl, token: "t" });
+  for (const team of ["", ".", ".."])
+    expect(await refusalOf(client.showPolicies({ params: { team } }))).toMatchObject({ code: "invalid_request" });
+  expect(asked).toEqual([]);
+  await refusalOf(client.showPolicies({ params: { team: "../agents?x=/#" } }));
+  expect(asked).toEqual(["/v1/policies/..%2Fagents%3Fx%3D%2F%23"]);
+});
+
 test("a refusal keeps the server's code, words and hint", async () => {
   const baseUrl = await answering(
     409,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { renderAction } from "../../src/approvals/index.ts";
+import { renderAction, shortArguments } from "../../src/approvals/index.ts";
 import type { Action } from "../../src/core/action.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
@@ -21,6 +21,12 @@ function actionOf(args: Json): Action {
 const shown = (args: Json): string => renderAction(actionOf(args)).split("arguments:\n")[1] ?? "";
 
 describe("what a reviewer reads", () => {
+  test("in a list: the arguments on one line, cut", () => {
+    const text = renderAction(actionOf({ order_id: "A-1", amount_cents: 500_000, reason: "x".repeat(500) }));
+    expect(shortArguments(text, 50)).toBe('amount_cents: 500000 (5,000.00), order_id: "A-1",…');
+    expect(shortArguments(renderAction(actionOf({})), 50)).toBe("(nothing)");
+  });
+
   test("names the action and its arguments in order, with cents as money", () => {
     const args = {
       reason: 'say "hi"\nbye \\n',

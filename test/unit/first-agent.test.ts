@@ -79,6 +79,11 @@ describe("the conversation", () => {
 
   test.each<[string, ToolResult, RegExp]>([
     ["find_rooms", { status: "error", message: "no" }, /cannot look/],
+    [
+      "book_room",
+      { status: "ok", value: { executed: false, would: { arguments: { room: "Oak" } } } },
+      /would have booked Oak/,
+    ],
     ["book_room", { status: "denied", code: "declined", message: "no" }, /may not book/],
     ["book_room", { status: "error", message: "taken" }, /taken in the meantime/],
   ])("when %s ends in %o", async (name, result, reply) => {

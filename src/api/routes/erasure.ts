@@ -4,6 +4,7 @@ import {
   holdPage,
   liftHoldBody,
   listHoldsBody,
+  liftedHold,
   placeHoldBody,
   placedHold,
   retentionBody,
@@ -39,7 +40,7 @@ export const erasureRoutes = {
     access: [],
     body: liftHoldBody,
     status: 200,
-    response: placedHold,
+    response: liftedHold,
   },
   listHolds: {
     method: "POST",

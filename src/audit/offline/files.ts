@@ -23,6 +23,9 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** How the name of a folder ends that an export is writing, or is about to remove: machine and process, where it was. */
 export const unfinishedPattern = /\.(partial|old)-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}$/;
 
+/** What every bundle has beside its manifest. A folder with any of it is a bundle whose manifest was taken away. */
+const partsOfBundles = new Set(["logs", "releases", "policies", "payloads", "runs", "code", "report.html"]);
+
 /**
  * A bundle's files as its manifest names them. Whoever made the bundle may be an attacker: no link is followed, nothing outside of the
  * folder is opened, and nothing is read beyond the size that the manifest gives. What is wrong is told to `findings`, once for a file.
@@ -41,8 +44,8 @@ export class BundleFiles {
   }
 
   /**
-   * Undefined where the manifest cannot be used; why is in `findings`. Throws `bundle_unreadable` where there is no such folder, or it is by
-   * its name what an export has not finished; `unfinished`: who writes it may read it.
+   * Undefined where the manifest cannot be used; why is in `findings`. Throws `bundle_unreadable` where there is no such folder, nothing of a
+   * bundle is in it, or it is by its name what an export has not finished; `unfinished`: who writes it may read it.
    */
   static open(root: string, findings: Findings, unfinished = false): BundleFiles | undefined {
     if (!unfinished && unfinishedPattern.test(basename(resolve(root)))) {
@@ -56,6 +59,11 @@ export class BundleFiles {
       });
     }
     const bytes = readWhole(root, "manifest.json", maxManifest);
+    if (bytes === "missing" && !looksLikeBundle(root)) {
+      throw new EvidenceError("bundle_unreadable", `\`${root}\` is no evidence bundle: nothing of one is in it`, {
+        hint: "give the folder that `countersign audit export` wrote",
+      });
+    }
     if (typeof bytes === "string") {
       findings.add("files", bytes === "missing" ? "manifest_malformed" : "not_a_file", "manifest.json", says[bytes]);
       return undefined;
@@ -319,4 +327,8 @@ function unsafePath(value: Json): string | undefined {
     ...names.filter((name) => !pathPattern.test(name)),
     ...values.filter((text) => /(^|[\\/])\.\.([\\/]|$)|^[\\/]/.test(text)),
   ][0];
+}
+
+function looksLikeBundle(root: string): boolean {
+  return readdirSync(root).some((name) => partsOfBundles.has(name));
 }

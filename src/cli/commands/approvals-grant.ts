@@ -8,8 +8,8 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime, safe } from "../terminal.ts";
+import { timeOf } from "../times.ts";
 import { valueOf } from "./approvals-edit.ts";
-import { timeOf } from "./delegations.ts";
 import { positive } from "./run.ts";
 
 type SignFlags = { readonly key?: string; readonly yes?: true };

@@ -4,8 +4,8 @@ import type { ResponseOf } from "../../api/index.ts";
 import { isBudgetPolicy } from "../../core/budget.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { sinceOf } from "../policy-sets.ts";
 import { brief, localTime, safe } from "../terminal.ts";
+import { sinceOf } from "../times.ts";
 import { positive } from "./run.ts";
 
 type Flags = {

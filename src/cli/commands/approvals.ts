@@ -2,12 +2,11 @@ import { Option } from "commander";
 import type { Command } from "commander";
 
 import type { ApprovalDetail } from "../../api/index.ts";
-import { neededText } from "../../core/decision.ts";
 import { codeOf } from "../../core/errors.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { describeWhole } from "../approval-text.ts";
+import { describeWhole, wantedText } from "../approval-text.ts";
 import { CliError } from "../cli-error.ts";
 import { brief, localTime } from "../terminal.ts";
 import { addAskCommands } from "./approvals-ask.ts";
@@ -76,13 +75,14 @@ async function list(cli: Cli, flags: ListFlags): Promise<void> {
     );
   } else {
     terminal.table(
-      ["approval", "team", "action", "state", "needs", "expires", "asked for by"],
+      ["approval", "team", "action", "with", "state", "needs", "expires", "asked for by"],
       page.approvals.map((approval) => [
         approval.id,
         approval.team,
         brief(approval.name, 40),
+        brief(approval.call ?? "", 60),
         approval.unanswered ? `${approval.state}, asked` : approval.state,
-        approval.requirements.map(neededText).join(", "),
+        wantedText(approval.requirements),
         localTime(approval.expiresAt),
         approval.requestedBy,
       ]),

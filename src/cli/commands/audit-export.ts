@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { constants } from "node:os";
 
 import type { Command } from "commander";
 import { z } from "zod";
@@ -11,10 +12,10 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { evidenceSource } from "../evidence-source.ts";
-import { sinceOf } from "../policy-sets.ts";
 import { isOfOneRun } from "../run-records.ts";
 import { runsBegun } from "../run-selection.ts";
-import { safe } from "../terminal.ts";
+import { brief, safe } from "../terminal.ts";
+import { sinceOf } from "../times.ts";
 import pkg from "../../../package.json" with { type: "json" };
 
 type ExportFlags = {
@@ -63,10 +64,13 @@ export function addExportCommand(audit: Command): void {
 async function exportRuns(cli: Cli, given: readonly string[], flags: ExportFlags): Promise<void> {
   const about = flags.case === undefined ? undefined : await readCase(flags.case);
   const runs = await runsOf(cli, given, about?.runs ?? [], flags);
-  const [{ exportBundle }, { parsePin }] = await Promise.all([
+  const [{ exportBundle }, { parsePin }, { untilInterrupted }] = await Promise.all([
     import("../../audit/index.ts"),
     import("../../audit/offline/index.ts"),
+    import("../../dev/index.ts"),
   ]);
+  // What is written so far goes with the process.
+  void untilInterrupted().then((signal) => process.exit(128 + constants.signals[signal]));
   const progress = progressOn(cli);
   const leftOut: { readonly run: RunId; readonly why: string }[] = [];
   const leaveOut = (run: RunId, error: unknown): boolean => {
@@ -148,7 +152,8 @@ async function readCase(path: string): Promise<CaseFile> {
   const parsed = caseFile.safeParse(readYamlDocument(await readText(path), path));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new CliError("usage", `\`${path}\`: \`${issue?.path.join(".") ?? ""}\`: ${issue?.message ?? ""}`, {
+  const where = brief(issue?.path.join(".") ?? "", 100);
+  throw new CliError("usage", `\`${path}\`: \`${where}\`: ${brief(issue?.message ?? "", 200)}`, {
     hint: "a case has `runs`, and may have `id`, `title` and `note`",
   });
 }

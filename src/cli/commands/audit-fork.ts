@@ -67,7 +67,7 @@ export function addForkCommand(audit: Command): void {
       "after",
       `
 The run is read from the server (which records that). What follows runs in this process, with the model that OPENAI_API_KEY and
-OPENAI_BASE_URL name, or the scripted one, in a Postgres and a Temporal that end with it. No tool is loaded or called.
+OPENAI_BASE_URL name here, or the scripted one with the scripts of COUNTERSIGN_SCRIPTS, in a Postgres and a Temporal that end with it. No tool is loaded or called.
 A fork has no log and no witnesses: a call that must be cosigned first is not made, its agent is told so, and the comparison says it.
 
   countersign audit fork RUN --at 4 --with prompt=stricter.txt
@@ -86,13 +86,17 @@ async function fork(cli: Cli, run: string, flags: ForkFlags): Promise<void> {
   const record = await closedRecord(cli.client, run as RunId);
   const plan = await planned(cli, record, flags, prompt);
   const report = await carryOut(cli, plan, flags);
-  const { sayFork } = await import("../fork-text.ts");
+  const { sayFork, unansweredText } = await import("../fork-text.ts");
   sayFork(terminal, report);
   if (output !== undefined) {
     await writeFile(output, `${JSON.stringify(report, undefined, 2)}\n`, { mode: 0o600, flag: "wx" });
     terminal.say(`written to ${output}; contents of the run are in it`);
   }
   terminal.result(report);
+  const unanswered = unansweredText(report);
+  if (unanswered === undefined) return;
+  terminal.note(`${terminal.colors.red("error")}: ${unanswered}`);
+  process.exitCode = 2;
 }
 
 async function planned(cli: Cli, record: RunRecord, flags: ForkFlags, prompt: string | undefined): Promise<ForkPlan> {
@@ -127,6 +131,11 @@ async function carryOut(cli: Cli, plan: ForkPlan, flags: ForkFlags): Promise<For
     if (priceOf(name) === undefined) {
       throw new ForkError("fork_refused", `no price is known for model \`${name}\`, so its cost cannot be bounded`, {
         hint: "name it in the file of COUNTERSIGN_PRICES",
+      });
+    }
+    if (model.plays?.(name) === false) {
+      throw new CliError("environment", `no key is set, and no script here plays model \`${name}\``, {
+        hint: "a fork's model runs in this process: set COUNTERSIGN_SCRIPTS or OPENAI_API_KEY here as for the server",
       });
     }
     terminal.note(`${plan.kept.length} steps are kept; model: ${model.name}, at most ${formatUsd(flags.maxCost)}`);

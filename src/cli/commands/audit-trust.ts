@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 
 import type { Command } from "commander";
@@ -9,6 +9,7 @@ import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { checkpointOf, leavesOf } from "../evidence-source.ts";
 import { safe } from "../terminal.ts";
+import { makeFolder } from "../../store/make-folder.ts";
 
 type TrustFlags = { readonly output: string; readonly log?: readonly string[]; readonly force?: true };
 
@@ -59,7 +60,7 @@ async function init(cli: Cli, { output, log, force }: TrustFlags): Promise<void>
 
 function write(path: string, text: string, force: boolean): void {
   try {
-    mkdirSync(dirname(resolve(path)), { recursive: true });
+    makeFolder(dirname(resolve(path)));
     writeFileSync(path, text, { flag: force ? "w" : "wx", mode: 0o600 });
   } catch (cause) {
     throw new CliError("environment", `\`${path}\` cannot be written`, { cause, hint: "give another file: -o FILE" });

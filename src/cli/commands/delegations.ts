@@ -3,8 +3,8 @@ import type { Command } from "commander";
 import type { ResponseOf } from "../../api/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { CliError } from "../cli-error.ts";
 import { localTime, safe } from "../terminal.ts";
+import { timeOf } from "../times.ts";
 import { positive } from "./run.ts";
 
 type DelegateFlags = {
@@ -94,21 +94,4 @@ function lineOf({ delegator, delegate: to, team, tool, maxAmount, from, until, r
   ];
   const only = limits.length === 0 ? "" : `, only ${limits.join(", ")}`;
   return `${to} decides for ${delegator} from ${localTime(from)} until ${localTime(until)}${only} (${safe(reason)})`;
-}
-
-const unitMs: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** A date, a time of this machine's zone where it names none, or a span after `begins`. */
-export function timeOf(text: string, flag: string, begins: Date): Date {
-  const span = /^([1-9]\d{0,4})([mhd])$/.exec(text);
-  if (span !== null) return new Date(begins.getTime() + Number(span[1]) * (unitMs[span[2] ?? ""] ?? Number.NaN));
-  // A date alone would be read as UTC, and a time as local: both are meant here.
-  const local = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00` : text;
-  const time = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}/.test(local) ? new Date(local) : new Date(Number.NaN);
-  if (Number.isNaN(time.getTime())) {
-    throw new CliError("usage", `${flag}: \`${safe(text)}\` is no time`, {
-      hint: "give 2026-03-31, 2026-03-31T18:00, 2026-03-31T18:00:00Z, or a span: 90m, 8h, 14d",
-    });
-  }
-  return time;
 }

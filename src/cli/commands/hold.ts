@@ -38,7 +38,14 @@ export function addHoldCommands(program: Command): void {
 async function place({ client, terminal }: Cli, subject: string | undefined, flags: HoldFlags): Promise<void> {
   const target = targetOf(subject, flags.run);
   const answer = await client.placeHold({ body: { ...target, reason: flags.reason } });
-  terminal.say(`${nameOf(target)} is held: ${answer.hold.id}`);
+  const { hold, runs } = answer;
+  terminal.say(`${nameOf(target)} is held: ${hold.id}; it keeps ${runs} ${runs === 1 ? "run" : "runs"} now`);
+  if (runs === 0) {
+    terminal.note(
+      "warning: no run is for such a subject, so the hold keeps nothing yet. A subject is the `--subject-id`",
+    );
+    terminal.note(`  of runs, letter by letter. Was it misspelt? countersign hold lift ${hold.id} --reason TEXT`);
+  }
   terminal.result(answer);
 }
 

@@ -1,12 +1,11 @@
-import { InvalidArgumentError, Option } from "commander";
+import { Option } from "commander";
 import type { Command } from "commander";
 
-import type { KeyView } from "../../api/index.ts";
-import type { Digest } from "../../core/ids.ts";
+import type { KeyView, ResponseOf } from "../../api/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
-import { localTime } from "../terminal.ts";
+import { localTime, safe } from "../terminal.ts";
 import { positive } from "./run.ts";
 
 const states = ["proposed", "active", "revoked"] as const;
@@ -18,6 +17,7 @@ type ListFlags = {
   readonly cursor?: string;
 };
 type EnrolFlags = { readonly key?: string; readonly for?: string };
+type KeyPage = ResponseOf<"listKeys">;
 type YesFlags = { readonly yes?: true };
 
 export function addKeyCommands(program: Command): void {
@@ -42,12 +42,12 @@ export function addKeyCommands(program: Command): void {
     .command("confirm <key>")
     .description("confirm that a proposed key is its owner's, as an admin who is neither that nor who proposed it")
     .option("--yes", "do not ask")
-    .action((key: string, flags: YesFlags, command: Command) => confirm(cliOf(command), keyId(key), flags));
+    .action((key: string, flags: YesFlags, command: Command) => confirm(cliOf(command), key, flags));
   keys
     .command("revoke <key>")
     .description("end a key for good: grants that rest on it hold no more; yours, or as an admin anybody's")
     .option("--yes", "do not ask")
-    .action((key: string, flags: YesFlags, command: Command) => revoke(cliOf(command), keyId(key), flags));
+    .action((key: string, flags: YesFlags, command: Command) => revoke(cliOf(command), key, flags));
 }
 
 async function list({ client, terminal }: Cli, flags: ListFlags): Promise<void> {
@@ -86,38 +86,50 @@ async function enrol({ connection, client, reviewer, terminal }: Cli, flags: Enr
   terminal.result(answer);
 }
 
-async function confirm({ client, terminal }: Cli, key: Digest, { yes }: YesFlags): Promise<void> {
+async function confirm({ client, terminal }: Cli, start: string, { yes }: YesFlags): Promise<void> {
   const say = terminal.json ? terminal.note : terminal.say;
-  const found = await find(client, key);
+  const found = await find(client, start);
   say(`${found.keyId}`);
   say(`  ${kindOf(found)} of ${found.principal}, proposed by ${found.addedBy} at ${localTime(found.addedAt)}`);
   await assertSure(terminal, yes, `Is it ${found.principal}'s own? Ask them`);
-  const answer = await client.confirmKey({ params: { key } });
+  const answer = await client.confirmKey({ params: { key: found.keyId } });
   terminal.say(
     answer.confirmed ? `confirmed: ${found.principal} signs with it from now on` : "it was confirmed before",
   );
   terminal.result(answer);
 }
 
-async function revoke({ client, reviewer, terminal }: Cli, key: Digest, { yes }: YesFlags): Promise<void> {
-  const found = await find(client, key);
-  await assertSure(terminal, yes, `Revoke the key of ${found.principal}, for good?`);
+async function revoke({ client, reviewer, terminal }: Cli, start: string, { yes }: YesFlags): Promise<void> {
+  const found = await find(client, start);
+  await assertSure(terminal, yes, `Revoke the key ${found.keyId} of ${found.principal}, for good?`);
   const me = await reviewer.whoAmI({});
-  const answer = await (me.id === found.principal ? reviewer : client).revokeKey({ params: { key } });
+  const answer = await (me.id === found.principal ? reviewer : client).revokeKey({ params: { key: found.keyId } });
   terminal.say(answer.revoked ? "revoked; grants that rest on it hold no more" : "it was revoked before");
   terminal.result(answer);
 }
 
-async function find(client: Cli["client"], key: Digest): Promise<KeyView> {
-  for (let cursor: string | undefined; ;) {
-    const page: Awaited<ReturnType<typeof client.listKeys>> = await client.listKeys({ query: { cursor, limit: 200 } });
-    const found = page.keys.find(({ keyId: id }) => id === key);
-    if (found !== undefined) return found;
-    if (page.next === null) {
-      throw new CliError("key_not_found", `there is no key ${key}`, { hint: "see: countersign keys list" });
-    }
+/** The one key whose id begins so. */
+async function find(client: Cli["client"], start: string): Promise<KeyView> {
+  if (!/^[0-9a-f]{8,64}$/.test(start)) {
+    throw new CliError(
+      "usage",
+      `\`${safe(start)}\` is no key: a key is 64 hexadecimal digits, or the first 8 or more`,
+      {
+        hint: "see: countersign keys list",
+      },
+    );
+  }
+  const found: KeyView[] = [];
+  for (let cursor: string | null | undefined; cursor !== null;) {
+    const page: KeyPage = await client.listKeys({ query: { limit: 200, ...(cursor === undefined ? {} : { cursor }) } });
+    found.push(...page.keys.filter(({ keyId }) => keyId.startsWith(start)));
     cursor = page.next;
   }
+  const [key, ...others] = found;
+  if (key === undefined)
+    throw new CliError("key_not_found", `there is no key ${start}`, { hint: "see: countersign keys list" });
+  if (others.length === 0) return key;
+  throw new CliError("usage", `${found.length} keys begin with ${start}`, { hint: "give more digits of it" });
 }
 
 async function assertSure(terminal: Cli["terminal"], yes: true | undefined, question: string): Promise<void> {
@@ -125,11 +137,6 @@ async function assertSure(terminal: Cli["terminal"], yes: true | undefined, ques
   throw new CliError("not_confirmed", "nothing was changed", {
     hint: terminal.interactive ? "answer y to go on" : "make sure of it, then add --yes",
   });
-}
-
-function keyId(text: string): Digest {
-  if (/^[0-9a-f]{64}$/.test(text)) return text as Digest;
-  throw new InvalidArgumentError("a key is 64 hexadecimal digits: see `countersign keys list`");
 }
 
 function kindOf({ kind }: KeyView): string {

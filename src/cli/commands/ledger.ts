@@ -128,11 +128,13 @@ async function consistency(cli: Cli, log: string, flags: ProofFlags): Promise<vo
  * cosigned, which may be older than that, and has to be of the same log.
  */
 async function openLatest(cli: Cli, log: string, key: string | undefined, cosigned = false) {
+  const note = await noteOf(cli, log, false);
+  // Only now: nothing is remembered of a log that is not there.
   const trust = await trustIn(cli, log, key);
-  const latest = await opened(cli, log, trust.verifierKey, false);
+  const latest = await opened(log, note, trust.verifierKey);
   await followOrRefute(trust, log, latest.note);
   if (!cosigned) return latest;
-  const published = await opened(cli, log, trust.verifierKey, true);
+  const published = await opened(log, await noteOf(cli, log, true), trust.verifierKey);
   const [older, newer] =
     published.head.size <= latest.head.size ? [published.head, latest.head] : [latest.head, published.head];
   const problem = await growthProblem(cli, log, older, newer);
@@ -140,10 +142,13 @@ async function openLatest(cli: Cli, log: string, key: string | undefined, cosign
   throw new CliError("refuted", `the cosigned checkpoint of log \`${log}\` is not of the latest one's log: ${problem}`);
 }
 
-async function opened(cli: Cli, log: string, verifierKey: string, cosigned: boolean) {
-  const { openCheckpoint, parseVerifierKey } = await import("../../ledger/proof/index.ts");
+async function noteOf({ client }: Cli, log: string, cosigned: boolean): Promise<string> {
   const query = cosigned ? { cosigned: "true" } : {};
-  const { checkpoint: note } = await cli.client.checkpoint({ params: { log }, query });
+  return (await client.checkpoint({ params: { log }, query })).checkpoint;
+}
+
+async function opened(log: string, note: string, verifierKey: string) {
+  const { openCheckpoint, parseVerifierKey } = await import("../../ledger/proof/index.ts");
   try {
     return { note, head: openCheckpoint(note, parseVerifierKey(verifierKey)) };
   } catch (cause) {

@@ -5,7 +5,7 @@ import { namePattern } from "../../core/ids.ts";
 import type { Role, RoleTeams } from "../../registry/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { databaseUrlOf } from "../server-settings.ts";
+import { addPeopleListCommands } from "./people-list.ts";
 
 const roles = ["operator", "reviewer", "auditor", "admin"] as const satisfies readonly Role[];
 
@@ -21,7 +21,9 @@ type AddFlags = {
 export function addPeopleCommands(program: Command): void {
   const people = program
     .command("people")
-    .description("who may call the API, on DATABASE_URL; `dev` sets up two by itself");
+    .description(
+      "who may call the API, on DATABASE_URL or the database of a running `npm start`, which sets up two by itself",
+    );
   people
     .command("add <id>")
     .description("add a person or service, or give one a new token and other roles; prints the token once")
@@ -44,17 +46,20 @@ export function addPeopleCommands(program: Command): void {
     .option("--name <text>", "for people to read; default: the id")
     .option("--key <file>", "the key they sign decisions with (Ed25519, PEM); made if it is not there")
     .action((id: string, flags: AddFlags, command: Command) => add(cliOf(command), id, flags));
+  addPeopleListCommands(people);
 }
 
 /** Whoever has the database's URL has its owner's rights: this is how the first administrator comes to be. */
 async function add({ env, terminal }: Cli, id: string, { role, group, name, key, person }: AddFlags): Promise<void> {
-  const [{ createPool, migrate }, { addPerson, userName }, { privateKeyIn }, { publicKeyOf }] = await Promise.all([
-    import("../../store/index.ts"),
-    import("../people.ts"),
-    import("../key-file.ts"),
-    import("../../approvals/index.ts"),
-  ]);
-  const pool = createPool({ url: databaseUrlOf(env) });
+  const [{ createPool, migrate }, { ownDatabaseUrl }, { addPerson, userName }, { privateKeyIn }, { publicKeyOf }] =
+    await Promise.all([
+      import("../../store/index.ts"),
+      import("../own-database.ts"),
+      import("../people.ts"),
+      import("../key-file.ts"),
+      import("../../approvals/index.ts"),
+    ]);
+  const pool = createPool({ url: await ownDatabaseUrl(env) });
   try {
     await migrate(pool);
     const held = [...role].map(([name, teams]) => (teams === "all teams" ? name : `${name} for ${teams.join(", ")}`));

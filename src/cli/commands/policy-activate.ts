@@ -95,6 +95,13 @@ async function guard({ client, terminal }: Cli, team: string, { group, quorum, o
       ? `activations of team ${team} need nobody's approval`
       : `activations of team ${team} need ${answer.guard.quorum} of group ${answer.guard.approvers}`,
   );
+  const { members, voided } = answer;
+  if (answer.guard !== null && members !== null && members < answer.guard.quorum)
+    terminal.note(
+      `warning: ${members === 1 ? "one person is" : `${members} people are`} in group ${answer.guard.approvers}: nothing can be activated until ${answer.guard.quorum} are`,
+    );
+  for (const id of voided)
+    terminal.note(`activation ${id} waited under the guard of before, and is dropped: activate its policies again`);
   terminal.result(answer);
 }
 

@@ -5,9 +5,10 @@ import type { BacktestReportView } from "../../api/index.ts";
 import type { PolicySetDocument } from "../../policy/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { policySetNamed, sinceOf } from "../policy-sets.ts";
+import { policySetNamed } from "../policy-sets.ts";
 import { safe } from "../terminal.ts";
 import type { Terminal } from "../terminal.ts";
+import { sinceOf } from "../times.ts";
 
 type Flags = { readonly team: string; readonly since?: string; readonly failOnChange?: true };
 
@@ -24,13 +25,12 @@ export function addPolicyBacktestCommands(policy: Command): void {
 }
 
 async function run(cli: Cli, set: string, { team, since, failOnChange }: Flags): Promise<void> {
+  const begins = since === undefined ? {} : { since: sinceOf(since, new Date()) };
   const { document } = await policySetNamed(cli, set, team);
-  const report = await backtest(cli, {
-    team,
-    document,
-    ...(since === undefined ? {} : { since: sinceOf(since, new Date()) }),
-  });
+  const report = await backtest(cli, { team, document, ...begins });
   sayReport(cli.terminal, report);
+  if (report.decisions === 0)
+    cli.terminal.note(`warning: team ${team} has no recorded decisions there: nothing was compared`);
   cli.terminal.result(report);
   const changes = report.decisions - report.counts.unchanged - report.byTheGate;
   if (failOnChange === true && changes > 0) process.exitCode = 1;

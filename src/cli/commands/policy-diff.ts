@@ -4,9 +4,10 @@ import type { CaseChange, PolicySetDiff, PolicyTool } from "../../policy/index.t
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
-import { distinctTools, policySetNamed, sinceOf, toolsOf } from "../policy-sets.ts";
+import { distinctTools, policySetNamed, toolsOf } from "../policy-sets.ts";
 import type { NamedSet } from "../policy-sets.ts";
 import { safe } from "../terminal.ts";
+import { sinceOf } from "../times.ts";
 import { backtest, sayReport } from "./policy-backtest.ts";
 
 type Flags = { readonly team?: string; readonly since?: string; readonly symcc?: true };
@@ -26,6 +27,7 @@ export function addPolicyDiffCommand(policy: Command): void {
 async function diff(cli: Cli, set: string, other: string, flags: Flags): Promise<void> {
   const { diffPolicySets } = await import("../../policy/index.ts");
   const { terminal } = cli;
+  const begins = flags.since === undefined ? {} : { since: sinceOf(flags.since, new Date()) };
   const before = await policySetNamed(cli, set, flags.team);
   const after = await policySetNamed(cli, other, flags.team);
   const team = flags.team ?? before.team ?? after.team;
@@ -42,7 +44,7 @@ async function diff(cli: Cli, set: string, other: string, flags: Flags): Promise
           team,
           document: after.document,
           against: before.document,
-          ...(flags.since === undefined ? {} : { since: sinceOf(flags.since, new Date()) }),
+          ...begins,
         });
   if (decisions === undefined) terminal.say("recorded runs: not asked about; give --team");
   else sayReport(terminal, decisions);

@@ -1,9 +1,10 @@
 import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
 
-import type { PolicyProblem, PolicyWarning } from "../../policy/index.ts";
+import type { PolicyDirectory, PolicyProblem, PolicyWarning } from "../../policy/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
+import { CliError } from "../cli-error.ts";
 import { toolsOf } from "../policy-sets.ts";
 import { safe } from "../terminal.ts";
 import { addPolicyActivationCommands } from "./policy-activate.ts";
@@ -53,8 +54,10 @@ function percent(text: string): number {
 type CheckFlags = { readonly team?: string; readonly strict?: true; readonly symcc?: true };
 
 async function check(cli: Cli, dir: string, flags: CheckFlags): Promise<void> {
-  const { checkPolicySet, lintPolicies, loadPolicyDirectory } = await import("../../policy/index.ts");
-  const { document, sources, tools: ofCases } = await loadPolicyDirectory(dir);
+  const { checkPolicySet, lintPolicies } = await import("../../policy/index.ts");
+  const pack = await readPack(dir);
+  if ("problems" in pack) return sayUnreadable(cli, pack.problems);
+  const { document, sources, tools: ofCases } = pack;
   const tools = flags.team === undefined ? ofCases : await toolsOf(cli, flags.team);
   const found = checkPolicySet(document, tools, sources);
   const errors = found.filter((problem) => problem.severity === "error");
@@ -76,6 +79,24 @@ async function check(cli: Cli, dir: string, flags: CheckFlags): Promise<void> {
   if (errors.length > 0 || refuted || isStrict) process.exitCode = 1;
 }
 
+/** What keeps policies from being read at all, whole: an error shows one of them. */
+async function readPack(dir: string): Promise<PolicyDirectory | { readonly problems: readonly PolicyProblem[] }> {
+  const { loadPolicyDirectory, PolicyError } = await import("../../policy/index.ts");
+  try {
+    return await loadPolicyDirectory(dir);
+  } catch (error) {
+    if (error instanceof PolicyError && error.problems.length > 0) return { problems: error.problems };
+    throw error;
+  }
+}
+
+async function sayUnreadable(cli: Cli, problems: readonly PolicyProblem[]): Promise<void> {
+  for (const problem of problems) await sayProblem(cli, problem);
+  cli.terminal.say(`the policies cannot be read: ${problems.length} errors`);
+  cli.terminal.result({ policies: null, problems });
+  process.exitCode = 1;
+}
+
 async function sayProblem({ terminal }: Cli, problem: PolicyProblem | PolicyWarning): Promise<void> {
   const { formatProblem } = await import("../../policy/index.ts");
   const paint = problem.severity === "error" ? terminal.colors.red : terminal.colors.yellow;
@@ -86,7 +107,11 @@ async function sayProblem({ terminal }: Cli, problem: PolicyProblem | PolicyWarn
 async function test({ terminal }: Cli, dir: string, minCoverage: number | undefined): Promise<void> {
   const { loadPolicyDirectory, runCases } = await import("../../policy/index.ts");
   const { document, tools, cases } = await loadPolicyDirectory(dir);
-  if (cases.length === 0) terminal.say(`no cases in ${dir}/cases.yaml; policies/README.md says how to write them`);
+  if (cases.length === 0) {
+    throw new CliError("usage", `there are no cases in \`${dir}/cases.yaml\`, so nothing was tested`, {
+      hint: "policies/README.md says how to write them",
+    });
+  }
   const { results, uncovered } = runCases(document, tools, cases);
   const failed = results.filter((result) => !result.passed);
   for (const result of failed) {

@@ -207,7 +207,9 @@ async function cancel({ client, terminal }: Cli, id: RunId): Promise<void> {
 }
 
 async function promptOf({ input, inputFile }: StartFlags): Promise<string> {
-  if ((input === undefined) === (inputFile === undefined)) {
+  if (input !== undefined && inputFile !== undefined)
+    throw new CliError("usage", "give --input TEXT or --input-file FILE, not both");
+  if (input === undefined && inputFile === undefined) {
     throw new CliError("usage", "what shall the agent do? Give --input TEXT or --input-file FILE", {
       hint: 'countersign run start shop/support --input "Where is my order A-1004?" --subject-id cus_ada --watch',
     });

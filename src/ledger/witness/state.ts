@@ -1,8 +1,9 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
 import { sha256 } from "../../store/canonical.ts";
+import { makeFolder } from "../../store/make-folder.ts";
 import { LedgerError } from "../errors.ts";
 import { writeDurably } from "../write-durably.ts";
 import { parseCheckpoint } from "../proof/index.ts";
@@ -24,7 +25,7 @@ export type WitnessState = {
 
 /** For this process alone until it is closed or ends. Throws `witness_state_unusable` where another one has it. */
 export async function openWitnessState(directory: string): Promise<WitnessState> {
-  await mkdir(join(directory, "contradictions"), { recursive: true, mode: 0o700 });
+  makeFolder(join(directory, "contradictions"), 0o700);
   const lock = lockOf(directory);
   const fileOf = (origin: string) => join(directory, `${sha256(origin).slice(0, 32)}.checkpoint`);
   return {

@@ -3,6 +3,7 @@ import type { ResponseOf } from "../../api/index.ts";
 import { delegate, delegationIdPattern, listDelegations, lockDelegation, undelegate } from "../../approvals/index.ts";
 import type { Delegation } from "../../approvals/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
+import { targetExists } from "../../registry/index.ts";
 import { inTransaction } from "../../store/index.ts";
 import type { Handlers } from "../handler.ts";
 import { delegationChanged } from "../ledger-events.ts";
@@ -24,6 +25,12 @@ export const delegationHandlers: Handlers<"delegate" | "listDelegations" | "unde
       until: new Date(until),
     };
     const delegation = await inTransaction(services.pool, async (tx) => {
+      const target = { ...(team === null ? {} : { team }), ...(tool === null ? {} : { tool }) };
+      if (!(await targetExists(tx, target))) {
+        throw new ApiError("agent_not_found", "no release has such a team or tool", {
+          hint: "see `countersign agent list`",
+        });
+      }
       const made = await delegate(tx, given, by, now);
       await appendToOutbox(tx, [delegationChanged("delegation.granted", made, by, now)]);
       return made;

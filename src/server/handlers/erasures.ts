@@ -11,6 +11,7 @@ import {
   placeHold,
   retentionsInForce,
   runsPastRetention,
+  runsToErase,
   setRetention,
   subjectKey,
 } from "../../store/index.ts";
@@ -19,6 +20,7 @@ import type { Services } from "../dependencies.ts";
 import { erase } from "../erase.ts";
 import type { Handlers } from "../handler.ts";
 import { holdChanged, retentionChanged } from "../ledger-events.ts";
+import { assertTeam } from "../known-team.ts";
 import { existingRun } from "./runs.ts";
 
 const holdsShown = 500;
@@ -50,7 +52,7 @@ export const erasureHandlers: Handlers<
       await lockContents(tx, of);
       const hold = await placeHold(tx, of, { reason: body.reason, by, now });
       await appendToOutbox(tx, [holdChanged("hold.placed", hold, body.reason, by, now)]);
-      return { hold: viewOfHold(hold) };
+      return { hold: viewOfHold(hold), runs: (await runsToErase(tx, of)).length };
     });
   },
 
@@ -77,6 +79,7 @@ export const erasureHandlers: Handlers<
     const { team, days, effects = {}, reason, dryRun = false } = body;
     const by = caller().id;
     const now = services.now();
+    await assertTeam(services.pool, team);
     const due = await runsPastRetention(services.pool, { team, days, effects: effects as never }, now, dueShown);
     if (dryRun) return { set: false, due: [...due] };
     await inTransaction(services.pool, async (tx) => {

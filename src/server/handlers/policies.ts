@@ -8,6 +8,7 @@ import {
   activatePolicySet,
   activePolicySet,
   approveProposal,
+  countMembers,
   latestActivation,
   lockPolicies,
   openProposals,
@@ -84,9 +85,16 @@ export const policyHandlers: Handlers<
       if ((await policyGuardOf(tx, team)) !== undefined && !roles.includes("admin")) {
         throw new ApiError("forbidden", `the policies of team \`${team}\` are guarded: only an admin changes by whom`);
       }
+      const waited = await openProposals(tx, team);
       const event = await setPolicyGuard(tx, team, guard, by, now);
       if (event !== undefined) await appendToOutbox(tx, [policyGuarded(team, event, guard, by, now)]);
-      return { team, guard: guard ?? null };
+      const open = new Set((await openProposals(tx, team)).map(({ id }) => id));
+      return {
+        team,
+        guard: guard ?? null,
+        members: guard === undefined ? null : await countMembers(tx, guard.approvers),
+        voided: waited.map(({ id }) => id).filter((id) => !open.has(id)),
+      };
     });
   },
 

@@ -13,11 +13,12 @@ import {
   takeTest,
 } from "../../notify/index.ts";
 import type { ReceiverSettings } from "../../notify/index.ts";
-import { principalExists, targetExists } from "../../registry/index.ts";
+import { principalExists } from "../../registry/index.ts";
 import { inTransaction } from "../../store/index.ts";
 import { deliver } from "../deliver-notices.ts";
 import type { Services } from "../dependencies.ts";
 import type { Handlers } from "../handler.ts";
+import { assertTeam } from "../known-team.ts";
 import { receiverAdded, receiverChanged, receiverRemoved, viewOfReceiver } from "../receiver-views.ts";
 
 export const receiverHandlers: Handlers<
@@ -29,11 +30,7 @@ export const receiverHandlers: Handlers<
     const settings = settingsFor(services, address);
     const now = services.now();
     return inTransaction(services.pool, async (tx) => {
-      if (!(await targetExists(tx, { team }))) {
-        throw new ApiError("agent_not_found", `team \`${team}\` has no release`, {
-          hint: "see `countersign agent list`",
-        });
-      }
+      await assertTeam(tx, team);
       if (requester !== undefined && !(await principalExists(tx, requester)))
         throw new ApiError("invalid_request", `body \`requester\`: there is no \`${requester}\``);
       const receiver = await addReceiver(tx, services.keys, {

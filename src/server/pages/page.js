@@ -134,7 +134,11 @@ export function signIn(then) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     void attempt(async () => {
-      token = input.value.trim();
+      const given = input.value.trim();
+      // No header can carry anything else: the request would fail as if nobody were there.
+      if (!/^[\x21-\x7e]+$/.test(given))
+        throw new Error("That is no token: it has spaces, or letters that no token has.");
+      token = given;
       const me = await call("GET", "/v1/me");
       input.value = "";
       form.hidden = true;
