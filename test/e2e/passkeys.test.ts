@@ -50,8 +50,10 @@ test("a passkey is enrolled by one and confirmed by another, and approves a run 
   // Rita's browser: she has no passkey yet, and is told what to do.
   const page = await openPage(`${origin}/approve/${request.id}`);
   const authenticator = await addAuthenticator(page);
-  await signIn(page, "not a token");
-  await says(page, /valid bearer token/);
+  for (const wrong of ["not a token", "日本"]) {
+    await signIn(page, wrong);
+    await says(page, wrong === "日本" ? /letters that none has/ : /valid bearer token/);
+  }
   await signIn(page, rita.token);
   await page.getByRole("button", { name: "Approve with passkey" }).click();
   await says(page, /no confirmed passkey/i);

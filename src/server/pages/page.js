@@ -136,8 +136,8 @@ export function signIn(then) {
     void attempt(async () => {
       const given = input.value.trim();
       // No header can carry anything else: the request would fail as if nobody were there.
-      if (!/^[\x21-\x7e]+$/.test(given))
-        throw new Error("That is no token: it has spaces, or letters that no token has.");
+      if (!/^[\x20-\x7e]*$/.test(given))
+        throw new Error("A valid bearer token is needed: this has letters that none has.");
       token = given;
       const me = await call("GET", "/v1/me");
       input.value = "";
