@@ -3,7 +3,7 @@ import type { TestContext } from "vitest";
 
 import { faultPoints } from "../../src/faults/index.ts";
 import type { FaultPoint } from "../../src/faults/index.ts";
-import { judge, runCase } from "./harness/case.ts";
+import { judge, runCase, waveAfter } from "./harness/case.ts";
 import type { CaseResult } from "./harness/case.ts";
 import { closeReplayers } from "./harness/facts.ts";
 import type { Facts } from "./harness/facts.ts";
@@ -76,12 +76,12 @@ describe.concurrent("Postgres, Temporal, workers and servers that go away under 
 
 describe("each invariant is seen to be broken where it is", () => {
   test("what the planted ones are made of breaks none", () => {
-    expect(Object.values(judge(facts as Facts)).flat()).toEqual([]);
+    expect(Object.values(judge(facts as Facts, waveAfter)).flat()).toEqual([]);
   });
   test.each(planted.map(({ breaks, what, plant }) => [breaks, what, plant] as const))(
     "%s: %s",
     async (breaks, _, plant) => {
-      expect(judge(await plant(facts as Facts))[breaks]).not.toEqual([]);
+      expect(judge(await plant(facts as Facts), waveAfter)[breaks]).not.toEqual([]);
     },
   );
 });

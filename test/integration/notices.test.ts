@@ -326,7 +326,7 @@ describe("webhooks", () => {
       "cannot change",
     );
     await expect(world.pool.query("delete from notice")).rejects.toThrow("cannot change");
-    await expect(world.pool.query("update notice_receiver set level = 'full'")).rejects.toThrow("never changed");
+    await expect(world.pool.query("update notice_receiver set shown = 'elsewhere'")).rejects.toThrow("never changed");
   });
 });
 

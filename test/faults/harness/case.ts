@@ -30,6 +30,8 @@ export const firstWave: readonly (readonly [Team, Errand])[] = [
   ["beta", "declined"],
   ["beta", "witnessed"],
 ];
+/** Of a case's two waves, the one after its faults. */
+export const waveAfter = 2;
 export const finalWave: readonly (readonly [Team, Errand])[] = [
   ["alpha", "big"],
   ["beta", "pay"],
@@ -78,7 +80,7 @@ export async function runCase(lab: Lab, options: CaseOptions): Promise<CaseResul
   try {
     facts = await play(lab, world, options, (problem) => problems.push({ invariant: "case", problem }));
     options.onFacts?.(facts);
-    for (const [invariant, found] of Object.entries(judge(facts)))
+    for (const [invariant, found] of Object.entries(judge(facts, waveAfter)))
       for (const problem of found) problems.push({ invariant: invariant as Invariant, problem });
   } catch (error) {
     problems.push({ invariant: "case", problem: wordsOf(error) });
@@ -106,10 +108,9 @@ export function noted(world: World, faults: readonly Fault[]): Pick<CaseResult, 
 
 /**
  * While faults strike, a call may end before it reaches its tool, and a person then finds that it did not happen: half of what was asked for has to
- * be done then. Afterwards, which is the last wave, all of it.
+ * be done then. Afterwards, in `finalWave`, all of it.
  */
-export function judge(facts: Facts) {
-  const finalWave = Math.max(...facts.started.map(({ wave }) => wave));
+export function judge(facts: Facts, finalWave: number) {
   const during = expectedEffects(facts.started.filter(({ wave }) => wave < finalWave));
   const after = expectedEffects(facts.started.filter(({ wave }) => wave === finalWave));
   return checkInvariants(facts, { effects: Math.ceil(during / 2) + after, finalWave });
@@ -133,7 +134,7 @@ async function play(lab: Lab, world: World, options: CaseOptions, complain: (pro
     ]);
     await closedOrComplain(world, first, timeoutMs, complain);
     if (options.faults.some(({ point }) => point === "key.file" || point === "ledger.key")) await rotate(world);
-    const last = await startRuns(world, progress, 2, finalWave);
+    const last = await startRuns(world, progress, waveAfter, finalWave);
     await closedOrComplain(world, last, timeoutMs, complain);
   } finally {
     await people.stop();

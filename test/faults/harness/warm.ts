@@ -56,7 +56,7 @@ export async function runTogether(lab: Lab, plans: readonly Plan[]): Promise<Tog
     await calm(world, progress, borne.length + 1, complain);
     await people.stop();
     const facts = await allOf(lab, world, { progress, outages: [], watched, complain });
-    for (const [invariant, found] of Object.entries(judge(facts)))
+    for (const [invariant, found] of Object.entries(judge(facts, borne.length + 1)))
       for (const problem of found)
         blame(borne, problems, progress.runs, { invariant: invariant as Problem["invariant"], problem });
   } catch (error) {
