@@ -59,7 +59,7 @@ describe("the argument that @amount names", () => {
     ]);
   });
 
-  test("is looked at before policies are put in force", () => {
+  test("is looked at before policies are put in force", async () => {
     const policies = (amount: string) => [
       { id: "all", text: '@id("all") permit (principal, action, resource);' },
       {
@@ -70,7 +70,7 @@ describe("the argument that @amount names", () => {
     const release = { agent: "till", tools } as never;
     const activate = (amount: string) =>
       assertPoliciesFit({ v: 1, policies: policies(amount) }, [release], "policies_invalid");
-    expect(activate("amount_cents")).toEqual([]);
-    expect(() => activate("amount")).toThrow(/policy ask: @amount: `pay` has no argument `amount`/);
+    expect(await activate("amount_cents")).toEqual([]);
+    await expect(activate("amount")).rejects.toThrow(/policy ask: @amount: `pay` has no argument `amount`/);
   });
 });

@@ -48,7 +48,7 @@ it("the README has every attribute of the schema, and no other", () => {
 it("the README's examples hold", () => {
   const [history = ""] = bodies("yaml", /^v: 1\nfacts:/);
   const [whole = ""] = bodies("yaml", /^v: 1\ntools:/);
-  const [more = ""] = bodies("yaml", /^ {2}- name/);
+  const [more = ""] = bodies("yaml", /^ {2}- name: a fourth/);
   const { facts, problems } = parseHistory(history);
   expect(problems).toEqual([]);
   const permit = '@id("refund/limit") permit (principal, action, resource);';
