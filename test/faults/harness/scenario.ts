@@ -123,7 +123,10 @@ async function round(progress: Progress, reviewer: Reviewer, decided: Set<string
     const decision = errand === "declined" ? "deny" : "approve";
     try {
       await signDecision(reviewer.client, detail, decision, "", reviewer.privateKey);
-      progress.acknowledged.push({ log: team, dedupKey: `${run}/approval/${id}/decided/${reviewer.id}` });
+      progress.acknowledged.push({
+        log: team,
+        dedupKey: `${run}/approval/${id}/decided/${reviewer.id}/${reviewer.key.keyId}`,
+      });
       decided.add(id);
     } catch (error) {
       if (!["request_not_pending", "decided_before"].includes(codeOf(error) ?? "")) throw error;
