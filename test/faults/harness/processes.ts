@@ -71,6 +71,7 @@ function isOf(line: string, fault: Fault): boolean {
 
 /** None outlives whoever watches. */
 const running = new Set<ChildProcess>();
+const ends = new WeakMap<ChildProcess, Promise<void>>();
 let watching = false;
 
 function arming(log: FaultLog): Rearming {
@@ -97,13 +98,20 @@ function start(options: ChildOptions, log: FaultLog): ChildProcess {
   running.add(child);
   // A process that has just been killed cannot be told anything.
   child.on("error", () => undefined);
-  child.once("exit", () => running.delete(child));
+  ends.set(
+    child,
+    new Promise((resolve) => {
+      child.once("exit", () => {
+        running.delete(child);
+        resolve();
+      });
+    }),
+  );
   return child;
 }
 
-function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => child.once("exit", () => resolve()));
+async function ended(child: ChildProcess): Promise<void> {
+  await ends.get(child);
 }
 
 export function supervise(options: ChildOptions, first: FaultLog): Supervised {
