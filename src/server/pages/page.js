@@ -46,7 +46,9 @@ export function visible(text) {
 
 /** @param {string} iso */
 export function time(iso) {
-  return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const day = /** @type {const} */ ({ year: "numeric", month: "short", day: "numeric" });
+  const clock = /** @type {const} */ ({ hour: "numeric", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+  return new Date(iso).toLocaleString(undefined, { ...day, ...clock });
 }
 
 /**
