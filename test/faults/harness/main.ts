@@ -98,7 +98,7 @@ function planned(flags: Flags, hits: Hits): readonly Plan[] {
 
 function* whileTime(plans: Iterable<Plan>, end: number): Generator<Plan> {
   for (const plan of plans) {
-    if (Date.now() > end) return;
+    if (Date.now() > end || interrupted) return;
     yield plan;
   }
 }
@@ -153,8 +153,14 @@ function writeJson(file: string, { seed }: Flags, progress: Progress): void {
   writeFileSync(file, `${JSON.stringify({ seed, failed, missed: progress.missed(), cases }, undefined, 2)}\n`);
 }
 
-// An exit that can be noticed, so that no server is left behind.
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+let interrupted = false;
+for (const signal of ["SIGINT", "SIGTERM"] as const)
+  process.on(signal, () => {
+    // An exit that can be noticed, so that no server is left behind.
+    if (interrupted) process.exit(130);
+    interrupted = true;
+    console.log("stopping when what is under way is done, with a summary; again: at once");
+  });
 
 const program = new Command("faults")
   .description("makes every part of Countersign fail at every point, and checks what has to hold")
