@@ -15,7 +15,7 @@ import type { Lab } from "./lab.ts";
 import { everyPlan, parsePlan, placeOf, planText, randomOf, randomPlan } from "./plan.ts";
 import type { Plan } from "./plan.ts";
 import { Progress } from "./progress.ts";
-import { batchesOf, runBatches } from "./run-plans.ts";
+import { batchesOf, batchSize, runBatches } from "./run-plans.ts";
 
 const failedFile = fileURLToPath(new URL("../failed-plans.txt", import.meta.url));
 
@@ -27,6 +27,7 @@ type Flags = {
   readonly plan?: readonly Plan[];
   readonly from?: Plan;
   readonly atOnce: number;
+  readonly perWorld: number;
   readonly json?: string;
 };
 
@@ -127,9 +128,14 @@ async function main(flags: Flags): Promise<number> {
     print(
       `${plans.length} plans: ${plans.filter(({ warm }) => warm === true).length} warm, the others in worlds of their own`,
     );
-    await runBatches(lab, batchesOf(whileTime(plans, end)), flags.atOnce, progress);
+    await runBatches(lab, batchesOf(whileTime(plans, end), flags.perWorld), flags.atOnce, progress);
     if (minutes !== undefined && flags.plan === undefined && progress.goOnFrom(seed) === undefined)
-      await runBatches(lab, batchesOf(whileTime(randomPlans(flags, hits), end)), flags.atOnce, progress);
+      await runBatches(
+        lab,
+        batchesOf(whileTime(randomPlans(flags, hits), end), flags.perWorld),
+        flags.atOnce,
+        progress,
+      );
     const well = progress.summary(hits.warm, seed);
     const from = flags.plan === undefined ? progress.goOnFrom(seed) : undefined;
     if (from !== undefined) print(`go on: npm run faults -- --seed ${seed} --from '${from}'`);
@@ -175,5 +181,11 @@ const program = new Command("faults")
   )
   .option("--from <plan>", "go on after this plan in the seed's order, as a run that was stopped said", one)
   .option("--at-once <n>", "worlds at once", whole, 4 * availableParallelism())
+  .option(
+    "--per-world <n>",
+    "how many warm plans a world bears; with 1, all invariants are checked after each",
+    whole,
+    batchSize,
+  )
   .option("--json <file>", "write what came out as JSON");
 process.exitCode = await main(program.parse().opts<Flags>());

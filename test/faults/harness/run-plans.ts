@@ -11,8 +11,8 @@ export type Batch = readonly Plan[];
 /** A world is opened and closed for so many: more spread its cost, fewer show sooner what came out. */
 export const batchSize = 20;
 
-/** In their order, the warm ones together. */
-export function* batchesOf(plans: Iterable<Plan>): Generator<Batch> {
+/** In their order, the warm ones together, so many to a world. */
+export function* batchesOf(plans: Iterable<Plan>, perWorld = batchSize): Generator<Batch> {
   let warm: Plan[] = [];
   for (const plan of plans) {
     if (plan.warm !== true) {
@@ -20,7 +20,7 @@ export function* batchesOf(plans: Iterable<Plan>): Generator<Batch> {
       continue;
     }
     warm.push(plan);
-    if (warm.length < batchSize) continue;
+    if (warm.length < perWorld) continue;
     yield warm;
     warm = [];
   }
