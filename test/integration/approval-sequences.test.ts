@@ -40,7 +40,7 @@ const who = Object.keys(accounts);
 const personOf = (id: string): string => accounts[id]?.person ?? id;
 
 /** `APPROVAL_SEQUENCES=5000` for more. */
-const sequences = Number(process.env["APPROVAL_SEQUENCES"] ?? 400);
+const sequences = Number(process.env["APPROVAL_SEQUENCES"] ?? 1_000);
 
 /** All times are milliseconds from the opening. */
 const expiresMs = 100;

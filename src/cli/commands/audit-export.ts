@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { constants } from "node:os";
 
 import type { Command } from "commander";
@@ -12,6 +11,7 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { evidenceSource } from "../evidence-source.ts";
+import { readText } from "../read-text.ts";
 import { isOfOneRun } from "../run-records.ts";
 import { runsBegun } from "../run-selection.ts";
 import { brief, safe } from "../terminal.ts";
@@ -88,7 +88,7 @@ async function exportRuns(cli: Cli, given: readonly string[], flags: ExportFlags
     wholeLogs: flags.wholeLog === true,
     code: flags.code === true,
     about: about === undefined ? undefined : headOf(about),
-    pinned: await Promise.all(flags.pinned.map(async (file) => parsePin(await readText(file), file).note)),
+    pinned: flags.pinned.map((file) => parsePin(readText(file), file).note),
     generator: { name: "countersign", version: pkg.version },
     now: new Date(),
     // Whoever names a run wants that one.
@@ -149,7 +149,7 @@ async function closedRuns(cli: Cli, { since, until, agent }: ExportFlags): Promi
 type CaseFile = z.output<typeof caseFile>;
 
 async function readCase(path: string): Promise<CaseFile> {
-  const parsed = caseFile.safeParse(readYamlDocument(await readText(path), path));
+  const parsed = caseFile.safeParse(readYamlDocument(readText(path), path));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const where = brief(issue?.path.join(".") ?? "", 100);
@@ -164,14 +164,6 @@ function headOf({ id, title, note }: CaseFile) {
     ...(title === undefined ? {} : { title }),
     ...(note === undefined ? {} : { note }),
   };
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new CliError("file_unreadable", `\`${path}\` cannot be read`, { cause });
-  }
 }
 
 /** On a terminal only, at most twice a second. */

@@ -1,5 +1,3 @@
-import { readFile } from "node:fs/promises";
-
 import { peopleLog } from "../../core/ids.ts";
 import type { RunId } from "../../core/ids.ts";
 import type { RunRecord } from "../../core/run-record.ts";
@@ -8,6 +6,7 @@ import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { checkpointOf, leavesOf } from "../evidence-source.ts";
 import { logsKnown, trustIn } from "../known-logs.ts";
+import { readText } from "../read-text.ts";
 import { concludeReports, isSome, printReport, refutedBy } from "../report-text.ts";
 import type { Report } from "../report-text.ts";
 
@@ -28,14 +27,7 @@ type Pin = { readonly file: string; readonly checkpoint: Checkpoint; used: boole
 
 async function pinsOf(files: readonly string[]): Promise<readonly Pin[]> {
   const { parsePin } = await import("../../audit/offline/index.ts");
-  return Promise.all(
-    files.map(async (file) => {
-      const text = await readFile(file, "utf8").catch((cause: unknown) => {
-        throw new CliError("file_unreadable", `\`${file}\` cannot be read`, { cause });
-      });
-      return { file, checkpoint: parsePin(text, file).checkpoint, used: false };
-    }),
-  );
+  return files.map((file) => ({ file, checkpoint: parsePin(readText(file), file).checkpoint, used: false }));
 }
 
 /** A checkpoint that was brought and not looked at must not pass for one that was. */

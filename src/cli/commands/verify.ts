@@ -1,10 +1,8 @@
-import { readFileSync } from "node:fs";
-
 import type { Command } from "commander";
 
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
-import { CliError } from "../cli-error.ts";
+import { readText } from "../read-text.ts";
 
 type VerifyFlags = { readonly trust: string; readonly pinned: readonly string[]; readonly run: readonly string[] };
 
@@ -29,8 +27,8 @@ async function verify({ terminal }: Cli, directory: string, flags: VerifyFlags):
     await import("../../audit/offline/index.ts");
   const report = verifyEvidence({
     directory,
-    trust: parseTrust(read(flags.trust)),
-    pinned: flags.pinned.map((file) => parsePin(read(file), file).note),
+    trust: parseTrust(readText(flags.trust)),
+    pinned: flags.pinned.map((file) => parsePin(readText(file), file).note),
     runs: flags.run,
     ...(terminal.interactive ? { onProgress: (line: string) => terminal.note(`  ${line}`) } : {}),
   });
@@ -39,14 +37,6 @@ async function verify({ terminal }: Cli, directory: string, flags: VerifyFlags):
   for (const line of reportLines(report)) terminal.say(line.startsWith("RESULT") ? paint(line) : line);
   terminal.result(report);
   process.exitCode = exitCodeOf(report);
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new CliError("file_unreadable", `\`${path}\` cannot be read`, { cause });
-  }
 }
 
 function add(value: string, before: readonly string[]): readonly string[] {
