@@ -77,7 +77,7 @@ export async function loadSuite(path: string): Promise<Suite> {
 
 /** Reads what the suite's tools do. Every tool must be there, and no other. */
 export async function loadMetadata(suite: Suite, path: string): Promise<SuiteMetadata> {
-  const metadata = metadataSchema.parse(parse(await readFile(path, "utf8")));
+  const metadata = metadataSchema.parse(parse(await readFile(path, "utf8"), { merge: true }));
   const names = suite.tools.map((tool) => tool.name);
   const missing = names.filter((name) => !Object.hasOwn(metadata.tools, name));
   const extra = Object.keys(metadata.tools).filter((name) => !names.includes(name));

@@ -4,16 +4,34 @@ import { confidentialities, defaultResultLabels } from "./labels.ts";
 
 const origin = z.enum(["trusted", "untrusted"]);
 const confidentiality = z.enum(confidentialities);
+const place = z
+  .string()
+  .max(128)
+  .regex(
+    /^[^.\s]+(?:\.[^.\s]+)*$/u,
+    "must be a place in a result, such as `*.id`: names with dots between, `*` for each item of a list",
+  );
+const where = z
+  .record(place, z.union([z.string().max(128), z.number(), z.boolean()]))
+  .refine((conditions) => Object.keys(conditions).length > 0, "must name at least one place and the value it has");
+const conditionalPlace = z
+  .strictObject({ at: z.array(place).min(1).max(50), where })
+  .superRefine(({ at, where: conditions }, context) => {
+    for (const condition of Object.keys(conditions)) {
+      const names = condition.split(".");
+      const parent = [...names.slice(0, -1), ""].join(".");
+      const other = at.find((one) => names.at(-1) === "*" || (names.length > 1 && !one.startsWith(parent)));
+      if (other === undefined) continue;
+      const message = `must be a property of an object on the way to \`${other}\``;
+      context.addIssue({ code: "custom", path: ["where", condition], message });
+    }
+  });
 /** Places in a tool's result: names of properties with dots between, `*` for each item of a list. */
 export const identifierPlaces = z
   .array(
-    z
-      .string()
-      .max(128)
-      .regex(
-        /^[^.\s]+(?:\.[^.\s]+)*$/u,
-        "must be a place in a result, such as `*.id`: names with dots between, `*` for each item of a list",
-      ),
+    z.union([place, conditionalPlace], {
+      error: 'must be a place in a result, or one with conditions: { at: ["*.recipient"], where: { "*.sender": me } }',
+    }),
   )
   .min(1)
   .max(50);

@@ -19,11 +19,20 @@ export type ResultLabels = {
 /** Whose text a tool's results carry, and what in them is nobody's text. */
 export type ToolResultLabels = ResultLabels & {
   /**
-   * Places in an untrusted result where the system itself keeps a name: an account, a user, a channel, an id. Names of properties with dots
-   * between, `*` for each item of a list: `*.sender`. One word there is `trusted`, unless it is a link; anything else stays text. Absent: none.
+   * Places in an untrusted result where the system itself keeps a name: an account, a user, a channel, an id. One word there is `trusted`,
+   * unless it is a link, or other people's text has it too; anything else stays text. Absent: none.
    */
-  readonly identifiers?: readonly string[];
+  readonly identifiers?: readonly IdentifierPlace[];
 };
+
+/** A place in a result: names of properties with dots between, `*` for each item of a list: `*.sender`. */
+export type IdentifierPlace =
+  | string
+  /**
+   * Names there are `trusted` only where the values at other places are these, each a property of an object on the way to every place in
+   * `at`. Elsewhere they are strangers' names: untrusted, but no text that could speak against another.
+   */
+  | { readonly at: readonly string[]; readonly where: Readonly<Record<string, string | number | boolean>> };
 
 /** A tool that says nothing of its results may return anybody's text. */
 export const defaultResultLabels: ResultLabels = { origin: "untrusted", confidentiality: "internal" };
@@ -65,6 +74,11 @@ export type FlowFacts = {
   readonly mixedScript: boolean;
   /** The best origin of any value in the call; `none` where it has no values. */
   readonly best: Origin | "none";
+  /**
+   * The worst origin of any value in the call that says something, `none` where it has no such value. One that the model made of the user's
+   * words is the user's here. Absent in decisions by the first three {@link FlowRules}.
+   */
+  readonly worst?: Origin | "none";
   /** How many different links in the arguments were given neither by the user, nor the operator, nor a trusted tool. */
   readonly ungroundedLinks: number;
   /** Found in the arguments, sorted. */
@@ -75,7 +89,7 @@ export type FlowFacts = {
    */
   readonly labels?: CallLabels;
   /** By which {@link FlowRules}, from the third on. */
-  readonly rules?: 3;
+  readonly rules?: 3 | 4;
   /** Of all that the run has read before this step. */
   readonly seen: {
     readonly untrusted: boolean;
@@ -90,11 +104,11 @@ export type FlowFacts = {
 
 /**
  * How flow facts are found. By the first rules, names of properties and values of punctuation alone came from nobody who could attack,
- * and a thousand links hid the rest; by the first two, a text that repeats words of the user's spoke for no call. Decisions that were made by
- * them are still audited by them, and none is made by them.
+ * and a thousand links hid the rest; by the first two, a text that repeats words of the user's spoke for no call; by the first three, an
+ * identifier was trusted although text has it too. Decisions that were made by them are still audited by them, and none is made by them.
  */
-export type FlowRules = 1 | 2 | 3;
-export const flowRules: FlowRules = 3;
+export type FlowRules = 1 | 2 | 3 | 4;
+export const flowRules: FlowRules = 4;
 
 /** By which rules recorded facts were found. */
 export function rulesOf({ labels, rules }: FlowFacts): FlowRules {

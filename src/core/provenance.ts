@@ -78,6 +78,15 @@ export function indexTexts(texts: readonly string[]): IndexedText {
   };
 }
 
+const day = String.raw`(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})`;
+const hour = String.raw`\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:z|[+-]\d{2}:?\d{2})?`;
+const moment = new RegExp(`^(?:${day}(?:[t\\s]+${hour})?|${hour})$`, "i");
+
+/** Short digits, and days and hours in figures: they stand in too many texts to say whose idea a value was. */
+export function isCommon(value: string): boolean {
+  return soughtValue(value).weak || moment.test(value.trim());
+}
+
 /** A value made ready to be searched for. */
 export type SoughtValue = {
   /** The ways in which it may be written. None: it has no token. */

@@ -2,17 +2,17 @@ import { noFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { joinLabels, labelsOfAll, origins } from "../core/labels.ts";
 import type { FlowFacts, Origin, ValueLabels } from "../core/labels.ts";
-import { linksIn, mixesScripts, otherLinks } from "../core/provenance.ts";
+import { isCommon, linksIn, mixesScripts, otherLinks } from "../core/provenance.ts";
 import type { Callable } from "../core/retrieval.ts";
 import { dataClassesIn } from "../policy/index.ts";
 import type { Flow } from "./flow.ts";
 import { hasBoolean, schemaOfArgument, textsIn, valuesOf, wordsOf } from "./flow-leaves.ts";
-import { originOfLink, repeatsUser, traceOf } from "./flow-trace.ts";
+import { isMadeOfUsersWords, originOfLink, repeatsUser, traceOf } from "./flow-trace.ts";
 import type { Trace } from "./flow-trace.ts";
 
 /** What a step is decided by: where a call's values came from, and what the run had read when its model asked for it. */
 export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly args: JsonObject }): FlowFacts {
-  if (call === undefined) return { ...noCall, ...rulesAs(flow), seen: flow.seen };
+  if (call === undefined) return { ...noCall, ...worstAs(flow, []), ...rulesAs(flow), seen: flow.seen };
   const { tool, args } = call;
   const tracer = tracerOf(flow);
   const given = Object.entries(args).map(([name, value]) => {
@@ -28,6 +28,7 @@ export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly
     contested: where.some(({ traces }) => traces.some(({ contested }) => contested)),
     mixedScript: where.some(({ words }) => words.some(mixesScripts)),
     best: bestOf(flow, args, tracer),
+    ...worstAs(flow, given),
     ungroundedLinks: linksOf(flow, texts).filter((link) => !grounded.includes(originOfLink(flow, link))).length,
     dataClasses: dataClassesIn(texts.join("\n")),
     labels: {
@@ -41,7 +42,7 @@ export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly
 }
 
 function rulesAs({ rules }: Flow): Pick<FlowFacts, "rules"> {
-  return rules === 3 ? { rules } : {};
+  return rules === 3 || rules === 4 ? { rules } : {};
 }
 
 const noCall: FlowFacts = {
@@ -105,7 +106,20 @@ function bestOf(flow: Flow, args: JsonObject, tracer: (value: string) => Trace):
     return value.length < shortestAnchor && origins.indexOf(origin) < origins.indexOf("derived") ? "derived" : origin;
   });
   const best = found.toSorted((a, b) => origins.indexOf(a) - origins.indexOf(b))[0] ?? "none";
-  return flow.rules === 3 && best !== "user" && values.some((value) => repeatsUser(flow, value)) ? "user" : best;
+  return flow.rules >= 3 && best !== "user" && values.some((value) => repeatsUser(flow, value)) ? "user" : best;
+}
+
+/** The worst of the values that say something: digits that are in many texts by accident, days and hours speak neither for a call nor against. */
+function worstAs(flow: Flow, given: readonly Argument[]): Pick<FlowFacts, "worst"> {
+  if (flow.rules < 4) return {};
+  const found = given.flatMap(({ words, traces }) =>
+    words.flatMap((word, index): Origin[] => {
+      const origin = traces[index]?.origin ?? "derived";
+      if (word === "" || isCommon(word)) return [];
+      return origin === "derived" && isMadeOfUsersWords(flow, word) ? ["user"] : [origin];
+    }),
+  );
+  return { worst: worst(found) ?? "none" };
 }
 
 function worst(found: readonly Origin[]): Origin | undefined {

@@ -21,13 +21,16 @@ export function traceOf(flow: Flow, value: string): Trace {
   const sought = flow.rules === 1 ? { ...found, marks: [] } : found;
   const trusted = flow.trusted.filter(({ text }) => standsIn(sought, text));
   const untrusted = flow.untrusted.filter(({ text }) => standsIn(sought, text));
+  const isNamed = untrusted.some(({ isNames }) => !isNames);
+  // A name that others chose as well is theirs. One in a result that nobody else writes is not.
+  const believed = flow.rules === 4 && isNamed ? trusted.filter(({ isNames }) => !isNames) : trusted;
   const given = sought.weak
     ? undefined
     : standsIn(sought, flow.user)
       ? "user"
       : standsIn(sought, flow.operator)
         ? "operator"
-        : trusted.length > 0
+        : believed.length > 0
           ? "trusted"
           : undefined;
   const origin = given ?? (untrusted.length > 0 ? "untrusted" : "derived");
@@ -37,13 +40,19 @@ export function traceOf(flow: Flow, value: string): Trace {
   return {
     origin,
     labels: isAnybodys ? labelsOfAll(flow.seen) : joinLabels(read),
-    contested: origin === "trusted" && untrusted.length > 0,
+    contested: origin === "trusted" && isNamed,
   };
 }
 
 /** Whose a link is: of those that are not looked at, nobody's. */
 export function originOfLink(flow: Flow, link: string): Origin {
   return link === otherLinks ? "derived" : traceOf(flow, link).origin;
+}
+
+/** Whether a value that stands nowhere is made of words that the user wrote, in whatever order. */
+export function isMadeOfUsersWords({ user }: Flow, value: string): boolean {
+  const tokens = tokensOf(value);
+  return tokens.length > 0 && tokens.every((token) => user.tokens.has(token));
 }
 
 /** So many words in a row, of so many characters together, are hardly the same by accident. */

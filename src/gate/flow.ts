@@ -29,8 +29,8 @@ export type Flow = {
   readonly characters: number;
 };
 
-/** A text with the labels of whatever is found in it. */
-type LabelledText = { readonly text: IndexedText; readonly labels: ValueLabels };
+/** A text with the labels of whatever is found in it. `isNames`: single words that a system keeps, and nobody's sentences. */
+type LabelledText = { readonly text: IndexedText; readonly labels: ValueLabels; readonly isNames: boolean };
 
 type Asked = {
   /** By call id; undefined where two calls have the same, so that a result cannot be told whose it is. */
@@ -91,21 +91,21 @@ function afterResult(flow: Flow, tools: readonly Callable[], callId: string, res
     tool?.source !== undefined && result.status === "ok" ? retrievalIn(result.value)?.documents : undefined;
   if (documents !== undefined)
     return documents.reduce(
-      (before, document) => afterTexts(before, textsOfDocument(document), labelsIn(document, labels), tool?.name ?? ""),
+      (before, document) => afterTexts(before, textsOfDocument(document), labelsIn(document, labels), { source: tool?.name ?? "" }),
       flow,
     );
   const echo = call === undefined ? undefined : echoOf(flow.asked?.flow ?? flow, tool, asMade(call, result));
   const isOwn = echo?.foreign === false;
-  const { identifiers, texts } =
+  const { identifiers, strangers, texts } =
     result.status === "ok"
       ? partsOf(result.value, isOwn ? (labels.identifiers ?? []) : [])
-      : { identifiers: [], texts: [result.message] };
-  const source = call?.name ?? "unknown";
-  const echoed = echo?.labels ?? labelsOfAll(flow.seen);
-  const read = afterTexts(flow, texts, isOwn ? labels : { ...labels, origin: "untrusted" }, source, echoed);
-  if (identifiers.length === 0) return read;
-  // Of a result with any, others wrote the rest: also where there is none, the run has read what they chose.
-  return afterTexts(read, identifiers, { ...labels, origin: "trusted" }, source, echoed);
+      : { identifiers: [], strangers: [], texts: [result.message] };
+  const told = { source: call?.name ?? "unknown", echoed: echo?.labels ?? labelsOfAll(flow.seen) };
+  // Of a result with identifiers, others wrote the rest: also where there is none, the run has read what they chose.
+  const read = afterTexts(flow, texts, isOwn ? labels : { ...labels, origin: "untrusted" }, told);
+  const named = strangers.length === 0 ? read : afterTexts(read, strangers, labels, { ...told, isNames: true });
+  if (identifiers.length === 0) return named;
+  return afterTexts(named, identifiers, { ...labels, origin: "trusted" }, { ...told, isNames: true });
 }
 
 /** No document is more trusted than its source. */
@@ -118,17 +118,22 @@ function textsOfDocument({ id, title, text }: RetrievedDocument): readonly strin
   return [id, ...(title === undefined ? [] : [title]), text];
 }
 
-/** `echoed`: of what the texts may say again. */
+type Told = {
+  readonly source: string;
+  /** Of what the texts may say again. */
+  readonly echoed?: ValueLabels;
+  readonly isNames?: boolean;
+};
+
 function afterTexts(
   flow: Flow,
   texts: readonly string[],
   { origin, confidentiality }: ResultLabels,
-  source: string,
-  echoed: ValueLabels = joinLabels([]),
+  { source, echoed = joinLabels([]), isNames = false }: Told,
 ): Flow {
   const trusted = origin === "trusted";
   const own = { confidentiality: confidentialities.indexOf(confidentiality), sources: [source] };
-  const labelled = { text: indexTexts(texts), labels: joinLabels([own, echoed]) };
+  const labelled = { text: indexTexts(texts), labels: joinLabels([own, echoed]), isNames };
   const { seen } = flow;
   return {
     ...flow,

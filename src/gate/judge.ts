@@ -204,6 +204,7 @@ function factsOf({ step, standing, environment, at }: Question, history: RunFact
     steps: standing.steps,
     spentMicroUsd: standing.spentMicroUsd,
     sameName: standing.sameName,
+    sameNameApproved: standing.sameNameApproved,
     approvals: standing.approvals,
     flow: step.flow,
     history,

@@ -154,6 +154,7 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
       steps: standing.steps,
       spentMicroUsd: standing.spentMicroUsd,
       sameName: standing.sameName,
+      sameNameApproved: standing.sameNameApproved,
       approvals: standing.approvals,
       history: {},
       ...answerFacts(run, step, answer),

@@ -147,6 +147,7 @@ const givenFacts = z.strictObject({
   steps: count.optional(),
   spentMicroUsd: count.optional(),
   sameName: count.optional(),
+  sameNameApproved: count.optional(),
   approvals: count.optional(),
   history: z.record(z.string(), count).optional(),
   origins: z.record(z.string(), z.enum(origins)).optional(),
@@ -154,6 +155,7 @@ const givenFacts = z.strictObject({
   contested: z.boolean().optional(),
   mixedScript: z.boolean().optional(),
   bestOrigin: z.enum([...origins, "none"]).optional(),
+  worstOrigin: z.enum([...origins, "none"]).optional(),
   ungroundedLinks: count.optional(),
   dataClasses: z.array(z.enum(dataClasses)).optional(),
   labels: z
@@ -356,6 +358,7 @@ function factsOf(
     steps: given.steps ?? 0,
     spentMicroUsd: given.spentMicroUsd ?? 0,
     sameName: given.sameName ?? 0,
+    sameNameApproved: given.sameNameApproved ?? 0,
     approvals: given.approvals ?? 0,
     history: { ...Object.fromEntries(history.map(({ name }) => [name, 0])), ...given.history },
     flow: {
@@ -364,6 +367,7 @@ function factsOf(
       contested: given.contested ?? false,
       mixedScript: given.mixedScript ?? false,
       best: given.bestOrigin ?? flow.best,
+      worst: given.worstOrigin ?? "none",
       ungroundedLinks: given.ungroundedLinks ?? (response?.links.untrusted ?? 0) + (response?.links.ungrounded ?? 0),
       dataClasses: given.dataClasses ?? [],
       // Without any, values are no better than all that was seen.

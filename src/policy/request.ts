@@ -75,22 +75,27 @@ export function actionNamed(step: PolicyRequest["step"]): string {
 }
 
 /**
- * The request as JSON, for its digest. Facts from before values had labels had a request without them, which no policy of then could ask
- * about.
+ * The request as JSON, for its digest. Facts that were recorded before there was an attribute had a request without it, which no policy of
+ * then could ask about.
  */
-export function requestJson(request: CedarRequest, { flow }: Pick<RunFacts, "flow">): Json {
-  if (flow.labels !== undefined) return request as unknown as Json;
-  const { labels: _, ...context } = request.context;
-  const unlabelled = Object.entries(context).map(([name, value]) => [
-    name,
-    name === "destination" || name === "content" ? withoutLabels(value as Attributes) : value,
-  ]);
-  return { ...request, context: Object.fromEntries(unlabelled) } as unknown as Json;
+export function requestJson(request: CedarRequest, facts: Pick<RunFacts, "flow" | "sameNameApproved">): Json {
+  const { flow, sameNameApproved } = facts;
+  const ofLabels = flow.labels === undefined ? ["confidentiality", "sources"] : [];
+  const absent: Readonly<Record<string, readonly string[]>> = {
+    destination: ofLabels,
+    content: [...ofLabels, ...(flow.worst === undefined ? ["worstOrigin"] : [])],
+    run: sameNameApproved === undefined ? ["sameNameApproved"] : [],
+  };
+  if (Object.values(absent).every((names) => names.length === 0)) return request as unknown as Json;
+  const context = Object.entries(request.context)
+    .filter(([name]) => name !== "labels" || flow.labels !== undefined)
+    .map(([name, value]) => [name, without(value as Attributes, absent[name] ?? [])]);
+  return { ...request, context: Object.fromEntries(context) } as unknown as Json;
 }
 
-function withoutLabels(attributes: Attributes): Attributes {
-  const { confidentiality: _, sources: __, ...rest } = attributes;
-  return rest;
+function without(attributes: Attributes, names: readonly string[]): Attributes {
+  if (names.length === 0) return attributes;
+  return Object.fromEntries(Object.entries(attributes).filter(([name]) => !names.includes(name)));
 }
 
 function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionSlice): CedarRequest {
@@ -178,12 +183,15 @@ function circumstancesOf(
       steps: long(counts.steps, "facts.steps"),
       spentMicroUsd: long(counts.spentMicroUsd, "facts.spentMicroUsd"),
       sameName: long(counts.sameName, "facts.sameName"),
+      sameNameApproved: long(counts.sameNameApproved ?? 0, "facts.sameNameApproved"),
       approvals: long(counts.approvals, "facts.approvals"),
     },
     content: {
       dataClasses: [...new Set([...flow.dataClasses, ...inContent])].sort(),
       ungroundedLinks: long(flow.ungroundedLinks, "facts.flow.ungroundedLinks"),
       bestOrigin: flow.best,
+      // Where it was not recorded, it is no better than anything.
+      worstOrigin: flow.worst ?? "untrusted",
       ...labelAttributes(labelsIn(flow).content, "facts.flow.labels.content"),
     },
     seen: {

@@ -87,8 +87,8 @@ const circumstances = {
   now: record({ unix: long, hour: long, weekday: long }),
   environment: record({ name: string, region: string }),
   requester: record({ roles: stringSet, groups: stringSet }),
-  run: record({ steps: long, spentMicroUsd: long, sameName: long, approvals: long }),
-  content: record({ dataClasses: stringSet, ungroundedLinks: long, bestOrigin: string, ...labels }),
+  run: record({ steps: long, spentMicroUsd: long, sameName: long, sameNameApproved: long, approvals: long }),
+  content: record({ dataClasses: stringSet, ungroundedLinks: long, bestOrigin: string, worstOrigin: string, ...labels }),
   seen: record({ untrusted: bool, confidentiality: long, sources: stringSet, dataClasses: stringSet }),
 };
 
