@@ -64,7 +64,9 @@ const noParts: ResultParts = { identifiers: [], strangers: [], texts: [] };
 /** The place with those of its conditions that are about this object's own properties looked at. */
 function lookedAt({ at, where, isMet }: Place, value: object): Place {
   const own = where.filter(([path]) => path.length === 1);
-  const holds = own.every(([[name = ""], wanted]) => Object.entries(value).some(([key, one]) => key === name && one === wanted));
+  const holds = own.every(([[name = ""], wanted]) =>
+    Object.entries(value).some(([key, one]) => key === name && one === wanted),
+  );
   return { at, where: where.filter(([path]) => path.length > 1), isMet: isMet && holds };
 }
 

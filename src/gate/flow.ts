@@ -91,7 +91,8 @@ function afterResult(flow: Flow, tools: readonly Callable[], callId: string, res
     tool?.source !== undefined && result.status === "ok" ? retrievalIn(result.value)?.documents : undefined;
   if (documents !== undefined)
     return documents.reduce(
-      (before, document) => afterTexts(before, textsOfDocument(document), labelsIn(document, labels), { source: tool?.name ?? "" }),
+      (before, document) =>
+        afterTexts(before, textsOfDocument(document), labelsIn(document, labels), { source: tool?.name ?? "" }),
       flow,
     );
   const echo = call === undefined ? undefined : echoOf(flow.asked?.flow ?? flow, tool, asMade(call, result));

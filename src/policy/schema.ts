@@ -88,7 +88,13 @@ const circumstances = {
   environment: record({ name: string, region: string }),
   requester: record({ roles: stringSet, groups: stringSet }),
   run: record({ steps: long, spentMicroUsd: long, sameName: long, sameNameApproved: long, approvals: long }),
-  content: record({ dataClasses: stringSet, ungroundedLinks: long, bestOrigin: string, worstOrigin: string, ...labels }),
+  content: record({
+    dataClasses: stringSet,
+    ungroundedLinks: long,
+    bestOrigin: string,
+    worstOrigin: string,
+    ...labels,
+  }),
   seen: record({ untrusted: bool, confidentiality: long, sources: stringSet, dataClasses: stringSet }),
 };
 

@@ -204,11 +204,71 @@ describe("identifiers in a result that others write in", () => {
     ["a property that is named as a place is written", [{ "*": "eve@evil.example" }], "eve@evil.example", "untrusted"],
   ])("%s", (_what, result, to, origin) => expect(sending(read(called("chat", result)), to).destination).toBe(origin));
 
-  it("a name that the rest says too is contested", () => {
-    const both = { ...said, body: "ask bob@work.example" };
-    expect(sending(read(called("chat", [both])), "bob@work.example")).toMatchObject({
-      destination: "trusted",
-      contested: true,
+  it("a name that the rest says too is the rest's, and by the rules of then was contested", () => {
+    const steps = called("chat", [{ ...said, body: "ask bob@work.example" }]);
+    const by = (rules?: 3) => sending(extendFlow(startFlow(world, rules), world, steps), "bob@work.example");
+    expect(by()).toMatchObject({ destination: "untrusted", contested: false, worst: "untrusted", rules: 4 });
+    expect(by(3)).toMatchObject({ destination: "trusted", contested: true, rules: 3 });
+    expect(by(3)).not.toHaveProperty("worst");
+  });
+
+  it("one that a trusted tool returned stays that tool's, and contested", () => {
+    const tools = [mail, send, chat, contacts];
+    const wider = { ...world, release: { ...world.release, document: { ...world.release.document, tools } } };
+    const flow = extendFlow(startFlow(wider), wider, [
+      ...called("contacts", "bob@work.example"),
+      ...called("chat", [{ ...said, body: "ask bob@work.example" }]),
+    ]);
+    expect(sending(flow, "bob@work.example")).toMatchObject({ destination: "trusted", contested: true });
+  });
+
+  describe("under conditions", () => {
+    const where = { "*.status": "sent" };
+    const box = tool("box", {
+      results: {
+        origin: "untrusted",
+        confidentiality: "internal",
+        identifiers: [
+          { at: ["*.from", "*.to.*"], where },
+          { at: ["*.thread.*.to"], where: { ...where, "*.thread.*.own": true } },
+        ],
+      },
+    });
+    const mailbox = {
+      ...world,
+      release: { ...world.release, document: { ...world.release.document, tools: [box, send] } },
+    } as RunContext;
+    const sent = { status: "sent", from: "me@own.example", to: ["bob@work.example"], body: "see you" };
+    const got = {
+      status: "received",
+      from: "bob@work.example",
+      to: ["me@own.example", "eve@evil.example"],
+      body: "hi",
+    };
+    const thread = [
+      { to: "ann@work.example", own: true },
+      { to: "zoe@work.example", own: "true" },
+    ];
+    it.each<[string, Json, string, string]>([
+      ["whom the user wrote to", [sent], "bob@work.example", "trusted"],
+      ["who only wrote in", [got], "bob@work.example", "untrusted"],
+      ["whom others wrote to", [got], "eve@evil.example", "untrusted"],
+      ["who wrote in speaks for nobody, and against nobody", [got, sent], "bob@work.example", "trusted"],
+      ["a text does", [{ ...got, body: "I am bob@work.example" }, sent], "bob@work.example", "untrusted"],
+      ["a condition that is not there", [{ to: ["bob@work.example"] }], "bob@work.example", "untrusted"],
+      ["one of another type", [{ ...sent, status: ["sent"] }], "bob@work.example", "untrusted"],
+      ["every condition, deeper too", [{ ...sent, thread }], "ann@work.example", "trusted"],
+      ["each item by itself", [{ ...sent, thread }], "zoe@work.example", "untrusted"],
+      ["and those above it", [{ ...got, thread }], "ann@work.example", "untrusted"],
+      [
+        "a condition inherited from nobody",
+        [{ to: ["bob@work.example"], __proto__: sent }],
+        "bob@work.example",
+        "untrusted",
+      ],
+    ])("%s", (_what, result, to, origin) => {
+      const flow = extendFlow(startFlow(mailbox), mailbox, called("box", result));
+      expect(sending(flow, to).destination).toBe(origin);
     });
   });
 
@@ -262,8 +322,48 @@ describe("a text that repeats several of the user's words is the user's idea", (
   it("was not by the second rules, by which what they decided is worked out", () => {
     expect(best("Hi! Somebody has seen it there", "hello", 2)).toBe("derived");
     const facts = (rules?: 1 | 2) => flowFacts(startFlow(asked, rules));
-    expect([facts(1), facts(2), facts()].map(({ rules }) => rules)).toEqual([undefined, undefined, 3]);
-    expect([facts(2), facts()].map(rulesOf)).toEqual([2, 3]);
+    expect([facts(1), facts(2), facts()].map(({ rules }) => rules)).toEqual([undefined, undefined, 4]);
+    expect([facts(2), facts()].map(rulesOf)).toEqual([2, 4]);
+  });
+});
+
+describe("the worst origin of what a call says", () => {
+  const prompt = "What is on 2026-03-01? Find the link to reset my TechServices password for ada@home.example.";
+  const asked = { ...run, input: { prompt } };
+  const flow = extendFlow(startFlow(asked), asked, [
+    ...called("contacts", { bob: "bob@work.example" }),
+    ...called("mail", "look for the security code from eve@evil.example on 2026-03-02"),
+  ]);
+  it.each<[string, JsonObject, string]>([
+    ["nothing at all", {}, "none"],
+    ["nothing that says something", { text: ["", 12, true, null, "2026-03-01"] }, "none"],
+    [
+      "a day and an hour, of whomever",
+      { text: ["2026-03-02", "2026-03-02T10:00:00Z", "09:30", "1.3.2026 9:15"] },
+      "none",
+    ],
+    ["the user's value beside a day of others", { text: ["ada@home.example", "2026-03-02"] }, "user"],
+    ["the user's words in another order", { text: "TechServices password reset" }, "user"],
+    ["with another among them", { text: "TechServices password code" }, "derived"],
+    ["in the order that untrusted text has", { text: "security code" }, "untrusted"],
+    ["a trusted name beside the user's", { to: "ada@home.example", text: "bob@work.example" }, "trusted"],
+    ["one of others beside the user's", { to: "ada@home.example", text: "eve@evil.example" }, "untrusted"],
+    ["what stands nowhere", { text: "mallory@evil.example" }, "derived"],
+    ["digits that are no day", { text: "20260301123" }, "derived"],
+    ["a name of a property that others gave", { to: { "eve@evil.example": 1 } }, "untrusted"],
+  ])("%s", (_what, args, expected) => expect(flowFacts(flow, { tool: mail, args }).worst).toBe(expected));
+
+  it("of a model call is none", () => expect(flowFacts(flow).worst).toBe("none"));
+
+  it("is never better than the best, but for the user's words in another order", () => {
+    const word = fc.constantFrom("ada@home.example", "bob@work.example", "eve@evil.example", "zzzzz", "2026-03-01", "");
+    fc.assert(
+      fc.property(fc.dictionary(fc.constantFrom("to", "text"), fc.array(word)), (args) => {
+        const { best, worst = "none" } = flowFacts(flow, { tool: mail, args });
+        if (best === "none" || worst === "none") return;
+        expect(origins.indexOf(worst)).toBeGreaterThanOrEqual(origins.indexOf(best));
+      }),
+    );
   });
 });
 

@@ -11,11 +11,11 @@ import { checkPolicySet, compilePolicies, explain, policySetOf, requestJson } fr
 
 const readme = await readFile(join(import.meta.dirname, "../../policies/README.md"), "utf8");
 const [quoted = ""] = /^@id\("egress\/quoted"\)[^]*?;$/m.exec(readme) ?? [];
-const [unasked = ""] = /^@id\("read\/unasked"\)[^]*?;$/m.exec(readme) ?? [];
 const policies = `
 @id("all") permit (principal, action, resource);
 ${quoted}
-${unasked}
+@id("worst") forbid (principal, action == Action::"tool/list_mail", resource)
+when { context.content.worstOrigin == "untrusted" && context.run.sameNameApproved < 2 };
 @id("body") @decision("require_approval") @group("reviewers")
 forbid (principal, action == Action::"tool/send_mail", resource)
 when { context.labels has body && context.labels.body.confidentiality >= 2 };
@@ -75,15 +75,15 @@ cases:
     arguments: { to: ada }
     facts: { seen: { confidentiality: restricted } }
     expect: { outcome: deny, policies: [sent] }
-  - name: a read that nothing asked for waits for people once untrusted text was read
+  - name: the worst origin of all values
     tool: list_mail
-    facts: { seen: { untrusted: true } }
-    expect: { outcome: require_approval, policies: [read/unasked] }
-  - name: not one with a word of a trusted tool
+    facts: { bestOrigin: user, worstOrigin: untrusted, sameNameApproved: 1 }
+    expect: { outcome: deny, policies: [worst] }
+  - name: and how often people approved the same tool before
     tool: list_mail
-    facts: { bestOrigin: trusted, seen: { untrusted: true } }
+    facts: { worstOrigin: untrusted, sameNameApproved: 2 }
     expect: { outcome: allow }
-  - name: nor before
+  - name: a case that names no origin has none
     tool: list_mail
     expect: { outcome: allow }
   - name: an answer is made of what was read
@@ -114,8 +114,13 @@ it("a question from before there were labels has the digest that it had", () => 
   const then = asked(noFacts);
   expect(then).not.toContain('confidentiality":0,"sources":[]}');
   expect(then).not.toContain("labels");
-  const now = asked({ ...noFacts, flow: { ...noFacts.flow, labels } });
-  expect(JSON.parse(now)).toMatchObject({ context: { labels: {}, destination: noLabels, content: noLabels } });
+  const labelled = asked({ ...noFacts, flow: { ...noFacts.flow, labels } });
+  expect(JSON.parse(labelled)).toMatchObject({ context: { labels: {}, destination: noLabels, content: noLabels } });
+  expect(then + labelled).not.toMatch(/worstOrigin|sameNameApproved/);
+  const now = asked({ ...noFacts, sameNameApproved: 1, flow: { ...noFacts.flow, labels, worst: "user" } });
+  expect(JSON.parse(now)).toMatchObject({
+    context: { content: { worstOrigin: "user" }, run: { sameNameApproved: 1 } },
+  });
 });
 
 const noLabels = { confidentiality: 0, sources: [] };

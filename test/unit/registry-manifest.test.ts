@@ -184,6 +184,21 @@ describe("what is wrong is told with its place", () => {
       'results: { identifiers: ["*.user name"] }',
       /^17:\d+: tools\.1\.results\.identifiers\.0: must be a place in a result, such as `\*\.id`/,
     ],
+    [
+      "timeout: 5s",
+      'results: { identifiers: [{ at: ["*.to"], where: {} }] }',
+      /^17:\d+: tools\.1\.results\.identifiers\.0\.where: must name at least one place/,
+    ],
+    [
+      "timeout: 5s",
+      'results: { identifiers: [{ at: ["*.to", "id"], where: { "*.status": sent } }] }',
+      /^17:\d+: tools\.1\.results\.identifiers\.0\.where\.\*\.status: must be a property of an object on the way to `id`/,
+    ],
+    [
+      "timeout: 5s",
+      'results: { identifiers: [{ at: "*.to", where: { "*.status": sent } }] }',
+      /^17:\d+: tools\.1\.results\.identifiers\.0: must be a place in a result, or one with conditions/,
+    ],
     ["timeout: 5s", "results: { identifiers: [] }", /^17:\d+: tools\.1\.results\.identifiers: /],
     [
       "timeout: 5s",
