@@ -59,6 +59,33 @@ forbid (principal, action == Action::"tool/shout", resource) unless { context.de
   });
 });
 
+test("what people approved of one tool counts for that tool in that run, once it is made", async () => {
+  const world = await createWorld({
+    policy: `${all}
+@id("once") @decision("require_approval") @group("treasury")
+forbid (principal, action in [Action::"tool/pay", Action::"tool/look"], resource)
+when { context.run.sameNameApproved == 0 };`,
+    turns: [{ calls: [pay("ada")] }, { calls: [look("box")] }, { calls: [look("bag")] }, { text: "done" }],
+  });
+  await world.work();
+  const run = await world.start();
+  const reviewer = await world.reviewer("rita");
+  for (const tool of ["pay", "look"]) {
+    const request = await world.request(run);
+    expect(await effects(world, tool)).toEqual([]);
+    await reviewer.decide(request, "approve");
+    await world.wake(run, request);
+    await until(async () => (await effects(world, tool))[0]);
+  }
+  expect(await world.closed(run)).toMatchObject({ status: "completed" });
+  const looked = await decisions(world, run, "look");
+  expect(looked.map(({ outcome, facts }) => [outcome, facts.sameNameApproved, facts.approvals])).toEqual([
+    ["require_approval", 0, 1],
+    ["allow", 0, 1],
+    ["allow", 1, 2],
+  ]);
+});
+
 describe("obligations", () => {
   test("a capped number is what is paid, a redacted text is what is said, a shadowed call is not made", async () => {
     const world = await createWorld({
