@@ -139,7 +139,7 @@ export type RunFacts = {
   readonly spentMicroUsd: number;
   /** How many steps of this very name have been allowed before. */
   readonly sameName: number;
-  /** How many of them people approved. Absent in decisions from before it was counted. */
+  /** How many of them people approved, and not only as the budget's. Absent in decisions from before it was counted. */
   readonly sameNameApproved?: number;
   /** How many approvals the run has consumed. */
   readonly approvals: number;

@@ -135,8 +135,9 @@ const standingSql = `select asked.place, asked.at, run.status as "runStatus", ru
    coalesce(run.watched_until > asked.at, false) as watched,
    (select count(*) from step other where other.run = run.id and other.name = asked.name and other.seq <> asked.seq
       and other.state in ('intended', 'done', 'failed', 'unknown')) as "sameName",
-   (select count(*) from approval_request used join step other on other.run = used.run and other.seq = used.seq
-      where used.run = run.id and used.consumed_at is not null and other.name = asked.name and other.seq <> asked.seq) as "sameNameApproved",
+   (select count(*) from approval_request used
+      where used.run = run.id and used.consumed_at is not null and used.name = asked.name and used.seq <> asked.seq
+      and exists (select from jsonb_array_elements(used.requirements) wanted where wanted ->> 'policy' not like 'budget:%')) as "sameNameApproved",
    (select policy_set from policy_activation where team = asked.team order by id desc limit 1) as "policySet",
    step.state, step.action, step.result, step.kind,
    coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",

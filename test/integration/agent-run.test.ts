@@ -202,6 +202,10 @@ test.each([
     expect(row.spentCalls).toBe(steps.length);
     expect(row.spentTokens).toBe(steps.reduce((sum, step) => sum + step.inputTokens + step.outputTokens, 0));
     expect(row.maxTokens ?? row.maxCalls).toBeGreaterThan(Object.values(limits)[0] ?? 0);
+    // Who gives room for a call has not looked at the call.
+    const decided = await decisionsOf(world.pool, run);
+    expect(decided.map(({ facts }) => [facts.sameNameApproved, facts.approvals > 0]).at(-1)).toEqual([0, true]);
+    expect(decided.some(({ facts }) => facts.sameNameApproved !== 0)).toBe(false);
   },
 );
 
