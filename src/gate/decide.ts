@@ -46,16 +46,19 @@ import { createHistoryCounter, lockHistory } from "./history.ts";
 import type { HistoryCounter } from "./history.ts";
 import { actionOf, denial, judge, locksFor, policiesFor } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
+import { since } from "./moment.ts";
 import { givenBeyond, renderCall } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
 import { runEvent } from "./run-event.ts";
 import type { Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
+import { createRemote, mostAsked } from "./remote.ts";
+import type { Asking } from "./remote.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
 import { standingInstead, standingUsed } from "./standing-grant.ts";
-import { createDecisionWriter, writeDecision } from "./write-decisions.ts";
+import { changedMeanwhile, createDecisionWriter, writeDecision } from "./write-decisions.ts";
 import type { DecisionToRecord } from "./write-decisions.ts";
 
 export type GateOptions = {
@@ -95,8 +98,10 @@ type Deciding = DecisionRequest &
     readonly count: HistoryCounter;
     /** What another detector says of the call as a reviewer changed it. */
     readonly detectedEdited: (step: ResolvedStep) => Detected | undefined;
-    /** Lets a candidate decide beside. */
+    /** Lets a candidate decide beside, once this is decided. */
     readonly beside: (judged: Judged) => void;
+    /** What time it is by now; all is decided as of `at`. */
+    readonly now: () => Date;
   };
 
 type Decided =
@@ -118,19 +123,31 @@ export function createDecider(
   options: GateOptions,
   count = createHistoryCounter(options.keys, options.historyBeyond),
   shadow = createShadow(options.pool, options.now, count),
+  decideRemotely = createRemote(options.remote),
 ): (request: DecisionRequest) => Promise<Decided> {
-  const writeTogether = createDecisionWriter(options.pool);
+  const { pool } = options;
+  const writeTogether = createDecisionWriter(pool);
   const detection = createDetection(options.detector);
   return async (request) => {
     try {
-      const deciding = await prepare(options, count, shadow, detection, request);
-      const locks = locksFor(deciding);
+      const prepared = await prepare(options, count, detection, request);
+      const locks = locksFor(prepared);
       const waited = request.standing.state === "waiting" || request.grant !== undefined;
-      if (!waited && locks.length === 0) return await decideAtOnce(options.pool, writeTogether, deciding);
-      return await inTransaction(options.pool, async (tx) => {
-        await lockHistory(tx, locks);
-        return waited ? decideAfterWaiting(tx, deciding) : conclude(tx, deciding, await judge(tx, count, deciding, []));
-      });
+      let judgedOn: Judged | undefined;
+      const decideOnce = async (asking: Asking | undefined): Promise<Decided> => {
+        judgedOn = undefined;
+        const beside = (judged: Judged) => void (judgedOn = judged);
+        const deciding = { ...prepared, remote: asking?.told, beside };
+        if (!waited && locks.length === 0) return decideAtOnce(pool, writeTogether, deciding, asking);
+        return inTransaction(pool, async (tx) => {
+          await lockHistory(tx, locks);
+          if (waited) return decideAfterWaiting(tx, deciding);
+          return conclude(tx, deciding, await judge(tx, count, deciding, []));
+        });
+      };
+      const decided = await decideRemotely(locks, decideOnce, unsettled);
+      if (judgedOn !== undefined) decideBeside(shadow, prepared, judgedOn);
+      return decided;
     } catch (error) {
       const code = codeOf(error);
       if (error instanceof GateError && (code === "limit_steps" || code === "limit_cost")) {
@@ -141,13 +158,21 @@ export function createDecider(
   };
 }
 
+/** Others, each by its own decision, have changed what this one goes by: no reason to deny it, and Temporal tries it again. */
+function unsettled(): never {
+  throw new GateError(
+    "unsettled",
+    `what the step is decided by has changed ${mostAsked} times while it was decided on`,
+  );
+}
+
 async function prepare(
   options: GateOptions,
   count: HistoryCounter,
-  shadow: Shadow,
   detection: Detection,
   request: DecisionRequest,
-): Promise<Deciding> {
+): Promise<Omit<Deciding, "beside">> {
+  const now = since(request.standing.at);
   const { run, standing } = request;
   const { policySet } = standing;
   if (policySet === null) {
@@ -156,15 +181,14 @@ async function prepare(
     });
   }
   const policies = await policiesFor(options.pool, policySet, run);
-  const { environment, keys, remote } = options;
+  const { environment, keys } = options;
   const { step } = request;
   const slice = policies?.slices.get(actionOf(step));
   const detected = await detection.ofStep(run.id, step, slice);
   const asked = { run, step, standing, policySet, policies, at: standing.at };
-  const question = { ...asked, environment, remote, detected };
+  const question = { ...asked, environment, remote: undefined, detected };
   const detectedEdited = await detectedInEdits(options, detection, request, slice);
-  const beside = (judged: Judged): void => decideBeside(shadow, question, judged);
-  return { ...request, ...question, keys, count, detectedEdited, beside };
+  return { ...request, ...question, keys, count, detectedEdited, now };
 }
 
 /** What no policy was asked about has nothing to be compared with. */
@@ -179,8 +203,10 @@ async function decideAtOnce(
   pool: Pool,
   writeTogether: ReturnType<typeof createDecisionWriter>,
   deciding: Deciding,
+  asking: Asking | undefined,
 ): Promise<Decided> {
-  const judged = await judge(pool, deciding.count, deciding, []);
+  // No transaction is open yet.
+  const judged = await judge(pool, deciding.count, { ...deciding, remote: asking?.ask }, []);
   deciding.beside(judged);
   if (judged.decision.outcome === "require_approval")
     return inTransaction(pool, (tx) => unlessAhead(tx, deciding, judged));
@@ -199,7 +225,7 @@ async function conclude(tx: Tx, deciding: Deciding, judged: Judged): Promise<Dec
 /** Asks people, unless they have said so ahead: then it is a use of what they gave, counted where it is written. */
 async function unlessAhead(tx: Tx, deciding: Deciding, asking: Judged): Promise<Decided> {
   const again = (approved: readonly Approved[]): Promise<Judged> => judge(tx, deciding.count, deciding, approved);
-  const ahead = await standingInstead(tx, deciding, asking, again);
+  const ahead = await standingInstead(tx, deciding, asking, again, deciding.now);
   if (ahead === undefined) return askPeople(tx, deciding, asking);
   const { judged, use } = ahead;
   await appendToOutbox(tx, [standingUsed(deciding, use)]);
@@ -305,6 +331,7 @@ async function useGrant(
   }
   if (!isShownAsMade(deciding, shown, judged.effective))
     return refuse(tx, deciding, "invalid_grant", shownOtherwise, approval);
+  if (hasRunOut(deciding, shown.expiresAt)) throw changedMeanwhile();
   if (!(await faultPoint("approval.consume", () => consumeGrant(tx, approval, at)))) {
     return refuse(tx, deciding, "invalid_grant", "the approval was used before", approval);
   }
@@ -317,18 +344,28 @@ async function useGrant(
   return write(tx, { ...deciding, standing: await extendBudgets(tx, extension) }, judged, approval);
 }
 
+/** Whether it holds as of the decision and no longer: a remote decision point took its time. It is looked at again then, as of now. */
+function hasRunOut({ now }: Deciding, expiresAt: Date | undefined): boolean {
+  return expiresAt !== undefined && expiresAt <= now();
+}
+
 /** What people were shown before they approved: the text's digest, and the budgets that had no room when they were asked. */
-type Shown = { readonly rendered: Digest | undefined; readonly exhausted: readonly Exhausted[] };
+type Shown = {
+  readonly rendered: Digest | undefined;
+  readonly exhausted: readonly Exhausted[];
+  readonly expiresAt: Date | undefined;
+};
 
 async function shownTo(tx: Tx, approval: ApprovalId): Promise<Shown> {
-  const { rows } = await tx.query<{ rendered: Digest; budget: BudgetFacts | null }>(
-    `select request.rendered, asked.facts -> 'budget' as budget
+  const { rows } = await tx.query<{ rendered: Digest; budget: BudgetFacts | null; expiresAt: Date }>(
+    `select request.rendered, asked.facts -> 'budget' as budget, request.expires_at as "expiresAt"
      from approval_request request
      join decision asked on asked.run = request.run and asked.approval = request.id and asked.outcome = 'require_approval'
      where request.id = $1`,
     [approval],
   );
-  return { rendered: rows[0]?.rendered, exhausted: exhaustedBy(rows[0]?.budget ?? undefined) };
+  const { rendered, expiresAt, budget } = rows[0] ?? {};
+  return { rendered, expiresAt, exhausted: exhaustedBy(budget ?? undefined) };
 }
 
 /** Whether the step needs more beyond budgets than the people who approved it were shown. */

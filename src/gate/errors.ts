@@ -11,6 +11,7 @@ export class GateError extends CodedError<
   | "transcript_incomplete"
   | "no_policy"
   | "already_recorded"
+  | "unsettled"
   | "limit_steps"
   | "limit_cost"
 > {}

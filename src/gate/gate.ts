@@ -21,6 +21,7 @@ import { createEffects } from "./effects.ts";
 import { asFailure, GateError } from "./errors.ts";
 import type { EffectOutcome, GovernedCall } from "./governed-call.ts";
 import { createHistoryCounter } from "./history.ts";
+import { createRemote } from "./remote.ts";
 import { createResponses } from "./responses.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
@@ -37,8 +38,10 @@ const heartbeatsPerTimeout = 4;
 export function createGate(options: GateOptions & { readonly logger: Logger }): ActivityInterceptorsFactory {
   const count = createHistoryCounter(options.keys, options.historyBeyond);
   const shadow = createShadow(options.pool, options.now, count);
-  const responses = createResponses(options, shadow, count);
-  const decide = createDecider(options, count, shadow);
+  // One for both: calls and answers change each other's facts.
+  const decideRemotely = createRemote(options.remote);
+  const responses = createResponses(options, shadow, count, decideRemotely);
+  const decide = createDecider(options, count, shadow, decideRemotely);
   const steps = createSteps(options, decide, createEffects(options, responses), responses);
   const factory: ActivityInterceptorsFactory = (context) => ({ inbound: new Gate(context, steps, options.logger) });
   gates.set(factory, shadow);

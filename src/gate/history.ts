@@ -6,6 +6,7 @@ import type { RunContext } from "./governed-call.ts";
 import { createArgumentReader } from "./history-sums.ts";
 import type { ArgumentReader, SummedStep } from "./history-sums.ts";
 import { plus, uncountable, windowStart } from "./run-history.ts";
+import type { Place } from "./turns.ts";
 
 /** Steps whose arguments are opened for the sums of one decision. */
 export const maxSummedSteps = 5_000;
@@ -22,7 +23,7 @@ export type HistoryRequest = {
 };
 
 /** A lock in the database that a decision holds until it is committed. */
-export type HistoryLock = { readonly name: string; readonly exclusive: boolean };
+export type HistoryLock = Place;
 
 /**
  * What has to be locked so that a decision on a call and the counts it goes by are one: every fact of more than one run that policies read

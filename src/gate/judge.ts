@@ -9,7 +9,6 @@ import type { Digest } from "../core/ids.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import {
-  askRemote,
   callAction,
   compileInTurns,
   detectorPolicy,
@@ -20,7 +19,7 @@ import {
   PolicyError,
   requestJson,
 } from "../policy/index.ts";
-import type { CompiledPolicies, Detected, PolicyRequest, RemoteOptions } from "../policy/index.ts";
+import type { CompiledPolicies, Detected, PolicyRequest } from "../policy/index.ts";
 import { policySetByDigest } from "../registry/index.ts";
 import { contentDigest } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
@@ -30,6 +29,7 @@ import type { RunContext } from "./governed-call.ts";
 import { wideLocks } from "./history.ts";
 import type { HistoryCounter, HistoryLock } from "./history.ts";
 import type { Standing } from "./record.ts";
+import type { Answering } from "./remote.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
 /** What is known of a step before it is judged. */
@@ -41,8 +41,8 @@ export type Question = {
   /** Undefined where the set cannot be compiled for the run's release, which may be older than the policies: nothing is permitted then. */
   readonly policies: CompiledPolicies | undefined;
   readonly environment: RunFacts["environment"];
-  /** A decision point that is asked too, and can only deny more. */
-  readonly remote: RemoteOptions | undefined;
+  /** A decision point that is asked too, and can only deny more; undefined: none. */
+  readonly remote: Answering | undefined;
   /** What another detector said of the contents, where the policies look for it. */
   readonly detected: Detected | undefined;
   readonly at: Date;
@@ -169,7 +169,7 @@ export function undetected(reason: string): Pick<Judged, "decision" | "policyDec
 
 /** The remote decision point is asked about the call as it would be made, and only about what would not be denied anyway. */
 async function alsoRemotely(
-  remote: RemoteOptions | undefined,
+  remote: Answering | undefined,
   local: Decision,
   asked: PolicyRequest,
   effective: JsonObject | undefined,
@@ -177,7 +177,7 @@ async function alsoRemotely(
   if (remote === undefined || local.outcome === "deny") return local;
   const step =
     effective === undefined || asked.step.kind === "model" ? asked.step : { ...asked.step, arguments: effective };
-  return narrowed(local, await askRemote(remote, { ...asked, step }));
+  return narrowed(local, await remote({ ...asked, step }));
 }
 
 /** Undefined where a fact cannot be counted: the step is denied then. */

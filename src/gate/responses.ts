@@ -17,14 +17,14 @@ import { withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import {
-  askRemote,
   explain,
   narrowed,
+  noAnswer,
   requestJson,
   responseAction as responseActionName,
   verdictOf,
 } from "../policy/index.ts";
-import type { Detected } from "../policy/index.ts";
+import type { Detected, RemoteAnswer } from "../policy/index.ts";
 import { contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
@@ -38,16 +38,20 @@ import type { RunContext } from "./governed-call.ts";
 import { lockHistory, wideLocks } from "./history.ts";
 import type { HistoryCounter, HistoryLock } from "./history.ts";
 import { denial, policiesFor, undetected } from "./judge.ts";
+import { moment, since } from "./moment.ts";
 import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
 import type { OutcomeToRecord } from "./outcome.ts";
 import type { Standing } from "./record.ts";
 import { answerAgain, writeAnswerDecision } from "./record-response.ts";
+import { mostAsked } from "./remote.ts";
+import type { Answering, DecideRemotely } from "./remote.ts";
 import { renderAnswer } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
 import { answerFacts } from "./response-facts.ts";
 import { runEvent } from "./run-event.ts";
 import type { Shadow } from "./shadow.ts";
+import { changedMeanwhile } from "./write-decisions.ts";
 
 /** A model's answer that has not gone anywhere yet. */
 export type Answered = {
@@ -71,6 +75,16 @@ type Settled = Pick<OutcomeToRecord, "taken" | "before">;
 const lockTimeout = "55P03";
 const lockAttempts = 3;
 
+/** What is known of an answer before it is judged. */
+type Question = {
+  readonly answered: Answered;
+  readonly policySet: Digest;
+  readonly detected: Detected | undefined;
+  readonly at: Date;
+  /** A decision point that is asked too, and can only deny more; undefined: none. */
+  readonly remote: Answering | undefined;
+};
+
 type Judged = {
   readonly decision: Decision;
   /** What the policies alone say. */
@@ -81,12 +95,22 @@ type Judged = {
   readonly request: Digest;
 };
 
+/** Others have changed each time what it goes by. The model has been paid, so it is withheld, and not asked for again. */
+function unsettled(): RemoteAnswer {
+  return noAnswer(`was asked ${mostAsked} times, and what it decides by had changed each time`);
+}
+
 /**
  * The third part of a model's step, where policies speak of answers: what the model said is decided on before it is the step's result, in the
  * transaction that records how the call ended. Until then nobody has it: no tool, no user, no later turn. The set that allowed the call
  * says whether its answer is decided on, so that an auditor knows which answers need a decision.
  */
-export function createResponses(options: GateOptions, shadow: Shadow, count: HistoryCounter) {
+export function createResponses(
+  options: GateOptions,
+  shadow: Shadow,
+  count: HistoryCounter,
+  decideRemotely: DecideRemotely,
+) {
   const { pool } = options;
   const detection = createDetection(options.detector);
 
@@ -113,14 +137,10 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
 
   async function judge(
     tx: Tx,
-    answered: Answered,
-    policySet: Digest,
+    { answered, policySet, detected, at, remote }: Question,
     approved: readonly Approved[],
-    detected: Detected | undefined,
-    { remote }: Pick<GateOptions, "remote"> = options,
   ): Promise<Judged> {
     const { run, step } = answered;
-    const at = await moment(tx, options.clock);
     const policies = await policiesFor(pool, policySet, run);
     const slice = policies?.slices.get(responseActionName);
     const counted = slice?.history ?? [];
@@ -140,7 +160,7 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
     const decision =
       remote === undefined || local.outcome === "deny" || slice === undefined
         ? local
-        : narrowed(local, await askRemote(remote, asked));
+        : narrowed(local, await remote(asked));
     const digest = request === undefined ? facts.response.action : contentDigest(run.salt, requestJson(request, facts));
     return { decision, policyDecision: local, counted, facts, policySet, request: digest };
   }
@@ -192,29 +212,36 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
     }
   }
 
+  /** All that is asked over the network, but for a remote decision point, and the time. */
+  async function questionOf(answered: Answered, policySet: Digest): Promise<Question> {
+    const detected = await detectedIn(answered.run, policySet, answered.answer);
+    return { answered, policySet, detected, at: await moment(pool, options.clock), remote: undefined };
+  }
+
   /** Decides on an answer that has just come, and records how its call ended. */
   async function first(answered: Answered, policySet: Digest, settled: Settled): Promise<Responded> {
     const locks = await locksFor(answered.run, policySet);
-    const detected = await detectedIn(answered.run, policySet, answered.answer);
-    if (locks.length > 0) return whileLocked(answered, policySet, detected, settled, locks);
-    const judged = await judge(pool, answered, policySet, [], detected);
-    decideBeside(answered, judged);
-    return settledIn(answered, settled, (tx, known) => record(tx, answered, judged, known));
+    const question = await questionOf(answered, policySet);
+    return decideRemotely(
+      locks,
+      async (asking) => {
+        if (locks.length > 0) return whileLocked({ ...question, remote: asking?.told }, settled, locks);
+        const judged = await judge(pool, { ...question, remote: asking?.ask }, []);
+        decideBeside(answered, judged);
+        return settledIn(answered, settled, (tx, known) => record(tx, answered, judged, known));
+      },
+      unsettled,
+    );
   }
 
   /** The model has been paid for its answer: it is not asked again because others decide for long. */
-  async function whileLocked(
-    answered: Answered,
-    policySet: Digest,
-    detected: Detected | undefined,
-    settled: Settled,
-    locks: readonly HistoryLock[],
-  ): Promise<Responded> {
+  async function whileLocked(question: Question, settled: Settled, locks: readonly HistoryLock[]): Promise<Responded> {
+    const { answered } = question;
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await settledIn(answered, settled, async (tx, known) => {
           await lockHistory(tx, locks);
-          const judged = await judge(tx, answered, policySet, [], detected);
+          const judged = await judge(tx, question, []);
           const recorded = await record(tx, answered, judged, known);
           decideBeside(answered, judged);
           return recorded;
@@ -267,11 +294,12 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
     const answer = (await options.cache.payload(lastAnswer)) as unknown as ModelResult;
     const answered = { ...waiting, answer };
     const locks = await locksFor(run, policySet);
-    const detected = await detectedIn(run, policySet, answer);
-    return inTransaction(pool, async (tx) => {
+    const question = await questionOf(answered, policySet);
+    const byNow = since(question.at);
+    const decide = async (tx: Tx, remote: Answering | undefined): Promise<Responded> => {
       await lockHistory(tx, locks);
       const refuse = async (code: DenialCode, text: string): Promise<Responded> => {
-        const judged = await judge(tx, answered, policySet, [], undefined, {});
+        const judged = await judge(tx, { ...question, detected: undefined }, []);
         return end(tx, answered, { ...judged, decision: denial(code, text) }, waitedFor);
       };
       if (grant !== undefined && grant !== waitedFor)
@@ -303,12 +331,14 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
         case "invalid":
           return refuse("invalid_grant", found.reason);
         case "granted": {
-          const judged = await judge(tx, answered, policySet, found.approvals, detected);
+          const judged = await judge(tx, { ...question, remote }, found.approvals);
           if (judged.decision.outcome === "deny") return end(tx, answered, judged, waitedFor);
           if (judged.decision.outcome === "require_approval")
             return refuse("invalid_grant", moreAskedText(judged.decision, found.approvals));
-          const shown = (await requestById(tx, waitedFor))?.rendered;
-          if (shown !== contentDigest(run.salt, renderAnswer(step, answer, judged.facts.response.answer)))
+          const shown = await requestById(tx, waitedFor);
+          // A remote decision point took its time: it is looked at again, as of now.
+          if (shown !== undefined && shown.expiresAt <= byNow()) throw changedMeanwhile();
+          if (shown?.rendered !== contentDigest(run.salt, renderAnswer(step, answer, judged.facts.response.answer)))
             return refuse("invalid_grant", shownOtherwise);
           if (!(await consumeGrant(tx, waitedFor, now))) return refuse("invalid_grant", "the approval was used before");
           const facts = { approval: waitedFor, seq: step.seq };
@@ -316,7 +346,8 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
           return end(tx, answered, judged, waitedFor);
         }
       }
-    });
+    };
+    return decideRemotely(locks, (asking) => inTransaction(pool, (tx) => decide(tx, asking?.told)), unsettled);
   }
 
   /** The end of an answer that waited: it goes further, or what stands in its place does. */
@@ -385,12 +416,4 @@ export function createResponses(options: GateOptions, shadow: Shadow, count: His
   }
 
   return { governs, letThrough, first, again };
-}
-
-/** By Postgres' clock, unless another was given. */
-async function moment(tx: Tx, clock: (() => Date) | undefined): Promise<Date> {
-  if (clock !== undefined) return clock();
-  const { rows } = await tx.query<{ at: Date }>("select clock_timestamp() as at");
-  if (rows[0] === undefined) throw new TypeError("the database does not tell the time");
-  return rows[0].at;
 }

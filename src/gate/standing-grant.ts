@@ -20,6 +20,7 @@ export async function standingInstead(
   { run, step, at }: Question,
   { decision, exhausted }: Judged,
   again: (approved: readonly Approved[]) => Promise<Judged>,
+  now: () => Date,
 ): Promise<{ readonly judged: Judged; readonly use: StandingUse } | undefined> {
   if (decision.outcome !== "require_approval" || exhausted.length > 0) return undefined;
   if (step.kind !== "tool" || editIn(step) !== undefined) return undefined;
@@ -41,7 +42,8 @@ export async function standingInstead(
   if (judged.decision.outcome !== "allow" || judged.exhausted.length > 0) return undefined;
   // What the policies made of the call is what would be made: it has to match as well.
   const claim = claimWith(judged.effective ?? step.args);
-  const use = await takeStanding(tx, await standingMatches(tx, claim), claim);
+  // It holds as of the decision, and still: a remote decision point may have taken its time.
+  const use = await takeStanding(tx, await standingMatches(tx, claim), { ...claim, now: now() });
   return use === undefined ? undefined : { judged, use };
 }
 

@@ -36,6 +36,7 @@ import { calledIn, resolveCall, resolveModelStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { createResponses, Responded } from "./responses.ts";
 import type { EndedStep } from "./run-cache.ts";
+import { createTurns } from "./turns.ts";
 import { settleUnknown } from "./unknown.ts";
 
 export type StepContext = {
@@ -216,7 +217,9 @@ export function createSteps(
     const run = await cache.context(step.input.run);
     const located = await locate(run, step);
     // One after the other: what a decision goes by (steps, spend, earlier steps of a name) is what those before it have written.
-    const found = await inTurn(run.id, () => decideOn(run, located, step.input.grant, context));
+    const found = await inTurn([{ name: run.id, exclusive: true }], () =>
+      decideOn(run, located, step.input.grant, context),
+    );
     const { step: resolved, standing, decided, responded } = found;
     if (responded !== undefined) {
       if (responded.status === "recorded") return recorded(run, resolved, responded.result);
@@ -310,22 +313,6 @@ function changedTo(
   { effective, shadow }: { readonly effective?: JsonObject; readonly shadow: boolean },
 ): ResolvedStep {
   return step.kind === "model" ? step : { ...step, args: effective ?? step.args, shadow };
-}
-
-/** Does the work of one run in the order in which it was asked for; other workers are kept apart by the database. */
-function createTurns(): <Result>(run: RunId, work: () => Promise<Result>) => Promise<Result> {
-  const last = new Map<RunId, Promise<unknown>>();
-  return async (run, work) => {
-    const before = last.get(run);
-    const mine = before === undefined ? work() : before.then(work);
-    const settled = mine.catch(() => undefined);
-    last.set(run, settled);
-    try {
-      return await mine;
-    } finally {
-      if (last.get(run) === settled) last.delete(run);
-    }
-  };
 }
 
 function endOf(step: ResolvedStep, result: Digest): EndedStep {

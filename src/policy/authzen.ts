@@ -1,7 +1,11 @@
+import { randomUUID } from "node:crypto";
+
 import type { Decision } from "../core/decision.ts";
 import { CodedError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { canonicalText } from "../store/canonical.ts";
 import { endpointBelow } from "./endpoint.ts";
+import { postJson } from "./post-json.ts";
 import { actionNamed } from "./request.ts";
 import type { PolicyRequest } from "./request.ts";
 
@@ -61,8 +65,19 @@ function refused(expected: string): RemoteError {
   });
 }
 
-/** A step as OpenID AuthZEN's Authorization API 1.0 asks about it (section 6.1): openid.net/specs/authorization-api-1_0.html. */
-export function evaluationRequest({ agent, run, step, facts }: PolicyRequest): JsonObject {
+/**
+ * A step as OpenID AuthZEN's Authorization API 1.0 asks about it (section 6.1: openid.net/specs/authorization-api-1_0.html), as the RFC 8785 text
+ * that is sent: two steps are asked about alike where it is the same. Undefined for arguments that are nested too deep for it.
+ */
+export function evaluationRequest(request: PolicyRequest): string | undefined {
+  try {
+    return canonicalText(evaluationOf(request));
+  } catch {
+    return undefined;
+  }
+}
+
+function evaluationOf({ agent, run, step, facts }: PolicyRequest): JsonObject {
   const { team, name, ...properties } = agent;
   const subject: JsonObject = run.subject === undefined ? {} : { subject: { ...run.subject } };
   return {
@@ -86,59 +101,41 @@ function remoteAction(step: PolicyRequest["step"]): JsonObject {
 }
 
 /**
- * Asks the remote decision point about a step. Never throws: a time-out, a refused connection, a redirect, another status than 200, an
- * answer that is too long, no JSON, or without a `decision` of true or false, are all denials.
+ * Asks the remote decision point, by the HTTPS binding (section 10.1), an {@link evaluationRequest}. Never throws: whatever {@link postJson}
+ * takes for a failure, and an answer that is no decision, is a denial. So is a permit for another request, or on conditions that nobody
+ * here fulfils.
  */
-export async function askRemote(options: RemoteOptions, request: PolicyRequest): Promise<RemoteAnswer> {
+export async function askRemote(options: RemoteOptions, request: string): Promise<RemoteAnswer> {
   const { endpoint, timeoutMs } = options;
-  const signal = AbortSignal.timeout(timeoutMs);
-  try {
-    const token = options.token();
-    const answer = await fetch(endpoint, {
-      method: "POST",
-      headers: {
-        "content-type": "application/json",
-        accept: "application/json",
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
-      body: JSON.stringify(evaluationRequest(request)),
-      // A redirect could lead anywhere, and would take the arguments along.
-      redirect: "manual",
-      signal,
-    });
-    if (answer.status !== 200) {
-      await answer.body?.cancel();
-      return noAnswer(`the remote decision point answered with status ${answer.status}`);
-    }
-    const text = await readBounded(answer);
-    return text === undefined ? noAnswer("the remote decision point's answer is too long") : answerOf(text);
-  } catch {
-    return noAnswer(
-      signal.aborted
-        ? `the remote decision point did not answer in ${timeoutMs} ms`
-        : "the remote decision point cannot be reached",
-    );
-  }
+  const token = options.token();
+  const id = randomUUID();
+  const answer = await postJson({
+    endpoint,
+    body: request,
+    headers: { "x-request-id": id, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
+    timeoutMs,
+    maxAnswerBytes,
+  });
+  if (answer.status === "failed") return noAnswer(answer.reason);
+  // It has to come back, though not necessarily there (10.1.3): another one there is the answer to somebody else.
+  if ((answer.headers.get("x-request-id") ?? id) !== id) return noAnswer("gave the answer to another request");
+  return answerOf(answer.value as Json);
 }
 
-/** Undefined where it is longer than {@link maxAnswerBytes}; no more than that is ever held. */
-async function readBounded(answer: Response): Promise<string | undefined> {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of answer.body ?? []) {
-    length += piece.length;
-    if (length > maxAnswerBytes) return undefined;
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString("utf8");
+/** Section 5.5. */
+function answerOf(value: Json): RemoteAnswer {
+  const { decision, context } = isObject(value) ? value : {};
+  if (typeof decision !== "boolean") return noAnswer("gave an answer without a decision");
+  if (!decision) return { decision: "deny", code: "forbidden", reason: reasonIn(context) };
+  if (context !== undefined && !isObject(context)) return noAnswer("gave an answer with a context that is no object");
+  // Whoever does not do what a permit asks for has no permit: Obligations Profile 1.0 (Draft 1), "Non-compliance".
+  return isEmpty(context?.["obligations"])
+    ? { decision: "allow" }
+    : noAnswer("permits with obligations, which are not fulfilled here");
 }
 
-function answerOf(text: string): RemoteAnswer {
-  const value = parsed(text);
-  const decision = isObject(value) ? value["decision"] : undefined;
-  if (decision === true) return { decision: "allow" };
-  if (decision !== false) return noAnswer("the remote decision point's answer has no decision");
-  return { decision: "deny", code: "forbidden", reason: reasonIn(isObject(value) ? value["context"] : undefined) };
+function isEmpty(obligations: Json | undefined): boolean {
+  return obligations === undefined || (Array.isArray(obligations) && obligations.length === 0);
 }
 
 /** What the answer says for people, if anything: `context.reason`, or the first text of `reason_user`. It is somebody else's text. */
@@ -157,22 +154,15 @@ function reasonIn(context: Json | undefined): string {
   return `denied by the remote decision point${line === "" ? "" : `: ${line}`}`.slice(0, maxReason).toWellFormed();
 }
 
-function noAnswer(reason: string): RemoteAnswer {
-  return { decision: "deny", code: "undecidable", reason };
+/** What stands for an answer where there is none that counts. `why` goes on from the decision point's name. */
+export function noAnswer(why: string): RemoteAnswer {
+  return { decision: "deny", code: "undecidable", reason: `the remote decision point ${why}` };
 }
 
 /** The decision with the remote's answer: it may only narrow. What is denied here is denied whatever it says. */
 export function narrowed(decision: Decision, answer: RemoteAnswer): Decision {
   if (decision.outcome === "deny" || answer.decision === "allow") return decision;
   return { outcome: "deny", code: answer.code, policies: [{ policy: remotePolicy, text: answer.reason }] };
-}
-
-function parsed(text: string): Json | undefined {
-  try {
-    return JSON.parse(text) as Json;
-  } catch {
-    return undefined;
-  }
 }
 
 function isObject(value: Json | undefined): value is JsonObject {

@@ -37,7 +37,15 @@ export { causeOf, changeKinds, changeOf, consideredFor, shadowDecide, unfit, ver
 export type { ChangeKind, ConsideredPolicy, Verdict } from "./backtest.ts";
 export { diffCases, diffPolicySets } from "./diff.ts";
 export type { CaseChange, PolicySetDiff } from "./diff.ts";
-export { askRemote, evaluationRequest, narrowed, RemoteError, remoteOptionsOf, remotePolicy } from "./authzen.ts";
+export {
+  askRemote,
+  evaluationRequest,
+  narrowed,
+  noAnswer,
+  RemoteError,
+  remoteOptionsOf,
+  remotePolicy,
+} from "./authzen.ts";
 export type { RemoteAnswer, RemoteOptions } from "./authzen.ts";
 export { detect, detectorOptionsOf, detectorPolicy, DetectorError, longestDetected } from "./presidio.ts";
 export type { Detected, DetectorOptions } from "./presidio.ts";

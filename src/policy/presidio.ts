@@ -2,6 +2,7 @@ import { CodedError } from "../core/errors.ts";
 import { dataClasses } from "../core/labels.ts";
 import type { DataClass } from "../core/labels.ts";
 import { endpointBelow } from "./endpoint.ts";
+import { postJson } from "./post-json.ts";
 
 /** A detector that cannot be asked as it is configured. */
 export class DetectorError extends CodedError<"detector_misconfigured"> {}
@@ -60,57 +61,31 @@ function misconfigured(message: string, hint?: string): DetectorError {
 }
 
 /**
- * Asks the analyzer what personal data a text holds. Never throws: a time-out, a refused connection, a redirect, another status than 200, a
- * text or an answer that is too long, and an answer that is no list of findings, are all failures.
+ * Asks the analyzer what personal data a text holds. Never throws: a text that is too long, whatever {@link postJson} takes for a failure, and an
+ * answer that is no list of findings, are all failures.
  */
 export async function detect(options: DetectorOptions, text: string): Promise<Detected> {
   const { endpoint, timeoutMs, language, minScore } = options;
   if (text.trim() === "") return { status: "found", classes: [] };
   if (text.length > longestDetected)
     return failed(`a text of ${text.length} characters is too long for the detector of personal data`);
-  const signal = AbortSignal.timeout(timeoutMs);
-  try {
-    const answer = await fetch(endpoint, {
-      method: "POST",
-      headers: { "content-type": "application/json", accept: "application/json" },
-      body: JSON.stringify({ text: text.toWellFormed(), language, score_threshold: minScore }),
-      // A redirect could lead anywhere, and would take the text along.
-      redirect: "manual",
-      signal,
-    });
-    if (answer.status !== 200) {
-      await answer.body?.cancel();
-      return failed(`the detector of personal data answered with status ${answer.status}`);
-    }
-    const pieces: Uint8Array[] = [];
-    let length = 0;
-    for await (const piece of answer.body ?? []) {
-      length += piece.length;
-      if (length > maxAnswerBytes) return failed("the answer of the detector of personal data is too long");
-      pieces.push(piece);
-    }
-    return findingsIn(Buffer.concat(pieces).toString("utf8"), minScore);
-  } catch {
-    return failed(
-      signal.aborted
-        ? `the detector of personal data did not answer in ${timeoutMs} ms`
-        : "the detector of personal data cannot be reached",
-    );
-  }
+  const answer = await postJson({
+    endpoint,
+    body: JSON.stringify({ text: text.toWellFormed(), language, score_threshold: minScore }),
+    timeoutMs,
+    maxAnswerBytes,
+  });
+  return answer.status === "failed"
+    ? failed(`the detector of personal data ${answer.reason}`)
+    : findingsIn(answer.value, minScore);
 }
 
 function failed(reason: string): Detected {
   return { status: "failed", reason };
 }
 
-function findingsIn(text: string, minScore: number): Detected {
-  const malformed = failed("the answer of the detector of personal data is no list of findings");
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return malformed;
-  }
+function findingsIn(value: unknown, minScore: number): Detected {
+  const malformed = failed("the detector of personal data gave an answer that is no list of findings");
   if (!Array.isArray(value)) return malformed;
   const found = new Set<DataClass>();
   for (const finding of value as readonly unknown[]) {

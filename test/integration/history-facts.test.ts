@@ -25,6 +25,7 @@ import { countRunHistory } from "../../src/gate/run-history.ts";
 import type { CountedStep } from "../../src/gate/run-history.ts";
 import { reader } from "../../src/policy/engine.ts";
 import { groupsOfTool, modelAction, policySetOf, toolAction } from "../../src/policy/index.ts";
+import type { RemoteOptions } from "../../src/policy/index.ts";
 import {
   activatePolicySet,
   registerRelease,
@@ -45,6 +46,7 @@ import {
 } from "../../src/store/index.ts";
 import type { Pool, StepState } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
+import { startDecisionPoint } from "../support/decision-point.ts";
 
 const keys = payloadKeysOf(Buffer.alloc(32, 7));
 const now = new Date("2026-03-01T12:00:00.000Z");
@@ -312,8 +314,9 @@ async function activated(policy: string, facts: readonly HistoryFact[]): Promise
 }
 
 /** The real gate's first half, on a call that the run's recorded model step asked for. */
-function gate(shadow?: Shadow) {
+function gate(shadow?: Shadow, remote?: RemoteOptions) {
   const options = {
+    remote,
     pool,
     keys,
     cache: cache(),
@@ -370,6 +373,26 @@ test.each([
   const outcomes = await Promise.all(runs.map((run, index) => gates[index % 2]!(run, 0, refunds300)));
   expect(outcomes.filter((outcome) => outcome === "allowed")).toHaveLength(5);
   expect(outcomes.filter((outcome) => outcome === "denied")).toHaveLength(15);
+});
+
+test("a decision point decides on what each of 20 decisions at once is recorded with, and five are let through", async () => {
+  const release = await released("till", [refund]);
+  await activated(
+    `${open} @id("most") forbid(principal, action == Action::"tool/refund", resource) when { context.history.f > 99 };`,
+    [fact({ per: "team", withinMs: hour })],
+  );
+  const point = await startDecisionPoint(({ context }) => (context.history["f"] ?? 9) < 5);
+  onTestFinished(() => point.close());
+  const runs = await Promise.all(Array.from({ length: 20 }, () => asked(release, refunds300)));
+  const gates = [gate(undefined, point.options), gate(undefined, point.options)];
+  const outcomes = await Promise.all(runs.map((run, index) => gates[index % 2]!(run, 0, refunds300)));
+  expect(outcomes.filter((outcome) => outcome === "allowed")).toHaveLength(5);
+  const last = new Map(point.asked.map(({ resource, context }) => [resource.id, context]));
+  for (const run of runs) {
+    const [decision] = await decisionsOf(pool, run.id);
+    expect(decision?.facts).toEqual(last.get(run.id));
+    expect(decision?.outcome).toBe((decision?.facts.history["f"] ?? 9) < 5 ? "allow" : "deny");
+  }
 });
 
 test("two calls that each forbid the other are not both let through", async () => {

@@ -1,14 +1,21 @@
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 
+import type { Context } from "@temporalio/activity";
+import { pino } from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
 
+import { noFacts } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import { lockHistory } from "../../src/gate/history.ts";
-import { policySetOf, remoteOptionsOf } from "../../src/policy/index.ts";
+import { createGate } from "../../src/gate/index.ts";
+import { createRunCache } from "../../src/gate/run-cache.ts";
+import { policySetOf } from "../../src/policy/index.ts";
+import { priceOf } from "../../src/providers/index.ts";
 import { freeze, liftFreeze, setShadow, shadowCounts } from "../../src/registry/index.ts";
 import { decisionsOf, getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
+import type { Tx } from "../../src/store/index.ts";
+import { startDecisionPoint } from "../support/decision-point.ts";
+import type { DecisionPoint } from "../support/decision-point.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 
@@ -269,13 +276,7 @@ forbid (principal, action == Action::"response", resource) when { context.histor
       );
       return rowCount === 0 ? undefined : true;
     });
-    await tx.query(
-      `with placed as (
-         insert into step (run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, decided_at)
-         values ($1, 1, 'tool', 'pay', $2, $2, 0, 0, 'c0', 'intended', now()) returning run, seq)
-       insert into effect (run, seq, idempotency_key, state, intended_at) select run, seq, run || '.1', 'intended', now() from placed`,
-      [other, "0".repeat(64)],
-    );
+    await payIn(world, other, tx);
     return started;
   });
   expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "response_denied" } });
@@ -301,29 +302,152 @@ test("a freeze stops the next step within a second, waits stay waits, and the ru
   expect(await world.closed(run, 60_000)).toMatchObject({ status: "failed", failure: { code: "limit_steps" } });
 });
 
-test("another decision point can only deny more, and denies where it gives no answer", async () => {
-  let answer = '{"decision": true}';
-  const server = createServer((request, response) => {
-    request.resume();
-    request.on("end", () => response.setHeader("content-type", "application/json").end(answer));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close());
-  const { port } = server.address() as AddressInfo;
-  const remote = remoteOptionsOf({ COUNTERSIGN_AUTHZEN_URL: `http://127.0.0.1:${port}` });
-  const world = await createWorld({ turns: [{ calls: [pay("ada")] }, { text: "done" }] });
-  await world.work({ remote });
-  expect(await world.closed(await world.start())).toMatchObject({ status: "completed" });
-  expect(await effects(world, "pay")).toHaveLength(1);
-  for (const [said, code] of [
-    ['{"decision": false}', "model_denied"],
-    ["no", "model_denied"],
-  ] as const) {
-    answer = said;
-    expect(await world.closed(await world.start())).toMatchObject({ status: "failed", failure: { code } });
+describe("another decision point", () => {
+  async function decisionPoint(decide: Parameters<typeof startDecisionPoint>[0]): Promise<DecisionPoint> {
+    const point = await startDecisionPoint(decide);
+    onTestFinished(() => point.close());
+    return point;
   }
-  expect(await effects(world, "pay")).toHaveLength(1);
+
+  /** Answers when it is let go, and is known to have been asked. */
+  function held() {
+    const [asked, released] = [Promise.withResolvers<void>(), Promise.withResolvers<boolean>()];
+    const hold = (): Promise<boolean> => {
+      asked.resolve();
+      return released.promise;
+    };
+    return { hold, asked: asked.promise, release: () => released.resolve(true) };
+  }
+
+  /** Nothing is locked, and no connection taken, while it is asked. */
+  const untilNoTransaction = (world: World) =>
+    until(async () => {
+      const { rowCount } = await world.pool.query(
+        "select from pg_stat_activity where datname = current_database() and xact_start is not null and pid <> pg_backend_pid()",
+      );
+      return rowCount === 0 ? true : undefined;
+    });
+
+  const counted = [{ name: "payments", measure: "count", actions: ["tool/pay"], per: "team" }] as const;
+
+  test("can only deny more, and denies where it gives no answer", async () => {
+    const point = await decisionPoint(() => true);
+    const world = await createWorld({ turns: [{ calls: [pay("ada")] }, { text: "done" }] });
+    await world.work({ remote: point.options });
+    expect(await world.closed(await world.start())).toMatchObject({ status: "completed" });
+    expect(await effects(world, "pay")).toHaveLength(1);
+    for (const said of [false, "no" as never]) {
+      point.decides(() => said);
+      const failure = { code: "model_denied" };
+      expect(await world.closed(await world.start())).toMatchObject({ status: "failed", failure });
+    }
+    expect(await effects(world, "pay")).toHaveLength(1);
+  });
+
+  test("holds nobody up while it thinks, and its permit is for what it was asked: not for what others have made of it", async () => {
+    const { hold, asked, release } = held();
+    const first: RunId[] = [];
+    const point = await decisionPoint(({ action, resource, context }) => {
+      if (action.name !== "tool/pay") return true;
+      const isFirst = first.push(resource.id as RunId) === 1;
+      return isFirst ? hold() : context.history["payments"] === 0;
+    });
+    const world = await createWorld({ turns: [{ calls: [pay("ada")] }, { text: "done" }] });
+    const few = `${all} @id("few") forbid (principal, action == Action::"tool/pay", resource) when { context.history.payments > 99 };`;
+    await world.activate(few, counted);
+    await world.work({ remote: point.options });
+    const slow = await world.start();
+    await asked;
+    await untilNoTransaction(world);
+    expect(await world.closed(await world.start())).toMatchObject({ status: "completed" });
+    expect(await effects(world, "pay")).toHaveLength(1);
+    release();
+    expect(await world.closed(slow)).toMatchObject({ status: "completed" });
+    expect(await effects(world, "pay")).toHaveLength(1);
+    const [denied, ...others] = await decisions(world, slow, "pay");
+    expect(others).toEqual([]);
+    expect(denied).toMatchObject({ outcome: "deny", code: "forbidden", policies: ["gate:remote"] });
+    const about = point.asked.filter(({ action, resource }) => action.name === "tool/pay" && resource.id === slow);
+    expect(about.map(({ context }) => context.history)).toEqual([{ payments: 0 }, { payments: 1 }]);
+    expect(denied?.facts).toEqual(about[1]?.context);
+  });
+
+  test("is asked again about an answer that others' payments have overtaken", async () => {
+    const { hold, asked, release } = held();
+    const point = await decisionPoint(({ action, context }) => {
+      if (action.name !== "response") return true;
+      return context.history["payments"] === 0 ? hold() : false;
+    });
+    const world = await createWorld({ turns: [{ text: "done" }] });
+    await world.activate(
+      `${all} @id("few") forbid (principal, action == Action::"response", resource) when { context.history.payments > 99 };`,
+      counted,
+    );
+    await world.work({ remote: point.options });
+    const other = await world.register();
+    const run = await world.start();
+    await asked;
+    await untilNoTransaction(world);
+    await payIn(world, other);
+    release();
+    expect(await world.closed(run)).toMatchObject({ status: "failed", failure: { code: "response_denied" } });
+    const [, answer] = await decisionsOf(world.pool, run);
+    expect(answer).toMatchObject({ outcome: "deny", policies: ["gate:remote"], facts: { history: { payments: 1 } } });
+  });
+
+  test("permits an approved call, and what happens meanwhile holds all the same: a freeze, an approval that runs out", async () => {
+    const { hold, asked, release } = held();
+    const point = await decisionPoint(hold);
+    const world = await createWorld({ turns: [{ calls: [pay("ada", 6_000)] }, { text: "done" }] });
+    await world.work();
+    const run = await world.start();
+    const request = await world.request(run);
+    await (await world.reviewer("rita")).decide(request, "approve");
+    let calls = 0;
+    /** The step as a worker takes it up again, so long before the approval runs out. */
+    const takenUp = async (msBefore: number): Promise<unknown> => {
+      const at = () => new Date(request.expiresAt.getTime() - msBefore);
+      const gated = createGate({
+        ...{ pool: world.pool, keys: world.keys, cache: createRunCache(world.pool, world.keys), remote: point.options },
+        ...{ environment: noFacts.environment, fastLane: false, priceOf, now: at, clock: at },
+        logger: pino({ level: "silent" }),
+      });
+      const workflowExecution = { workflowId: run, runId: run };
+      const info = { activityType: "tool", activityId: "a", attempt: 1, isLocal: true, workflowExecution };
+      const context = { info, cancellationSignal: new AbortController().signal, heartbeat: () => undefined };
+      const input = { run, seq: request.seq, model: 0, call: 0 };
+      const act = async () => ({ status: "result", kind: "tool", result: { status: "ok", value: (calls += 1) } });
+      return gated(context as unknown as Context).inbound?.execute?.({ args: [input], headers: {} }, act);
+    };
+    const frozen = takenUp(60_000);
+    await asked;
+    await untilNoTransaction(world);
+    const target = { team: "testers", by: "op", reason: "stop" };
+    await freeze(world.pool, { ...target, now: new Date() });
+    release();
+    expect(await frozen).toEqual({ status: "frozen" });
+    await liftFreeze(world.pool, { ...target, now: new Date() });
+    point.decides(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      return true;
+    });
+    await expect(takenUp(1)).rejects.toMatchObject({ type: "already_recorded" });
+    expect(calls).toBe(0);
+    expect(await takenUp(60_000)).toEqual({ status: "done" });
+    expect(calls).toBe(1);
+  });
 });
+
+/** A payment of a run, past the gate. */
+async function payIn(world: World, run: RunId, tx: Tx = world.pool): Promise<void> {
+  await tx.query(
+    `with placed as (
+       insert into step (run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, decided_at)
+       values ($1, 1, 'tool', 'pay', $2, $2, 0, 0, 'c0', 'intended', now()) returning run, seq)
+     insert into effect (run, seq, idempotency_key, state, intended_at) select run, seq, run || '.1', 'intended', now() from placed`,
+    [run, "0".repeat(64)],
+  );
+}
 
 test("a candidate decides beside the policies in force, is counted, and changes nothing", async () => {
   const world = await createWorld({ policy: all, turns: [{ calls: [pay("ada"), look("box")] }, { text: "done" }] });

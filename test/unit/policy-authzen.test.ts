@@ -2,20 +2,23 @@ import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { inspect } from "node:util";
+import { gzipSync } from "node:zlib";
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 import { noFacts } from "../../src/core/decision.ts";
 import type { Decision } from "../../src/core/decision.ts";
-import { askRemote, narrowed, RemoteError, remoteOptionsOf } from "../../src/policy/index.ts";
+import type { JsonObject } from "../../src/core/json.ts";
+import { askRemote, evaluationRequest, narrowed, RemoteError, remoteOptionsOf } from "../../src/policy/index.ts";
 import type { PolicyRequest, RemoteOptions } from "../../src/policy/index.ts";
 
-const request: PolicyRequest = {
+const step: PolicyRequest = {
   agent: { team: "shop", name: "support", release: "0".repeat(64), useCase: "customer-support", riskTier: "limited" },
   run: { id: "run_1", requestedBy: "helpdesk", subject: { id: "cus_ada", email: "ada@example.com" } },
   step: { kind: "tool", tool: "refund", arguments: { amount_cents: 700 } },
   facts: { ...noFacts, steps: 3 },
 };
+const request = evaluationRequest(step) ?? "";
 
 type Seen = {
   readonly url: string | undefined;
@@ -47,7 +50,7 @@ afterAll(() => {
 });
 
 function options(changes: Record<string, string> = {}): RemoteOptions {
-  const found = remoteOptionsOf({ COUNTERSIGN_AUTHZEN_URL: base, COUNTERSIGN_AUTHZEN_TIMEOUT_MS: "300", ...changes });
+  const found = remoteOptionsOf({ COUNTERSIGN_AUTHZEN_URL: base, COUNTERSIGN_AUTHZEN_TIMEOUT_MS: "20000", ...changes });
   if (found === undefined) throw new Error("nothing is configured");
   return found;
 }
@@ -58,12 +61,21 @@ const json =
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
   };
 
+function typed(response: ServerResponse, type: string, body: string | Buffer): void {
+  response.writeHead(200, { "content-type": type }).end(body);
+}
+
 describe("askRemote", () => {
   it("asks as AuthZEN 1.0 says, and takes a decision of true for one", async () => {
     answer = json({ decision: true });
-    await expect(askRemote(options({ COUNTERSIGN_AUTHZEN_TOKEN: "s3cret" }), request)).resolves.toEqual({
-      decision: "allow",
-    });
+    for (let time = 0; time < 2; time += 1) {
+      await expect(askRemote(options({ COUNTERSIGN_AUTHZEN_TOKEN: "s3cret" }), request)).resolves.toEqual({
+        decision: "allow",
+      });
+    }
+    const ids = seen.map(({ headers }) => headers["x-request-id"]);
+    expect([new Set(ids).size, ids.every((id) => /^[0-9a-f-]{36}$/.test(String(id)))]).toEqual([2, true]);
+    expect(seen.pop()?.body).toEqual(seen[0]?.body);
     expect(seen).toMatchObject([
       {
         url: "/access/v1/evaluation",
@@ -79,6 +91,32 @@ describe("askRemote", () => {
     ]);
   });
 
+  it.each<[string, (response: ServerResponse) => void]>([
+    [
+      "its type in other letters, with parameters",
+      (r) => typed(r, "Application/JSON; charset=utf-8", '{"decision":true}'),
+    ],
+    [
+      "what nobody knows beside it",
+      json({ decision: true, context: { reason_admin: { en: "p" } }, more: [{ a: 1 }, { a: 1 }] }),
+    ],
+    ["obligations that are none", json({ decision: true, context: { obligations: [] } })],
+    [
+      "the same name in objects of its own",
+      (r) => typed(r, "application/json", '{"decision":true,"x":{"decision":false,"y":"{\\"decision"}}'),
+    ],
+    [
+      "the request's id",
+      (response) => {
+        response.setHeader("x-request-id", String(seen.at(-1)?.headers["x-request-id"]));
+        json({ decision: true })(response);
+      },
+    ],
+  ])("takes a permit with %s", async (_name, given) => {
+    answer = given;
+    await expect(askRemote(options(), request)).resolves.toEqual({ decision: "allow" });
+  });
+
   it("tells what a denial says, on one short line", async () => {
     answer = json({ decision: false, context: { reason: `not\n\u202etoday ${"x".repeat(900)}` } });
     const denied = await askRemote(options(), request);
@@ -92,28 +130,94 @@ describe("askRemote", () => {
     ["nothing in time", () => undefined, /did not answer in 300 ms/],
     [
       "a body that never ends in time",
-      (response) => void response.writeHead(200).write('{"decision":'),
+      (response) => void response.writeHead(200, { "content-type": "application/json" }).write('{"decision":'),
       /did not answer in 300 ms/,
     ],
     ["500, even with a decision", json({ decision: true }, 500), /status 500/],
     ["201 with a decision", json({ decision: true }, 201), /status 201/],
     ["401", json({}, 401), /status 401/],
     ["a redirect", (response) => void response.writeHead(307, { location: `${base}/elsewhere` }).end(), /status 307/],
-    ["no JSON", (response) => void response.writeHead(200).end("true"), /no decision/],
-    ["garbage", (response) => void response.writeHead(200).end("\u0000{{{"), /no decision/],
-    ["no decision", json({ context: {} }), /no decision/],
-    ['a decision of "true"', json({ decision: "true" }), /no decision/],
-    ["a decision of 1", json({ decision: 1 }), /no decision/],
-    ["a list", json([{ decision: true }]), /no decision/],
+    ["no object", json(true), /without a decision/],
+    ["null", json(null), /without a decision/],
+    ["garbage", (response) => typed(response, "application/json", "\u0000{{{"), /no JSON/],
     [
-      "a huge body",
-      (response) => void response.writeHead(200).end(`{"decision":true,"x":"${"y".repeat(200_000)}"}`),
+      "no UTF-8",
+      (response) => typed(response, "application/json", Buffer.from('{"decision":true,"x":"\xff"}', "latin1")),
+      /no JSON/,
+    ],
+    ["no decision", json({ context: {} }), /without a decision/],
+    ['a decision of "true"', json({ decision: "true" }), /without a decision/],
+    ["a decision of 1", json({ decision: 1 }), /without a decision/],
+    ["a list", json([{ decision: true }]), /without a decision/],
+    [
+      "two decisions",
+      (response) => typed(response, "application/json", '{"decision":false,"decision":true}'),
+      /two members/,
+    ],
+    [
+      "two decisions, one of them spelt otherwise",
+      (response) =>
+        typed(response, "application/json", '{"decision":false, "context":{"a":[{}]}, "\\u0064ecision" :true}'),
+      /two members/,
+    ],
+    ["a context that is none", json({ decision: true, context: "ok" }), /context/],
+    [
+      "a permit with obligations",
+      json({ decision: true, context: { obligations: [{ id: "1", type: "notification" }] } }),
+      /obligations/,
+    ],
+    [
+      "a permit with obligations that are no list",
+      json({ decision: true, context: { obligations: null } }),
+      /obligations/,
+    ],
+    [
+      "a permit that is no JSON by its type",
+      (response) => typed(response, "text/plain", '{"decision":true}'),
+      /not application\/json/,
+    ],
+    [
+      "a permit of no type",
+      (response) => void response.writeHead(200).end('{"decision":true}'),
+      /not application\/json/,
+    ],
+    [
+      "a permit for another request",
+      (response) => {
+        response.setHeader("x-request-id", "bfe9eb29-ab87-4ca3-be83-a1d5d8305716");
+        json({ decision: true })(response);
+      },
+      /another request/,
+    ],
+    ["a huge body", json({ decision: true, x: "y".repeat(200_000) }), /too long/],
+    [
+      "a body that never ends",
+      (response) => {
+        response.writeHead(200, { "content-type": "application/json" });
+        const more = (): void => void (response.destroyed || response.write(" ".repeat(60_000), more));
+        more();
+      },
       /too long/,
+    ],
+    [
+      "a small body that unpacks into a huge one",
+      (response) => {
+        response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" });
+        response.end(gzipSync(`{"decision":true}${" ".repeat(5_000_000)}`));
+      },
+      /too long/,
+    ],
+    [
+      "headers that never end",
+      (response) => void response.socket?.write(`HTTP/1.1 200 OK\r\nx: ${"y".repeat(100_000)}`),
+      /cannot be reached/,
     ],
     ["a connection that breaks", (response) => void response.destroy(), /cannot be reached/],
   ])("denies as undecidable on %s", async (_name, given, reason) => {
     answer = given;
-    const denied = await askRemote(options(), request);
+    // Long for all but those that there is no answer to: a busy machine is no finding.
+    const timeoutMs = reason.source.includes("300 ms") ? "300" : "20000";
+    const denied = await askRemote(options({ COUNTERSIGN_AUTHZEN_TIMEOUT_MS: timeoutMs }), request);
     expect(denied).toMatchObject({
       decision: "deny",
       code: "undecidable",
@@ -126,6 +230,16 @@ describe("askRemote", () => {
   it("denies as undecidable where nobody listens", async () => {
     const answered = await askRemote(options({ COUNTERSIGN_AUTHZEN_URL: "http://127.0.0.1:9" }), request);
     expect(answered).toMatchObject({ decision: "deny", code: "undecidable" });
+  });
+});
+
+describe("evaluationRequest", () => {
+  it("is the same text for the same step, another for other facts, and none for what nests too deep", () => {
+    const { facts, ...rest } = step;
+    expect(evaluationRequest({ facts: { ...facts }, ...rest })).toBe(request);
+    expect(evaluationRequest({ ...step, facts: { ...facts, steps: 4 } })).not.toBe(request);
+    const deep = JSON.parse(`${'{"a":'.repeat(140)}1${"}".repeat(140)}`) as JsonObject;
+    expect(evaluationRequest({ ...step, step: { kind: "tool", tool: "t", arguments: deep } })).toBeUndefined();
   });
 });
 

@@ -65,7 +65,13 @@ describe("what is no answer is a failure, which says nothing of the text", () =>
   it.each<[string, (response: ServerResponse) => void, RegExp]>([
     ["an error", json('{"error":"No matching recognizers"}', 500), /status 500/],
     ["a redirect", (response) => response.writeHead(307, { location: presidio.url }).end(), /status 307/],
-    ["no JSON", json("<html>"), /no list of findings/],
+    ["no JSON", json("<html>"), /no JSON/],
+    [
+      "a web page",
+      (response) => response.writeHead(200, { "content-type": "text/html" }).end("[]"),
+      /application.json/,
+    ],
+    ["two scores", json('[{"entity_type":"PERSON","score":1,"score":0}]'), /two members/],
     ["no list", json('{"entities":[]}'), /no list of findings/],
     ["a list of something else", json('[{"type":"PERSON"}]'), /no list of findings/],
     ["a score that is none", json('[{"entity_type":"PERSON","score":"high"}]'), /no list of findings/],

@@ -173,9 +173,4 @@ function must<Value>(value: Value | undefined): Value {
   return value;
 }
 
-const question = {
-  agent: { team: "shop", name: "support", release: "r", useCase: "u", riskTier: "limited" },
-  run: { id: "run_1" },
-  step: { kind: "tool", name: "t", arguments: {} },
-  facts: { at: "2026-01-01T00:00:00.000Z", environment: { name: "test", region: "local" } },
-} as unknown as Parameters<typeof askRemote>[1];
+const question = "{}";
