@@ -18,8 +18,9 @@ export function keyProviderOf(env: NodeJS.ProcessEnv): KeyProvider | undefined {
   const [, mount = "transit", key = ""] = /^vault:(?:([\w-]+(?:\/[\w-]+)*)\/)?([\w.-]+)$/.exec(named) ?? [];
   if (key === "") throw new CliError("usage", `COUNTERSIGN_KEY_PROVIDER is \`${named}\`, expected ${forms}`);
   const [address, token] = [env["VAULT_ADDR"] ?? "", env["VAULT_TOKEN"] ?? ""];
-  if (!URL.canParse(address) || !/^https?:$/.test(new URL(address).protocol))
-    throw new CliError("environment", "VAULT_ADDR is not the address of a Vault server");
+  const url = URL.parse(address);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "")
+    throw new CliError("environment", "VAULT_ADDR is not the address of a Vault server, without a user");
   if (token === "") throw new CliError("environment", "VAULT_TOKEN is not set");
   const namespace = env["VAULT_NAMESPACE"] || undefined;
   return vaultKeyProvider({ address, token, mount, key, namespace });

@@ -211,6 +211,12 @@ export async function modelOf(env: NodeJS.ProcessEnv, stack: ShutdownStack): Pro
   const timeoutMs = 300_000;
   if (apiKey !== undefined || address !== undefined) {
     const baseUrl = address ?? "https://api.openai.com/v1";
+    const url = URL.parse(baseUrl);
+    // It is shown where the worker starts, and fetch asks no address that has a password in it.
+    if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "")
+      throw new CliError("environment", "OPENAI_BASE_URL is not the address of a server, without a user", {
+        hint: "give one like https://api.openai.com/v1, and the key in OPENAI_API_KEY",
+      });
     return { name: baseUrl, baseUrl, provider: createModelProvider({ baseUrl, apiKey: apiKey ?? "none", timeoutMs }) };
   }
   const own = await ownScripts(env);

@@ -12,9 +12,22 @@ export type Witnesses = { readonly witnesses: readonly Witness[]; readonly quoru
 const witnessFile = z
   .strictObject({
     quorum: z.int().min(1).optional(),
-    witnesses: z.array(z.strictObject({ url: z.url({ protocol: /^https?$/ }), verifierKey: z.string() })).min(1),
+    witnesses: z
+      .array(
+        z.strictObject({
+          url: z.url({ protocol: /^https?$/ }).refine(hasNoUser, "has a user"),
+          verifierKey: z.string(),
+        }),
+      )
+      .min(1),
   })
   .refine(({ quorum, witnesses }) => (quorum ?? 1) <= witnesses.length, "quorum is more than there are witnesses");
+
+/** An address is shown and logged, and fetch asks none that has a password in it. */
+function hasNoUser(address: string): boolean {
+  const url = URL.parse(address);
+  return url?.username === "" && url.password === "";
+}
 
 /**
  * Reads `{"quorum": 1, "witnesses": [{"url": "http://…", "verifierKey": "name+hash+base64"}]}`; without a quorum, all of them. Throws

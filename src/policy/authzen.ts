@@ -4,7 +4,7 @@ import type { Decision } from "../core/decision.ts";
 import { CodedError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { canonicalText } from "../store/canonical.ts";
-import { endpointBelow } from "./endpoint.ts";
+import { endpointBelow, endpointOf } from "./endpoint.ts";
 import { postJson } from "./post-json.ts";
 import { actionNamed } from "./request.ts";
 import type { PolicyRequest } from "./request.ts";
@@ -35,12 +35,14 @@ const evaluationPath = "/access/v1/evaluation";
 
 /**
  * The decision point of the environment, or undefined where none is configured: `COUNTERSIGN_AUTHZEN_URL` is its base (https, except on
- * loopback), `COUNTERSIGN_AUTHZEN_TOKEN` a bearer token, `COUNTERSIGN_AUTHZEN_TIMEOUT_MS` how long it may take (500). Throws
+ * loopback), or `COUNTERSIGN_AUTHZEN_ENDPOINT` the `access_evaluation_endpoint` of its metadata, `COUNTERSIGN_AUTHZEN_TOKEN` a bearer token, `COUNTERSIGN_AUTHZEN_TIMEOUT_MS` how long it may take (500). Throws
  * `remote_misconfigured`: a worker that was told to ask must not start without.
  */
 export function remoteOptionsOf(env: Readonly<Record<string, string | undefined>>): RemoteOptions | undefined {
-  const base = env["COUNTERSIGN_AUTHZEN_URL"];
-  if (base === undefined || base === "") return undefined;
+  // Set to nothing is not set.
+  const base = env["COUNTERSIGN_AUTHZEN_URL"] || undefined;
+  const whole = env["COUNTERSIGN_AUTHZEN_ENDPOINT"] || undefined;
+  if (base === undefined && whole === undefined) return undefined;
   const token = env["COUNTERSIGN_AUTHZEN_TOKEN"];
   if (token !== undefined && !/^[\x21-\x7e]*$/.test(token)) {
     throw new RemoteError("remote_misconfigured", "COUNTERSIGN_AUTHZEN_TOKEN has characters that no token has");
@@ -53,16 +55,22 @@ export function remoteOptionsOf(env: Readonly<Record<string, string | undefined>
     );
   }
   return {
-    endpoint: endpointBelow(base, evaluationPath, refused),
+    endpoint: endpointIn(base, whole),
     timeoutMs,
     token: () => (token === "" ? undefined : token),
   };
 }
 
-function refused(expected: string): RemoteError {
-  return new RemoteError("remote_misconfigured", `COUNTERSIGN_AUTHZEN_URL: expected ${expected}`, {
-    hint: "give one like https://pdp.example.com",
-  });
+/** Section 10.1: what its metadata says, or below its base. Metadata are not fetched: where arguments go must be seen in the configuration. */
+function endpointIn(base: string | undefined, whole: string | undefined): URL {
+  const refuse = (name: string, example: string) => (expected: string) =>
+    new RemoteError("remote_misconfigured", `COUNTERSIGN_AUTHZEN_${name}: expected ${expected}`, {
+      hint: `give one like ${example}`,
+    });
+  if (whole === undefined) return endpointBelow(base ?? "", evaluationPath, refuse("URL", "https://pdp.example.com"));
+  const refused = refuse("ENDPOINT", `https://pdp.example.com${evaluationPath}`);
+  if (base !== undefined) throw refused("that, or COUNTERSIGN_AUTHZEN_URL");
+  return endpointOf(whole, refused);
 }
 
 /**

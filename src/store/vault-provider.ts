@@ -17,6 +17,8 @@ export type VaultOptions = {
 };
 
 const defaultTimeoutMs = 5_000;
+/** A wrapped key takes some hundred. */
+const maxAnswerBytes = 64 * 1024;
 const encrypted = z.object({ data: z.object({ ciphertext: z.string().regex(/^vault:v\d+:/) }) });
 const decrypted = z.object({ data: z.object({ plaintext: z.base64() }) });
 
@@ -67,14 +69,27 @@ async function ask<Answer>(
       redirect: "error",
       signal: AbortSignal.timeout(timeoutMs),
     });
-    text = await answer.text();
+    text = await readBounded(answer);
   } catch (cause) {
-    throw failed(`vault at \`${url.host}\` did not answer in ${timeoutMs} ms`, cause);
+    const why = cause instanceof RangeError ? "answered too much" : `did not answer in ${timeoutMs} ms`;
+    throw failed(`vault at \`${url.host}\` ${why}`, cause);
   }
   if (!answer.ok) throw failed(`vault at \`${url.host}\` refused with status ${answer.status}`);
   const parsed = shape.safeParse(jsonIn(text));
   if (!parsed.success) throw failed(`vault at \`${url.host}\` answered something else`);
   return parsed.data;
+}
+
+/** Throws where it is longer than {@link maxAnswerBytes}; leaving the loop closes the connection. */
+async function readBounded(answer: Response): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of answer.body ?? []) {
+    length += piece.length;
+    if (length > maxAnswerBytes) throw new RangeError(`its answer has more than ${maxAnswerBytes} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString("utf8");
 }
 
 function jsonIn(text: string): unknown {

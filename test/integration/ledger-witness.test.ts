@@ -342,6 +342,7 @@ test("a file of witnesses", async () => {
     {},
     { witnesses: [] },
     { witnesses: [{ url: "ftp://x", verifierKey }] },
+    { witnesses: [{ url: "http://me:secret@x", verifierKey }] },
     { witnesses: [{ url: "http://x", verifierKey: signerOf("w1").verifierKey }] },
     { quorum: 2, witnesses: [{ url: "http://x", verifierKey }] },
   ]) {

@@ -10,7 +10,7 @@ export const vaultToken = "hvs.test";
 export type PlayedVault = {
   readonly address: string;
   readonly asked: string[];
-  behave: "well" | "late" | "sealed" | "redirect" | "odd";
+  behave: "well" | "late" | "sealed" | "redirect" | "odd" | "endless";
 };
 
 /** Vault's transit engine as its API documentation has it, with one derived key `countersign`. */
@@ -29,6 +29,11 @@ export async function playVault(): Promise<PlayedVault> {
       if (played.behave === "late") return;
       if (played.behave === "sealed") return refuse(503, "Vault is sealed");
       if (played.behave === "redirect") return answer(307, {}, { location: `${played.address}/elsewhere` });
+      if (played.behave === "endless") {
+        response.writeHead(200, { "content-type": "application/json" });
+        const more = (): void => void (response.destroyed || response.write(" ".repeat(60_000), more));
+        return more();
+      }
       if (played.behave === "odd") return answer(200, { data: { plaintext: "?", ciphertext: "none" } });
       if (request.headers["x-vault-token"] !== vaultToken) return refuse(403, "permission denied");
       if (body.context === undefined) return refuse(400, "missing 'context' for key derivation");

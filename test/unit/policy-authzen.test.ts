@@ -257,6 +257,14 @@ describe("remoteOptionsOf", () => {
     ["another scheme", { COUNTERSIGN_AUTHZEN_URL: "file:///etc/passwd" }],
     ["credentials in the URL", { COUNTERSIGN_AUTHZEN_URL: "https://me:secret@pdp.example.com" }],
     ["no URL", { COUNTERSIGN_AUTHZEN_URL: "pdp" }],
+    ["an endpoint in the clear", { COUNTERSIGN_AUTHZEN_ENDPOINT: "http://pdp.example.com/v1/authorize" }],
+    [
+      "a base and an endpoint",
+      {
+        COUNTERSIGN_AUTHZEN_URL: "https://pdp.example.com",
+        COUNTERSIGN_AUTHZEN_ENDPOINT: "https://pdp.example.com/v1/authorize",
+      },
+    ],
     [
       "a time-out of nothing",
       { COUNTERSIGN_AUTHZEN_URL: "https://pdp.example.com", COUNTERSIGN_AUTHZEN_TIMEOUT_MS: "0" },
@@ -267,13 +275,16 @@ describe("remoteOptionsOf", () => {
     ],
   ])("refuses %s", (_name, env) => {
     expect(() => remoteOptionsOf(env)).toThrow(RemoteError);
+    expect(() => remoteOptionsOf(env)).not.toThrow(/secret/);
   });
 
-  it("keeps the path of the base", () => {
+  it("keeps the path of the base, and takes an endpoint as it is", () => {
     const { endpoint, timeoutMs } =
       remoteOptionsOf({ COUNTERSIGN_AUTHZEN_URL: "https://pdp.example.com/tenant/" }) ?? {};
     expect(endpoint?.href).toBe("https://pdp.example.com/tenant/access/v1/evaluation");
     expect(timeoutMs).toBe(500);
+    const whole = { COUNTERSIGN_AUTHZEN_ENDPOINT: "https://pdp.example.com/v1/authorize/" };
+    expect(remoteOptionsOf(whole)?.endpoint.href).toBe("https://pdp.example.com/v1/authorize/");
   });
 });
 

@@ -32,6 +32,19 @@ test.each(["late", "sealed", "redirect", "odd"] as const)("a Vault that is %s fa
   expect(vault.asked.filter((one) => one.includes("elsewhere"))).toEqual([]);
 });
 
+test("a Vault that answers without end is not listened to until the time is over", async () => {
+  const vault = await playVault();
+  vault.behave = "endless";
+  const provider = vaultKeyProvider({
+    address: vault.address,
+    token: vaultToken,
+    key: "k",
+    mount: "transit",
+    timeoutMs: 20_000,
+  });
+  await expect(provider.wrap(randomBytes(32), "c")).rejects.toThrow("answered too much");
+});
+
 test("another token is refused, and a provider that cannot be meant is said to be none", async () => {
   const vault = await playVault();
   const provider = vaultKeyProvider({ address: vault.address, token: "other", key: "countersign", mount: "transit" });
@@ -39,7 +52,10 @@ test("another token is refused, and a provider that cannot be meant is said to b
   const good = { VAULT_ADDR: vault.address, VAULT_TOKEN: vaultToken };
   for (const named of ["aws", "vault", "vault:", "vault:a b", "vault:../x"])
     expect(() => keyProviderOf({ ...good, COUNTERSIGN_KEY_PROVIDER: named }), named).toThrow("expected");
-  expect(() => keyProviderOf({ COUNTERSIGN_KEY_PROVIDER: "vault:k", VAULT_TOKEN: "t" })).toThrow("VAULT_ADDR");
+  for (const VAULT_ADDR of ["", "https://me:secret@vault.example"])
+    expect(() => keyProviderOf({ COUNTERSIGN_KEY_PROVIDER: "vault:k", VAULT_TOKEN: "t", VAULT_ADDR })).toThrow(
+      /^VAULT_ADDR[^:]*$/,
+    );
   expect(keyProviderOf({})).toBeUndefined();
   expect(keyProviderOf({ ...good, COUNTERSIGN_KEY_PROVIDER: "vault:kv/app/k" })?.name).toBe("vault:kv/app/k");
 });
