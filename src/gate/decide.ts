@@ -53,7 +53,7 @@ import { runEvent } from "./run-event.ts";
 import type { Standing } from "./record.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
-import { createRemote, mostAsked } from "./remote.ts";
+import { createRemote } from "./remote.ts";
 import type { Asking } from "./remote.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
@@ -160,10 +160,7 @@ export function createDecider(
 
 /** Others, each by its own decision, have changed what this one goes by: no reason to deny it, and Temporal tries it again. */
 function unsettled(): never {
-  throw new GateError(
-    "unsettled",
-    `what the step is decided by has changed ${mostAsked} times while it was decided on`,
-  );
+  throw new GateError("unsettled", "what the step is decided by kept changing while a remote decision point was asked");
 }
 
 async function prepare(

@@ -25,8 +25,9 @@ export type DecideRemotely = <Decided>(
   unsettled: () => RemoteAnswer,
 ) => Promise<Decided>;
 
-/** How many requests it is asked for one decision. */
-export const mostAsked = 10;
+/** How many requests it is asked for one decision, and for how long another one: a decision is as of before the first. */
+const mostAsked = 10;
+const longestMs = 10_000;
 /**
  * Decisions that change each other's facts ask one after the other, since all but the first answer would be for facts that are no more. One
  * whose answer takes longer holds nobody up: it is overtaken.
@@ -48,12 +49,18 @@ class Unasked extends Error {
  * which others change. So a transaction that needs an answer ends, the request that it has come to is asked, and the transaction is begun
  * again. An answer counts only for the request that it was given to, byte for byte, and for this one decision.
  */
-export function createRemote(options: RemoteOptions | undefined): DecideRemotely {
+export function createRemote(
+  options: RemoteOptions | undefined,
+  limits = { requests: mostAsked, ms: longestMs },
+): DecideRemotely {
   const inTurn = createTurns(longestTurnMs);
 
   return async (places, decide, unsettled) => {
     if (options === undefined) return decide(undefined);
     const answers = new Map<string, RemoteAnswer>();
+    let begun: number | undefined;
+    const isSpent = (): boolean =>
+      answers.size === limits.requests || performance.now() - (begun ?? Infinity) > limits.ms;
 
     async function answerTo(
       request: PolicyRequest,
@@ -61,10 +68,11 @@ export function createRemote(options: RemoteOptions | undefined): DecideRemotely
     ): Promise<RemoteAnswer> {
       const text = evaluationRequest(request);
       if (text === undefined) return noAnswer("cannot be asked about arguments that are nested so deep");
-      return answers.get(text) ?? (answers.size === mostAsked ? unsettled() : otherwise(text));
+      return answers.get(text) ?? (isSpent() ? unsettled() : otherwise(text));
     }
 
     const askNow = async (text: string): Promise<RemoteAnswer> => {
+      begun ??= performance.now();
       const answer = await askRemote(options, text);
       answers.set(text, answer);
       return answer;

@@ -43,7 +43,6 @@ import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
 import type { OutcomeToRecord } from "./outcome.ts";
 import type { Standing } from "./record.ts";
 import { answerAgain, writeAnswerDecision } from "./record-response.ts";
-import { mostAsked } from "./remote.ts";
 import type { Answering, DecideRemotely } from "./remote.ts";
 import { renderAnswer } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
@@ -97,7 +96,7 @@ type Judged = {
 
 /** Others have changed each time what it goes by. The model has been paid, so it is withheld, and not asked for again. */
 function unsettled(): RemoteAnswer {
-  return noAnswer(`was asked ${mostAsked} times, and what it decides by had changed each time`);
+  return noAnswer("was asked again and again, and what it decides by had changed each time");
 }
 
 /**

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import { noFacts } from "../../src/core/decision.ts";
-import { createRemote, mostAsked } from "../../src/gate/remote.ts";
+import { createRemote } from "../../src/gate/remote.ts";
 import { createTurns } from "../../src/gate/turns.ts";
 import { noAnswer } from "../../src/policy/index.ts";
 import type { PolicyRequest, RemoteAnswer } from "../../src/policy/index.ts";
@@ -76,15 +76,25 @@ describe("a remote decision point", () => {
     expect(stepsAsked()).toEqual([1, 1]);
   });
 
-  it("ends where its facts change each time: with what the caller says, and with no permit", async () => {
-    let steps = 0;
-    const changing = (unsettled: () => RemoteAnswer) =>
-      createRemote(point.options)(place, async (asking) => asking?.told(request((steps += 1) / 100)), unsettled);
-    expect(await changing(() => noAnswer("is late"))).toMatchObject({ decision: "deny", code: "undecidable" });
-    expect(point.asked).toHaveLength(mostAsked);
-    await expect(changing(never)).rejects.toThrow("it was not settled");
-    expect(point.asked).toHaveLength(2 * mostAsked);
-  });
+  it.each([
+    ["after so many questions", undefined, 10],
+    ["after so long a time", { requests: 10, ms: 0 }, 1],
+  ])(
+    "ends where its facts change each time, %s: with what the caller says, and with no permit",
+    async (_, limits, most) => {
+      let steps = 0;
+      const changing = (unsettled: () => RemoteAnswer) =>
+        createRemote(point.options, limits)(
+          place,
+          async (asking) => asking?.told(request((steps += 1) / 100)),
+          unsettled,
+        );
+      expect(await changing(() => noAnswer("is late"))).toMatchObject({ decision: "deny", code: "undecidable" });
+      expect(point.asked).toHaveLength(most);
+      await expect(changing(never)).rejects.toThrow("it was not settled");
+      expect(point.asked).toHaveLength(2 * most);
+    },
+  );
 
   it("decides on the facts of each of twenty that change each other's, of two workers, and no others", async () => {
     let steps = 0;
