@@ -395,6 +395,41 @@ describe("another decision point", () => {
     expect(answer).toMatchObject({ outcome: "deny", policies: ["gate:remote"], facts: { history: { payments: 1 } } });
   });
 
+  test("is asked again about an answer that people have approved, and its denial leaves their approval unused", async () => {
+    const point = await decisionPoint(() => true);
+    const world = await createWorld({ turns: [{ text: "done" }] });
+    await world.activate(`${all}
+@id("read") @decision("require_approval") @group("treasury") @reason("a person reads it")
+forbid (principal, action == Action::"response", resource);`);
+    await world.work({ remote: point.options });
+    const reviewer = await world.reviewer("rita");
+    const approved = async (permits: boolean): Promise<RunId> => {
+      point.decides(() => true);
+      const run = await world.start();
+      const request = await world.request(run);
+      await reviewer.decide(request, "approve");
+      const resumed = Promise.withResolvers<boolean>();
+      point.decides(({ action }) => (action.name === "response" ? resumed.promise : true));
+      const before = point.asked.length;
+      await world.wake(run, request);
+      await until(async () => (point.asked.length > before ? true : undefined));
+      await untilNoTransaction(world);
+      resumed.resolve(permits);
+      return run;
+    };
+    expect(await world.closed(await approved(true))).toMatchObject({ status: "completed" });
+    const denied = await approved(false);
+    expect(await world.closed(denied)).toMatchObject({ status: "failed", failure: { code: "response_denied" } });
+    const ofFirst = (await decisionsOf(world.pool, denied)).filter(({ seq }) => seq === 0);
+    expect(ofFirst.map(({ outcome, policies }) => [outcome, ...policies])).toEqual([
+      ["allow", "all"],
+      ["require_approval", "read"],
+      ["deny", "gate:remote"],
+    ]);
+    const { rows } = await world.pool.query("select consumed_at from approval_request where run = $1", [denied]);
+    expect(rows).toEqual([{ consumed_at: null }]);
+  });
+
   test("permits an approved call, and what happens meanwhile holds all the same: a freeze, an approval that runs out", async () => {
     const { hold, asked, release } = held();
     const point = await decisionPoint(hold);
