@@ -149,6 +149,9 @@ class AgentRun {
           : failed("invalid_output", "the answer does not fit the output schema, and neither did the repaired one");
       case "calls":
         return this.#act(model, asked.lanes, asked.retrievals);
+      // The next turn asks the same of it. Whether there is room for that is the gate's to say, which asks people where there is none.
+      case "unanswered":
+        return undefined;
       case "halted":
         return failed(asked.code, asked.message);
     }

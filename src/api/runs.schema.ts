@@ -112,6 +112,12 @@ export const stepView = z
         "whether the call waits for witnesses, was made when they had cosigned it, or never was; null: none were asked for",
       ),
     checkpoint: z.int().nullable().describe("size of the cosigned checkpoint that the call was made on"),
+    code: z
+      .enum(["no_room"])
+      .nullable()
+      .describe(
+        "`no_room`: a model step that ended without an answer, since a budget had no room for another attempt; the model is asked again in a later step",
+      ),
     arguments: z.string().optional().describe("a tool call's arguments, as the model wrote them"),
     result: json.optional().describe("what the step left: a model's answer or a tool's result"),
   })

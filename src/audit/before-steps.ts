@@ -5,10 +5,11 @@ import { transcript } from "../core/transcript.ts";
 import type { FinishedStep, Message, ModelResult, ToolResult } from "../core/transcript.ts";
 import { emptyHead, extendFlow, extendHead, startFlow } from "../gate/offline.ts";
 import type { Conversation, Flow, RunContext } from "../gate/offline.ts";
+import { isUnanswered } from "./unanswered.ts";
 
 /** What had been said, and whose words it was, before each step of a record: each step is gone through once, however many come after it. */
 export type BeforeSteps = {
-  /** Throws where one of the steps with a smaller number has no result. */
+  /** Throws where one of the steps with a smaller number has no result, and is not recorded to have been given up without one. */
   conversation(seq: number, rules: FlowRules): Conversation;
   flow(seq: number, rules: FlowRules): Flow;
 };
@@ -40,7 +41,7 @@ export function beforeStepsOf(record: RunRecord, run: RunContext): BeforeSteps {
   function flowOf({ flows }: Known, past: readonly StepRecord[], rules: FlowRules): Flow {
     const known = flows.get(rules) ?? [startFlow(run, rules)];
     flows.set(rules, known);
-    return reach(known, past, (flow, step) => extendFlow(flow, run, [finished(record, step)]));
+    return reach(known, past, (flow, step) => extendFlow(flow, run, finished(record, step)));
   }
 
   return {
@@ -51,7 +52,7 @@ export function beforeStepsOf(record: RunRecord, run: RunContext): BeforeSteps {
     conversation(seq, rules) {
       const { past, known } = before(seq);
       const { head, count } = reach(known.heads, past, (last, step) => {
-        const more = transcript(release.prompt, input.prompt, [finished(record, step)]).slice(opening.length);
+        const more = transcript(release.prompt, input.prompt, finished(record, step)).slice(opening.length);
         const next = { head: extendHead(last.head, more), count: last.count + more.length };
         known.messages.push(...more);
         return next;
@@ -71,10 +72,12 @@ function reach<State>(
   return known[past.length] as State;
 }
 
-function finished({ payloads }: RunRecord, step: StepRecord): FinishedStep {
+/** A step as the conversation has it: none where a model was given up without an answer. */
+function finished({ payloads }: RunRecord, step: StepRecord): readonly FinishedStep[] {
+  if (isUnanswered(step)) return [];
   const result: Json | undefined = step.result === null ? undefined : payloads[step.result];
   if (result === undefined) throw new Error(`step ${step.seq} before it has no result`);
   return step.kind === "model"
-    ? { kind: "model", result: result as unknown as ModelResult }
-    : { kind: "tool", callId: step.callId ?? "", result: result as unknown as ToolResult };
+    ? [{ kind: "model", result: result as unknown as ModelResult }]
+    : [{ kind: "tool", callId: step.callId ?? "", result: result as unknown as ToolResult }];
 }

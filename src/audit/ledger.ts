@@ -15,6 +15,7 @@ import { reconciledProblems } from "./resolutions.ts";
 import { checkSeals } from "./seals.ts";
 import { standingEntryProblems } from "./standing-entries.ts";
 import type { AuditCheck } from "./report.ts";
+import { isUnanswered, unansweredProblems } from "./unanswered.ts";
 
 type Placed = { readonly index: number; readonly bytes: Uint8Array; readonly entry: LedgerEntry };
 
@@ -222,7 +223,8 @@ function effectProblems(
     if (acted && end === undefined && !open) problems.push(`step ${step.seq}: an intent without an end`);
     if (end !== undefined) {
       const { state, result, costMicroUsd, coveredSize = null, cosigning } = step;
-      const code = cosigning === "late" && state === "failed" ? "not_cosigned" : null;
+      const neverMade = cosigning === "late" && state === "failed" ? "not_cosigned" : null;
+      const code = isUnanswered(step) ? "no_room" : neverMade;
       const expected = { state, result, costMicroUsd, code, checkpoint: coveredSize };
       problems.push(
         ...differences(
@@ -231,6 +233,7 @@ function effectProblems(
           end.kind === "step.reconciled" ? { state, result, costMicroUsd } : expected,
         ),
       );
+      problems.push(...unansweredProblems(step, end));
       problems.push(...timeDifference(`step ${step.seq}: its end`, end, step.finishedAt));
     }
   }

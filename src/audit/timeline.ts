@@ -3,6 +3,7 @@ import { named, retrievalIn } from "../core/retrieval.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
 import { erasedText, erasureOf } from "./erasure.ts";
+import { isUnanswered } from "./unanswered.ts";
 
 export type TimelineEntry = { readonly at: string; readonly title: string; readonly lines: readonly string[] };
 
@@ -81,6 +82,7 @@ function decisionLines(record: RunRecord, decision: DecisionRecord): readonly st
 }
 
 function resultLines(record: RunRecord, step: StepRecord): readonly string[] {
+  if (isUnanswered(step)) return ["no answer: a budget had no room for another attempt, and the model is asked anew"];
   if (step.result === null) return [];
   const payload = record.payloads[step.result];
   if (payload === undefined) return [erasureOf(record) === undefined ? "result: not here" : "result: ERASED"];

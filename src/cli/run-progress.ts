@@ -112,6 +112,8 @@ function stepLines(step: StepView, { colors }: Terminal, spoken: boolean): reado
 function resultLine(step: StepView, spoken: boolean): string | undefined {
   if (step.state === "unknown")
     return "outcome unknown: it may or may not have happened; somebody who looked says which: countersign approvals list";
+  if (step.code === "no_room")
+    return "no answer, and a budget has no room for another attempt; the model is asked again in a new step";
   if (step.result === undefined) return step.state === "done" ? undefined : step.state;
   // A model step that was denied left a denial, as a tool step does.
   const result = step.result as unknown as ModelResult | ToolResult;

@@ -5,6 +5,9 @@ export const stepKinds = ["model", "tool", "retrieval", "notify"] as const;
 /** The kinds of governed call. Each is the name of a Temporal activity. */
 export type StepKind = (typeof stepKinds)[number];
 
+/** Why a step failed, where its call is not to blame: a budget had no room for another attempt of it. */
+export type StepCode = "no_room";
+
 export const effectClasses = ["read", "write", "egress", "destructive"] as const;
 /** What a tool does to the world: the coarsest fact a policy can go by. */
 export type EffectClass = (typeof effectClasses)[number];

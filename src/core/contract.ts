@@ -35,6 +35,8 @@ export type ModelStepResult =
   | { readonly status: "answer" }
   /** The answer does not fit the output schema, or (`withheld`) policy did not let it go further. */
   | { readonly status: "invalid"; readonly withheld?: true }
+  /** It ended without an answer, since there was no room in a budget for another attempt: the model is to be asked in a new step. */
+  | { readonly status: "unanswered" }
   | Waiting
   | Frozen
   | Halted;

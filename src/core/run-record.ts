@@ -1,4 +1,4 @@
-import type { StepKind } from "./action.ts";
+import type { StepCode, StepKind } from "./action.ts";
 import type { ApprovalRequirement, Barred, DecisionOutcome, RunFacts } from "./decision.ts";
 import type { ApprovalId, Digest, RunId } from "./ids.ts";
 import type { Json } from "./json.ts";
@@ -75,6 +75,8 @@ export type StepRecord = {
   readonly cosigning?: "waiting" | "covered" | "late" | null;
   /** The size of the checkpoint that it was made on. */
   readonly coveredSize?: number | null;
+  /** `no_room`: a model step that ended without an answer, since a budget had no room for another attempt. Absent in older records: none. */
+  readonly code?: StepCode | null;
 };
 
 export type DecisionRecord = {

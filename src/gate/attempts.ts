@@ -36,7 +36,7 @@ export async function beginAgain(tx: Tx, run: RunId, seq: number): Promise<numbe
 
 /**
  * The same for a call that is paid for. An attempt before it that told nothing may have been: all that was held is charged for each. What
- * the step holds is for one attempt, so the next needs room beside that.
+ * the step holds is for one attempt, so the next needs room beside that; without it, nothing is begun.
  */
 export async function beginPaidAgain(pool: Pool, run: RunId, seq: number): Promise<Attempt> {
   return inTransaction(pool, async (tx) => {
@@ -53,9 +53,11 @@ export async function beginPaidAgain(pool: Pool, run: RunId, seq: number): Promi
     // One that was counted beyond the last was never made.
     const lost = assumedFor(hold, Math.max(0, Math.min(begun, maxEffectAttempts) - settled.attempts));
     const before = { attempts: Math.max(begun, settled.attempts), charge: plusCharge(settled.charge, lost) };
-    const number = await beginAgain(tx, run, seq);
     await charge(tx, run, seq, lost, before.attempts);
-    return { number, hold, before, hasRoom: isFree(before.charge) || (await hasRoom(tx, run, seq)) };
+    const attempt = { number: before.attempts + 1, hold, before };
+    // What is not to be made is not counted: it would be charged if this worker died now.
+    if (!isFree(before.charge) && !(await hasRoom(tx, run, seq))) return { ...attempt, hasRoom: false };
+    return { ...attempt, number: await beginAgain(tx, run, seq), hasRoom: true };
   });
 }
 

@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 
-import type { RunId } from "../core/ids.ts";
+import type { Digest, RunId } from "../core/ids.ts";
 import { transcript } from "../core/transcript.ts";
 import type { FinishedStep, Message, ModelResult, ToolResult } from "../core/transcript.ts";
 import type { Pool } from "../store/index.ts";
@@ -97,9 +97,10 @@ function knownEnds(cache: RunCache, run: RunContext, from: number, to: number): 
 }
 
 async function readEnds(pool: Pool, run: RunContext, from: number, to: number): Promise<readonly EndedStep[]> {
-  const { rows } = await pool.query<EndedStep>(
+  const { rows } = await pool.query<Omit<EndedStep, "result"> & { readonly result: Digest | null }>(
     `select kind, coalesce(call_id, '') as "callId", result from step
-     where run = $1 and seq >= $2 and seq < $3 and state in ('done', 'failed', 'denied') and result is not null order by seq`,
+     where run = $1 and seq >= $2 and seq < $3 and state in ('done', 'failed', 'denied') and (result is not null or code = 'no_room')
+     order by seq`,
     [run.id, from, to],
   );
   // A model must never be asked on a conversation with a hole in it.
@@ -109,5 +110,6 @@ async function readEnds(pool: Pool, run: RunContext, from: number, to: number): 
       `expected ${to - from} finished steps before step ${to}, got ${rows.length}`,
     );
   }
-  return rows;
+  // A model that was given up without an answer has said nothing.
+  return rows.flatMap(({ result, ...end }) => (result === null ? [] : [{ ...end, result }]));
 }

@@ -48,6 +48,8 @@ export type Performed =
   | { readonly status: "halted"; readonly code: RunFailureCode; readonly message: string }
   /** People decide on what the model answered, or say what became of a call. */
   | Waiting
+  /** There is no room for another attempt: the step has ended without an answer. */
+  | { readonly status: "unanswered" }
   | { readonly status: "superseded" }
   | { readonly status: "again"; readonly code: string; readonly message: string; readonly afterMs?: number };
 
@@ -66,7 +68,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     // Earlier ones began it, and none of them could record an end.
     if (attempt.number > maxEffectAttempts)
       return exhausted(begun, `no end was recorded in ${maxEffectAttempts} attempts`, noCharge);
-    if (!attempt.hasRoom) return fail(begun, noRoomAgain, noCharge, "limit_cost");
+    if (!attempt.hasRoom) return leaveUnanswered(begun);
     const { policySet } = request;
     const governed = step.kind === "model" && (await responses.governs(run, policySet));
     // What may be withheld is not shown while it comes.
@@ -149,15 +151,19 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
   }
 
   /** A tool's failure is told to the model; a model's ends the run. */
-  async function fail(
-    request: Begun,
-    message: string,
-    taken: Charge,
-    code: RunFailureCode = "model_unavailable",
-  ): Promise<Performed> {
+  async function fail(request: Begun, message: string, taken: Charge): Promise<Performed> {
     if (request.step.kind !== "model") return record(request, "failed", { status: "error", message }, taken);
     const recorded = await record(request, "failed", undefined, taken);
-    return recorded.status === "recorded" ? { status: "halted", code, message } : recorded;
+    return recorded.status === "recorded" ? { status: "halted", code: "model_unavailable", message } : recorded;
+  }
+
+  /**
+   * A step that was begun cannot wait for people. It ends, with what its attempts took, and the model is asked in a new one: that is decided
+   * as any other, so it asks people where there is no room for it either.
+   */
+  async function leaveUnanswered(request: Begun): Promise<Performed> {
+    const recorded = await record(request, "failed", undefined, noCharge, "no_room");
+    return recorded.status === "recorded" ? { status: "unanswered" } : recorded;
   }
 
   /** It was allowed, and then not begun: the model is told. */
@@ -225,9 +231,6 @@ const shadowResult: ToolResult = {
   status: "ok",
   value: { shadow: true, note: "recorded by policy, and not made: this has had no effect" },
 };
-
-const noRoomAgain =
-  "a budget is used up: what earlier attempts of the model call took, or may have taken, leaves no room for another";
 
 const interrupted: EffectOutcome = {
   status: "unknown",

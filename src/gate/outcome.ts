@@ -1,3 +1,4 @@
+import type { StepCode } from "../core/action.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import { codeOf } from "../core/errors.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
@@ -23,8 +24,8 @@ export type OutcomeToRecord = {
   readonly before: SettledAttempts;
   /** The size of the cosigned checkpoint that it was begun on, where it had to wait for one. */
   readonly covered?: number | undefined;
-  /** It was never begun. */
-  readonly code?: "not_cosigned" | undefined;
+  /** It was never begun; or there was no room for another attempt. */
+  readonly code?: "not_cosigned" | StepCode | undefined;
   readonly now: Date;
 };
 
@@ -37,7 +38,7 @@ const outcomeSql = `with step_read as materialized (select budgets, state from s
        update step set state = $3::text, result = $4::text, cost_micro_usd = cost_micro_usd + $5::bigint, input_tokens = input_tokens + $6::int,
          cached_input_tokens = cached_input_tokens + $7::int, output_tokens = output_tokens + $8::int,
          reasoning_tokens = reasoning_tokens + $9::int, assumed_micro_usd = assumed_micro_usd + $12::bigint,
-         assumed_tokens = assumed_tokens + $13::bigint, finished_at = case when $3::text <> 'waiting' then $10::timestamptz end
+         assumed_tokens = assumed_tokens + $13::bigint, code = $16::text, finished_at = case when $3::text <> 'waiting' then $10::timestamptz end
        from owner where run = $1 and seq = $2 and state = 'intended' and attempts_settled = $15::int
        returning run, seq, held_micro_usd, held_tokens, budgets),
      journal as (
@@ -79,6 +80,8 @@ export async function writeOutcome(tx: Tx, o: OutcomeToRecord): Promise<boolean>
     assumed.tokens,
     tokensOf(o.taken),
     o.before.attempts,
+    // The journal tells of what was never begun.
+    o.code === "not_cosigned" ? null : o.code,
   ]);
   return rows[0]?.ended === 1;
 }

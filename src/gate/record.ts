@@ -1,4 +1,4 @@
-import type { StepKind } from "../core/action.ts";
+import type { StepCode, StepKind } from "../core/action.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { TokenPrice } from "../core/money.ts";
@@ -39,6 +39,7 @@ export type Standing = {
   readonly action: Digest | null;
   readonly result: Digest | null;
   readonly kind: string | null;
+  readonly code: StepCode | null;
   readonly decisions: number;
   /** Of the whole run: a decision made by this standing is written only while it is the same. */
   readonly runDecisions: number;
@@ -139,7 +140,7 @@ const standingSql = `select asked.place, asked.at, run.status as "runStatus", ru
       where used.run = run.id and used.consumed_at is not null and used.name = asked.name and used.seq <> asked.seq
       and exists (select from jsonb_array_elements(used.requirements) wanted where wanted ->> 'policy' not like 'budget:%')) as "sameNameApproved",
    (select policy_set from policy_activation where team = asked.team order by id desc limit 1) as "policySet",
-   step.state, step.action, step.result, step.kind,
+   step.state, step.action, step.result, step.kind, step.code,
    coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
    last.effective as "lastEffective", coalesce(last.shadow, false) as "lastShadow",
    last.policy_set as "lastPolicySet", last.answer as "lastAnswer", last.edit as "lastEdit",
@@ -151,7 +152,7 @@ const standingSql = `select asked.place, asked.at, run.status as "runStatus", ru
        from jsonb_to_recordset($1::jsonb)
          as given (place integer, run text, seq integer, name text, team text, agent text, tool text, given_at timestamptz)) asked
  cross join lateral (select * from run where id = asked.run limit 1) run
- left join lateral (select state, action, result, kind from step where step.run = asked.run and step.seq = asked.seq limit 1) step
+ left join lateral (select state, action, result, kind, code from step where step.run = asked.run and step.seq = asked.seq limit 1) step
    on true
  left join lateral (select roles_for(roles, role_teams, asked.team) as roles, groups from principal where id = run.requested_by limit 1) requester on true
  left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, witnesses, cosign_by, facts #>> '{response,answer}' as answer

@@ -113,6 +113,7 @@ export function createSteps(
   async function finished(run: RunContext, seq: number, standing: Standing): Promise<StepResult> {
     if (standing.state === "unknown") return (await asked(run, seq)) ?? outcomeUnknown;
     if (standing.kind !== "model") return { status: "done" };
+    if (standing.code === "no_room") return { status: "unanswered" };
     if (standing.state !== "done") return halted(standing.state === "denied" ? "model_denied" : "model_unavailable");
     if (standing.result === null) throw new GateError("transcript_incomplete", "a finished model step has no result");
     return modelReference(run, (await cache.payload(standing.result)) as unknown as ModelResult);
@@ -164,6 +165,8 @@ export function createSteps(
         return outcome;
       case "halted":
         return halted(outcome.code, outcome.message);
+      case "unanswered":
+        return { status: "unanswered" };
       case "superseded":
         // Another attempt recorded an end first: that one stands.
         throw new GateError("already_recorded", `step ${resolved.seq} was ended by another attempt`);

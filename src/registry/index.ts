@@ -1,5 +1,5 @@
 export { listBudgets, setBudget } from "./budgets.ts";
-export type { Budget, NewBudget } from "./budgets.ts";
+export type { Budget, BudgetEvent, NewBudget } from "./budgets.ts";
 export { RegistryError } from "./errors.ts";
 export { freeze, freezesInForce, freezesOfRelease, liftFreeze, targetExists, teamsTouched } from "./freezes.ts";
 export type { FreezeInForce, FreezeTarget } from "./freezes.ts";

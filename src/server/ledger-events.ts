@@ -15,6 +15,7 @@ import { peopleLog } from "../core/ids.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { LedgerEvent, LedgerFacts } from "../core/ledger-event.ts";
 import type { Channel, Release } from "../core/release.ts";
+import type { BudgetEvent } from "../registry/index.ts";
 import { digestOf, sha256 } from "../store/index.ts";
 
 export function releaseRegistered(release: Release, by: string, now: Date): LedgerEvent {
@@ -342,13 +343,13 @@ type BudgetTarget = {
   readonly approvers: string;
 };
 
-export function budgetSet(budget: BudgetTarget, event: number, by: string, now: Date): LedgerEvent {
+export function budgetSet(budget: BudgetTarget, { id, at }: BudgetEvent, by: string): LedgerEvent {
   const { team, agent, period, limits, approvers } = budget;
   return {
     log: team,
     kind: "budget.set",
-    dedupKey: `budget/${event}`,
-    at: now.toISOString(),
+    dedupKey: `budget/${id}`,
+    at: at.toISOString(),
     facts: {
       ...(agent === undefined ? {} : { agent }),
       period,

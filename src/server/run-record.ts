@@ -250,6 +250,7 @@ function recordOfStep(step: StepRow): StepRecord {
     decidedAt: step.decidedAt.toISOString(),
     finishedAt: step.finishedAt?.toISOString() ?? null,
     ...(step.cosigning === null ? {} : { cosigning: step.cosigning, coveredSize: step.coveredSize }),
+    ...(step.code === null ? {} : { code: step.code }),
   };
 }
 

@@ -49,6 +49,7 @@ export function viewOfStep(row: StepRow): StepView {
     finishedAt: row.finishedAt?.toISOString() ?? null,
     cosigning: row.cosigning,
     checkpoint: row.coveredSize,
+    code: row.code,
   };
 }
 

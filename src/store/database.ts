@@ -159,3 +159,11 @@ function sendTogether(client: pg.PoolClient): void {
   stream.cork();
   process.nextTick(() => stream.uncork());
 }
+
+/** Postgres' clock, which everybody who writes to it shares. `given`: a clock in its place, of a test. */
+export async function timeOf(tx: Tx, given?: Date): Promise<Date> {
+  if (given !== undefined) return given;
+  const { rows } = await tx.query<{ at: Date }>("select statement_timestamp() as at");
+  if (rows[0] === undefined) throw new TypeError("a statement without a from clause has one row");
+  return rows[0].at;
+}

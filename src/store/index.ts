@@ -1,5 +1,5 @@
 export { canonicalBytes, CanonicalError, canonicalText, contentDigest, digestOf, sha256 } from "./canonical.ts";
-export { createPool, inOneTrip, inSnapshot, inTransaction, StoreError } from "./database.ts";
+export { createPool, inOneTrip, inSnapshot, inTransaction, StoreError, timeOf } from "./database.ts";
 export type { Pool, Tx } from "./database.ts";
 export { archiveExecution, endedExecutions, executionsOf, loseExecution, noteExecution } from "./executions.ts";
 export type { ExecutionRow } from "./executions.ts";

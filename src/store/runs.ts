@@ -1,6 +1,6 @@
 import type { DecisionOutcome } from "../core/decision.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { StepKind } from "../core/action.ts";
+import type { StepCode, StepKind } from "../core/action.ts";
 import type { RunFacts } from "../core/decision.ts";
 import type { RunLimits } from "../core/release.ts";
 import type { RunFailure, RunStatus } from "../core/run.ts";
@@ -136,6 +136,8 @@ export type StepRow = {
   /** Whether its call waits for witnesses, was made when they had cosigned it (the checkpoint's size), or never was. Null: none were asked for. */
   readonly cosigning: "waiting" | "covered" | "late" | null;
   readonly coveredSize: number | null;
+  /** Why it failed, where its call is not to blame. */
+  readonly code: StepCode | null;
 };
 
 /** The steps of a run from `from` on, in the order of their `seq`. */
@@ -144,7 +146,7 @@ export async function stepsOf(tx: Tx, run: RunId, from = 0): Promise<readonly St
     `select seq, kind, name, action, arguments, asked_by as "askedBy", call_index as "callIndex", call_id as "callId", step.state, result,
        cost_micro_usd as "costMicroUsd", input_tokens as "inputTokens", cached_input_tokens as "cachedInputTokens",
        output_tokens as "outputTokens", reasoning_tokens as "reasoningTokens", decided_at as "decidedAt", finished_at as "finishedAt",
-       effect.cosigning, effect.covered_size as "coveredSize"
+       effect.cosigning, effect.covered_size as "coveredSize", code
      from step left join effect using (run, seq) where run = $1 and seq >= $2 order by seq`,
     [run, from],
   );

@@ -6,6 +6,7 @@ import type { StepRecord } from "../../core/run-record.ts";
 import type { ModelResult } from "../../core/transcript.ts";
 import { canonicalText } from "../../store/canonical.ts";
 import { align } from "./align.ts";
+import { isUnanswered } from "../unanswered.ts";
 import type { ComparedRun } from "./forked.ts";
 import { askedText } from "./history.ts";
 import type { ForkPlan } from "./plan.ts";
@@ -59,8 +60,8 @@ export function compareSteps(
     from(original),
     from(fork),
     // What a model is asked is the whole conversation: it differs with everything before it, and is told there.
-    (step) => (step.kind === "model" ? "model" : `${step.kind}/${step.name}/${step.arguments}`),
-    (step) => (step.kind === "model" ? "model" : `${step.kind}/${step.name}`),
+    (step) => (step.kind === "model" ? modelKey(step) : `${step.kind}/${step.name}/${step.arguments}`),
+    (step) => (step.kind === "model" ? modelKey(step) : `${step.kind}/${step.name}`),
   );
   return pairs.map(([before, after]) => {
     const { kind, name } = (after ?? before) as StepRecord;
@@ -78,6 +79,11 @@ export function compareSteps(
     const differs = differences({ run: original, step: before }, { run: fork, step: after }, acts);
     return { status: differs.length === 0 ? "same" : "changed", differs, ...sides };
   });
+}
+
+/** One that was given up without an answer stands beside its like only. */
+function modelKey(step: StepRecord): string {
+  return isUnanswered(step) ? "model/unanswered" : "model";
 }
 
 type Side = { readonly run: ComparedRun; readonly step: StepRecord };

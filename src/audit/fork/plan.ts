@@ -9,6 +9,7 @@ import { compilePolicies, parsePolicySet, PolicyError } from "../../policy/index
 import type { PolicySetDocument } from "../../policy/index.ts";
 import { releaseOfDocument } from "../../registry/index.ts";
 import { contentDigest, digestOf } from "../../store/canonical.ts";
+import { isUnanswered } from "../unanswered.ts";
 import { historyBeyond } from "./history.ts";
 import type { HistoryBeyond } from "./history.ts";
 
@@ -100,8 +101,10 @@ function assertWhole(record: RunRecord, kept: readonly StepRecord[], at: number)
   const problems = [
     ...(digestIfPossible(record.release as unknown as Json) === record.run.release ? [] : ["its release"]),
     ...(digestIfPossible(record.input as unknown as Json, record.salt) === record.run.input ? [] : ["its input"]),
-    ...kept.flatMap(({ seq, result }, index) => {
+    ...kept.flatMap((step, index) => {
+      const { seq, result } = step;
       if (seq !== index) return [`step ${index}`];
+      if (isUnanswered(step)) return [];
       if (result === null) return [`the result of step ${seq}`];
       return digestIfPossible(record.payloads[result], record.salt) === result ? [] : [`the result of step ${seq}`];
     }),

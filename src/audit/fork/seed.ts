@@ -125,11 +125,11 @@ async function putSteps(tx: Tx, id: RunId, record: RunRecord, steps: readonly St
        select * from jsonb_to_recordset($2::jsonb) as given (
          seq integer, kind text, name text, action text, arguments text, "askedBy" integer, "callIndex" integer, "callId" text, state text,
          result text, "costMicroUsd" bigint, "decidedAt" timestamptz, "finishedAt" timestamptz, input integer, "cachedInput" integer,
-         output integer, reasoning integer))
+         output integer, reasoning integer, code text))
      insert into step (run, seq, kind, name, action, arguments, asked_by, call_index, call_id, state, result, cost_micro_usd, decided_at,
-       finished_at, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens)
+       finished_at, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, code)
      select $1, seq, kind, name, action, arguments, "askedBy", "callIndex", "callId", state, result, "costMicroUsd", "decidedAt",
-       "finishedAt", input, "cachedInput", output, reasoning from given`,
+       "finishedAt", input, "cachedInput", output, reasoning, code from given`,
     [id, JSON.stringify(rows)],
   );
   // History facts count intents.
