@@ -233,10 +233,10 @@ function effectProblems(
           end.kind === "step.reconciled" ? { state, result, costMicroUsd } : expected,
         ),
       );
-      problems.push(...unansweredProblems(step, end));
       problems.push(...timeDifference(`step ${step.seq}: its end`, end, step.finishedAt));
     }
   }
+  problems.push(...unansweredProblems(record.steps, (seq) => endOf.get(seq)));
   for (const entry of ends) {
     if (!intended.has(entry.facts["seq"] ?? ""))
       problems.push(`step ${String(entry.facts["seq"])}: an end without an intent`);

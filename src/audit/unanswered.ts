@@ -9,8 +9,27 @@ export function isUnanswered({ code, kind, state, result }: StepRecord): boolean
   return code === "no_room" && kind === "model" && state === "failed" && result === null;
 }
 
-/** There is always room for another attempt beside those that took nothing. */
-export function unansweredProblems({ seq, code }: StepRecord, { facts }: LedgerEntry): readonly string[] {
-  const taken = ["costMicroUsd", "inputTokens", "outputTokens", "assumedTokens"].some((name) => Number(facts[name]) > 0);
-  return code === "no_room" && !taken ? [`step ${seq}: given up for want of room, and its attempts took nothing`] : [];
+/** Of steps without an answer, only those are followed by another model step; they asked for nothing; and there is room for another attempt beside those that took nothing. */
+export function unansweredProblems(
+  steps: readonly StepRecord[],
+  endOf: (seq: number) => LedgerEntry | undefined,
+): readonly string[] {
+  const last = steps.reduce((latest, { kind, seq }) => (kind === "model" ? Math.max(latest, seq) : latest), -1);
+  return steps.flatMap((step) => {
+    const { seq, kind, state, result } = step;
+    if (isUnanswered(step))
+      return [
+        ...(tookNothing(endOf(seq)) ? [`step ${seq}: given up for want of room, and its attempts took nothing`] : []),
+        ...(steps.some(({ askedBy }) => askedBy === seq)
+          ? [`step ${seq}: given up, and calls are told to be its`]
+          : []),
+      ];
+    const ended = kind === "model" && state === "failed" && result === null;
+    return ended && seq < last ? [`step ${seq}: its model gave no answer, and was asked again`] : [];
+  });
+}
+
+function tookNothing(end: LedgerEntry | undefined): boolean {
+  const taken = ["costMicroUsd", "inputTokens", "outputTokens", "assumedTokens"];
+  return end !== undefined && taken.every((name) => (end.facts[name] ?? 0) === 0);
 }

@@ -109,6 +109,8 @@ test("a pin that is of no log of the bundle is told, and nothing is verified aga
 test("the exported runs are what they are called, and nothing is forked of what was erased", async () => {
   const { manifest } = draftOf("chains");
   expect(manifest.runs.map(({ histories }) => histories.length)).toEqual([expect.toSatisfy((n) => n > 2), 1]);
+  const { steps } = await stack.operator.runRecord({ params: { run: world.runs.extended } });
+  expect(steps.map(({ state, code }) => code ?? state)).toEqual(["no_room", "done", "done", "done"]);
   const record = await stack.operator.runRecord({ params: { run: world.runs.erased } });
   expect(() => planFork(record, { at: 2, maxCostMicroUsd: 1 })).toThrow(
     expect.objectContaining({ code: "fork_refused", message: expect.stringContaining("was erased") }),

@@ -441,8 +441,20 @@ class Bundle:
             if calls:
                 same("time of a step", step["decidedAt"], calls[-1]["at"])
                 check(step["state"] != "denied" or step["finishedAt"] == calls[-1]["at"], "time of a denied step")
+            # A model that was given up for want of room said nothing; whatever else has no answer is the last that its model was asked.
+            given_up = step.get("code") == "no_room"
+            if given_up:
+                same("a step that was given up", (step["kind"], step["state"], step["result"]), ("model", "failed", None))
+                taken = [ends[seq]["facts"].get(name, 0) for name in ("costMicroUsd", "inputTokens", "outputTokens", "assumedTokens")] if seq in ends else []
+                check(any(taken), f"step {seq} was given up for want of room, and took nothing")
+                check(all(one["askedBy"] != seq for one in steps.values()), f"step {seq} was given up, and asked for a call")
+            elif step["kind"] == "model" and step["state"] == "failed" and step["result"] is None:
+                check(all(one <= seq or steps[one]["kind"] != "model" for one in steps), f"the model was asked again after step {seq}")
             if seq in ends:
                 facts_are(ends[seq], {name: step[name] for name in ("state", "result", "costMicroUsd")}, step["finishedAt"])
+                if ends[seq]["kind"] != "step.reconciled":
+                    late = step.get("cosigning") == "late" and step["state"] == "failed"
+                    facts_are(ends[seq], {"code": "no_room" if given_up else "not_cosigned" if late else None})
             else:
                 check(not acted or run["closedAt"] is None, f"step {seq} has no end")
         requests = {one["id"]: one for one in record["approvals"]}

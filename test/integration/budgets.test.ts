@@ -528,10 +528,13 @@ test("a further attempt has room only where its hold fits beside what is spent b
   await budget({}, "till", "total");
   expect(await used("till", "total")).toMatchObject({ spent: amounts(100, 50, 0), held: amounts(100, 50, 1) });
   expect(await beginPaidAgain(pool, run.id, 0)).toMatchObject({ number: 3, hasRoom: false });
-  await budget({ microUsd: 1_000, tokens: 199 });
-  // By now two are charged, and the third is in the air.
-  expect(await beginPaidAgain(pool, run.id, 0)).toMatchObject({ number: 4, hasRoom: false });
-  expect((await used("till", "total")).spent).toEqual(amounts(300, 150, 0));
+  await budget({ microUsd: 1_000, tokens: 149 });
+  // Two are charged; the third is not begun, however often it is tried.
+  expect(await beginPaidAgain(pool, run.id, 0)).toMatchObject({ number: 3, hasRoom: false });
+  expect((await used("till", "total")).spent).toEqual(amounts(200, 100, 0));
+  await budget({ microUsd: 1_000, tokens: 150 });
+  expect(await beginPaidAgain(pool, run.id, 0)).toMatchObject({ number: 3, hasRoom: true });
+  await budget({ microUsd: 10_000, tokens: 10_000 });
   // More than the last were never made.
   for (let more = 0; more < 5; more += 1) await beginPaidAgain(pool, run.id, 0);
   expect((await used()).spent).toEqual(amounts(500, 250, 0));

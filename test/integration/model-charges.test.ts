@@ -1,6 +1,6 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
-import { replayRun, verifyRun } from "../../src/audit/index.ts";
+import { planFork, replayRun, verifyRun } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { listBudgets, setBudget } from "../../src/registry/index.ts";
@@ -121,19 +121,107 @@ test("a run that is cancelled while its model is asked has used its budget: star
   expect(budget).toMatchObject({ spent: { microUsd: held.money, calls: 1 }, held: { microUsd: 0, calls: 0 } });
 });
 
-test("a further attempt is not made where what the one before may have cost leaves no room for it", async () => {
-  // What a call holds is more than half of this.
-  const world = await createWorld({
-    turns: [{ text: "hi" }],
-    branches: [failing("cut", { kind: "truncated" })],
-    limits: { maxCostMicroUsd: 4_000 },
+describe("a further attempt that has no room beside what those before it took", () => {
+  type Caller = Awaited<ReturnType<typeof caller>>;
+
+  /** Each run's model gives its first so many answers cut off; what a call may cost is more than half of what a run may. */
+  async function atTheLimit(cut: Readonly<Record<string, number>>) {
+    const world = await createWorld({
+      turns: [{ text: "hi" }],
+      branches: Object.entries(cut).map(([name, first]) => ({
+        name,
+        when: `^${name}$`,
+        turns: [{ text: "hi", fault: { kind: "truncated", first } } as never],
+      })),
+      limits: { maxCostMicroUsd: 5_000 },
+    });
+    await world.work();
+    const { http, verifierKey } = await serve(world);
+    return { world, verifierKey, rita: await caller(world, http, "rita", ["budget", "finance"]) };
+  }
+
+  /** What replay and verification find wrong with a run, and its record. */
+  async function audited(rita: Caller, run: RunId, verifierKey: string) {
+    const record = (await rita.send("GET", `/v1/runs/${run}/record`)) as RunRecord;
+    const { code } = (await rita.send("GET", `/v1/bundles/${record.run.workflowBundle ?? ""}`)) as { code: string };
+    const checks = [...(await replayRun(record, code)).checks, ...verifyRun(record, verifierKey).checks];
+    return { record, problems: checks.flatMap(({ name, problems }) => (name === "seals" ? [] : problems)) };
+  }
+
+  test("waits for people in a new step: approved, it goes on as if the first had not been; declined, it ends", async () => {
+    const { world, verifierKey, rita } = await atTheLimit({ yes: 1, no: 1 });
+    const [yes, no] = [await world.start({ prompt: "yes" }), await world.start({ prompt: "no" })];
+    const asked = await world.request(yes);
+    expect(asked).toMatchObject({ seq: 1, requirements: [{ policy: "budget:run", group: "budget" }] });
+    expect(await world.states(yes)).toEqual(["scripted/test:failed", "scripted/test:waiting"]);
+    const held = await hold(world, yes);
+    // What was not begun is not counted.
+    expect(await taken(world, yes)).toMatchObject({ attempts: 1, cost: held.money, assumed: held.money });
+    const shown = (await rita.send("GET", `/v1/approvals/${asked.id}`)) as { rendered: string };
+    expect(shown.rendered).toMatch(
+      /\$0\.005, \$0\.00\d+ are spent and \$0\.00 held\n *approved, the run's limit grows by \$0\.005/,
+    );
+    await rita.decide(asked.id);
+    await rita.decide((await world.request(no)).id, "deny");
+    expect(await world.closed(yes)).toMatchObject({ status: "completed", maxCostMicroUsd: 10_000, heldMicroUsd: 0 });
+    expect(await world.closed(no)).toMatchObject({
+      status: "failed",
+      failure: { code: "limit_cost" },
+      spentMicroUsd: (await hold(world, no)).money,
+    });
+    for (const run of [yes, no]) {
+      const { record, problems } = await audited(rita, run, verifierKey);
+      expect(problems).toEqual([]);
+      const [first, second] = record.steps;
+      expect(first).toMatchObject({ state: "failed", code: "no_room", result: null });
+      expect(second!.arguments).toBe(first!.arguments);
+    }
+    const { record } = await audited(rita, yes, verifierKey);
+    expect(planFork(record, { at: 1, maxCostMicroUsd: 1 }).kept).toHaveLength(1);
+    const told = ({ steps, ...rest }: RunRecord, change: object): RunRecord => ({
+      ...rest,
+      steps: steps.map((step) => (step.seq === 0 ? { ...step, ...change } : step)),
+    });
+    const joined = (changed: RunRecord) => verifyRun(changed, verifierKey).checks.flatMap(({ problems }) => problems);
+    expect(joined(told(record, { code: null }))).toContain(
+      "step 0: `code` is `no_room` in the ledger, `null` in the record",
+    );
+    expect(joined(told(record, { kind: "tool" }))).toContain(
+      "step 0: `code` is `no_room` in the ledger, `null` in the record",
+    );
   });
-  await world.work();
-  const run = await world.start({ prompt: "cut" });
-  const row = await world.closed(run);
-  const held = await hold(world, run);
-  expect(held.money).toBeGreaterThan(2_000);
-  expect(row).toMatchObject({ status: "failed", failure: { code: "limit_cost" }, spentMicroUsd: held.money });
-  // It was counted, and nothing was sent.
-  expect(await taken(world, run)).toMatchObject({ attempts: 2, cost: held.money, assumed: held.money });
+
+  test("asks each time what was given is used up, every budget that is short, and ends when it is cancelled meanwhile", async () => {
+    const { world, verifierKey, rita } = await atTheLimit({ known: 1, twice: 2 });
+    const known = await world.start({ prompt: "known" });
+    await cancelRun(world.client, (await world.request(known)).run);
+    const row = await world.closed(known);
+    const held = await hold(world, known);
+    expect(row).toMatchObject({ status: "cancelled", spentTokens: held.tokens, heldMicroUsd: 0 });
+    const limits = { microUsd: null, tokens: row.spentTokens + Math.ceil(1.5 * held.tokens), calls: null };
+    const budget = {
+      team: "testers",
+      agent: undefined,
+      period: "month",
+      approvers: "finance",
+      by: "operator",
+    } as const;
+    await inTransaction(world.pool, (tx) => setBudget(tx, { ...budget, limits }));
+    const run = await world.start({ prompt: "twice" });
+    const policiesOf = (request: { requirements: readonly { policy: string }[] }) =>
+      request.requirements.map(({ policy }) => policy);
+    const first = await world.request(run);
+    expect([first.seq, policiesOf(first)]).toEqual([1, ["budget:run", "budget:team/month"]]);
+    await rita.decide(first.id);
+    // The run was given its limit again, the team what the step might take: that is used up by its own first attempt.
+    const second = await until(async () => {
+      const found = await world.request(run);
+      return found.id === first.id ? undefined : found;
+    });
+    expect([second.seq, policiesOf(second)]).toEqual([2, ["budget:team/month"]]);
+    await rita.decide(second.id);
+    expect(await world.closed(run)).toMatchObject({ status: "completed", heldMicroUsd: 0, spentCalls: 3 });
+    expect(await world.states(run)).toEqual(["scripted/test:failed", "scripted/test:failed", "scripted/test:done"]);
+    for (const one of [known, run]) expect((await audited(rita, one, verifierKey)).problems).toEqual([]);
+  });
 });

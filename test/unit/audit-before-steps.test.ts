@@ -10,8 +10,8 @@ import { transcript } from "../../src/core/transcript.ts";
 import type { FinishedStep } from "../../src/core/transcript.ts";
 import { emptyHead, extendFlow, extendHead, startFlow } from "../../src/gate/offline.ts";
 
-/** A step that asks for a call, one that answers it, and one that has no result. */
-const kinds = fc.constantFrom("model", "tool", "open");
+/** A step that asks for a call, one that answers it, one that has no result, and a model that was given up without one. */
+const kinds = fc.constantFrom("model", "tool", "open", "unanswered");
 const recorded = fc
   .array(fc.tuple(fc.nat(8), kinds, fc.lorem({ maxCount: 4 })), { maxLength: 8 })
   .map((steps) => recordOf(steps));
@@ -23,6 +23,7 @@ function recordOf(steps: readonly (readonly [seq: number, kind: string, text: st
     if (kind === "model")
       payloads[digest] = { content: text, toolCalls: [{ id: "c1", name: "look", arguments: `{"q":"${text}"}` }] };
     if (kind === "tool") payloads[digest] = { status: "ok", value: { text } };
+    if (kind === "unanswered") return { seq, kind: "model", state: "failed", code: "no_room", result: null };
     return { seq, kind: kind === "model" ? "model" : "tool", callId: "c1", result: kind === "open" ? null : digest };
   });
   const release = { prompt: "You look things up.", tools: [] };
@@ -32,7 +33,8 @@ function recordOf(steps: readonly (readonly [seq: number, kind: string, text: st
 /** What went before a step, from the beginning. */
 function fromTheBeginning(record: RunRecord, seq: number) {
   const run = runContextOf(record);
-  const steps = record.steps.filter((step) => step.seq < seq).map((step) => finishedOf(record, step));
+  const past = record.steps.filter((step) => step.seq < seq && step.code !== "no_room");
+  const steps = past.map((step) => finishedOf(record, step));
   const messages = transcript(record.release.prompt, record.input.prompt, steps);
   const flow = extendFlow(startFlow(run, flowRules), run, steps);
   return { messages, head: extendHead(emptyHead, messages), flow };

@@ -34,6 +34,11 @@ test.each<[string, Partial<StepView>, string]>([
     "told the agent: the model has no price",
   ],
   ["a model step that failed", { kind: "model", state: "failed" }, "failed"],
+  [
+    "a model step that a budget had no room to try again",
+    { kind: "model", state: "failed", code: "no_room" },
+    "no answer, and a budget has no room for another attempt; the model is asked again in a new step",
+  ],
   ["a tool's result", { kind: "tool", result: { status: "ok", value: { rooms: [] } } }, 'result: {"rooms":[]}'],
   [
     "documents that were found",

@@ -9,6 +9,7 @@ import { otherAttacks } from "./other.ts";
 import { recordAttacks } from "./record.ts";
 import { severalAttacks } from "./several.ts";
 import { standingAttacks } from "./standing.ts";
+import { unansweredAttacks } from "./unanswered.ts";
 import type { Attack } from "./attack.ts";
 export type { Attack } from "./attack.ts";
 
@@ -21,6 +22,7 @@ export const attacks: readonly (readonly [string, readonly Attack[]])[] = [
   ["Approvals", approvalAttacks],
   ["Standing grants", standingAttacks],
   ["Costs and what runs were allowed to spend", costAttacks],
+  ["Calls that were given up for want of room", unansweredAttacks],
   ["A run that went on over several executions, and histories that are told to be lost", chainAttacks],
   ["Several teams; runs that were edited, delegated, frozen, cancelled, failed, erased", severalAttacks],
   ["Histories, statements, the page, and what is required", otherAttacks],
