@@ -41,8 +41,10 @@ import {
   putPayloads,
   runById,
   sealPayload,
+  timeOf,
   writeSealed,
 } from "../../src/store/index.ts";
+import { budgetHandlers } from "../../src/server/handlers/budgets.ts";
 import type { Pool, Tx } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
 import { until } from "../support/world.ts";
@@ -264,6 +266,28 @@ test("a step is charged to the month it was decided in, and the next month begin
   expect(await end(old, 0, "done", 70)).toBe(true);
   expect(await used(null, "month", october)).toMatchObject({ spent: { microUsd: 70 }, held: { microUsd: 0 } });
   expect(await used()).toMatchObject({ spent: { microUsd: 0 }, held: { microUsd: 80 } });
+});
+
+test("a budget that the API sets begins in Postgres' month, with what was spent in it, whatever the server's clock says", async () => {
+  const run = await running();
+  const at = await timeOf(pool);
+  expect(await decide(run, stepOf(run, 0, 100), at)).toBe("allowed");
+  expect(await end(run, 0, "done", 70)).toBe(true);
+  const services = { pool, now: () => new Date("2031-05-05T00:00:00Z") };
+  const context = { services, caller: () => ({ id: "operator", teams: undefined }) } as never;
+  const noMore = { maxTokens: null, maxCalls: null, approvers: "budget" };
+  const body = { team: "shop", agent: undefined, period: "month", maxMicroUsd: 100, ...noMore } as const;
+  expect(await budgetHandlers.setBudget({ body } as never, context)).toEqual({ changed: true });
+  expect(await budgetHandlers.setBudget({ body } as never, context)).toEqual({ changed: false });
+  const { budgets } = await budgetHandlers.listBudgets({ query: {} } as never, context);
+  const starts = `${at.toISOString().slice(0, 7)}-01T00:00:00.000Z`;
+  expect(budgets).toMatchObject([{ starts, spent: { microUsd: 70 } }]);
+  const { rows } = await pool.query<{ at: string }>(
+    "select event::jsonb ->> 'at' as at from ledger_outbox where log = 'shop' and event like '%budget.set%'",
+  );
+  expect(rows).toEqual([{ at: budgets[0]!.at }]);
+  expect(await decide(run, stepOf(run, 1, 31), at)).toBe("exhausted");
+  expect(await decide(run, stepOf(run, 1, 30), at)).toBe("allowed");
 });
 
 test("a new budget begins with what the record says, while steps go on being decided and ended", async () => {

@@ -1,8 +1,9 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 
 import { planFork, replayRun, verifyRun } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
+import { arm, disarm } from "../../src/faults/index.ts";
 import { listBudgets, setBudget } from "../../src/registry/index.ts";
 import { inTransaction } from "../../src/store/index.ts";
 import { cancelRun } from "../../src/temporal/index.ts";
@@ -148,80 +149,91 @@ describe("a further attempt that has no room beside what those before it took", 
     return { record, problems: checks.flatMap(({ name, problems }) => (name === "seals" ? [] : problems)) };
   }
 
-  test("waits for people in a new step: approved, it goes on as if the first had not been; declined, it ends", async () => {
-    const { world, verifierKey, rita } = await atTheLimit({ yes: 1, no: 1 });
-    const [yes, no] = [await world.start({ prompt: "yes" }), await world.start({ prompt: "no" })];
-    const asked = await world.request(yes);
-    expect(asked).toMatchObject({ seq: 1, requirements: [{ policy: "budget:run", group: "budget" }] });
-    expect(await world.states(yes)).toEqual(["scripted/test:failed", "scripted/test:waiting"]);
-    const held = await hold(world, yes);
-    // What was not begun is not counted.
-    expect(await taken(world, yes)).toMatchObject({ attempts: 1, cost: held.money, assumed: held.money });
-    const shown = (await rita.send("GET", `/v1/approvals/${asked.id}`)) as { rendered: string };
-    expect(shown.rendered).toMatch(
-      /\$0\.005, \$0\.00\d+ are spent and \$0\.00 held\n *approved, the run's limit grows by \$0\.005/,
-    );
-    await rita.decide(asked.id);
-    await rita.decide((await world.request(no)).id, "deny");
-    expect(await world.closed(yes)).toMatchObject({ status: "completed", maxCostMicroUsd: 10_000, heldMicroUsd: 0 });
-    expect(await world.closed(no)).toMatchObject({
-      status: "failed",
-      failure: { code: "limit_cost" },
-      spentMicroUsd: (await hold(world, no)).money,
-    });
-    for (const run of [yes, no]) {
-      const { record, problems } = await audited(rita, run, verifierKey);
-      expect(problems).toEqual([]);
-      const [first, second] = record.steps;
-      expect(first).toMatchObject({ state: "failed", code: "no_room", result: null });
-      expect(second!.arguments).toBe(first!.arguments);
-    }
-    const { record } = await audited(rita, yes, verifierKey);
-    expect(planFork(record, { at: 1, maxCostMicroUsd: 1 }).kept).toHaveLength(1);
-    const told = ({ steps, ...rest }: RunRecord, change: object): RunRecord => ({
-      ...rest,
-      steps: steps.map((step) => (step.seq === 0 ? { ...step, ...change } : step)),
-    });
-    const joined = (changed: RunRecord) => verifyRun(changed, verifierKey).checks.flatMap(({ problems }) => problems);
-    expect(joined(told(record, { code: null }))).toContain(
-      "step 0: `code` is `no_room` in the ledger, `null` in the record",
-    );
-    expect(joined(told(record, { kind: "tool" }))).toContain(
-      "step 0: `code` is `no_room` in the ledger, `null` in the record",
-    );
-  });
+  test(
+    "waits for people in a new step: approved, it goes on as if the first had not been; declined, it ends",
+    { timeout: 120_000 },
+    async () => {
+      const { world, verifierKey, rita } = await atTheLimit({ yes: 1, no: 1 });
+      const [yes, no] = [await world.start({ prompt: "yes" }), await world.start({ prompt: "no" })];
+      const asked = await world.request(yes, 60_000);
+      expect(asked).toMatchObject({ seq: 1, requirements: [{ policy: "budget:run", group: "budget" }] });
+      expect(await world.states(yes)).toEqual(["scripted/test:failed", "scripted/test:waiting"]);
+      const held = await hold(world, yes);
+      // What was not begun is not counted.
+      expect(await taken(world, yes)).toMatchObject({ attempts: 1, cost: held.money, assumed: held.money });
+      const shown = (await rita.send("GET", `/v1/approvals/${asked.id}`)) as { rendered: string };
+      expect(shown.rendered).toMatch(
+        /\$0\.005, \$0\.00\d+ are spent and \$0\.00 held\n *approved, the run's limit grows by \$0\.005/,
+      );
+      await rita.decide(asked.id);
+      await rita.decide((await world.request(no, 60_000)).id, "deny");
+      expect(await world.closed(yes)).toMatchObject({ status: "completed", maxCostMicroUsd: 10_000, heldMicroUsd: 0 });
+      expect(await world.closed(no)).toMatchObject({
+        status: "failed",
+        failure: { code: "limit_cost" },
+        spentMicroUsd: (await hold(world, no)).money,
+      });
+      for (const run of [yes, no]) {
+        const { record, problems } = await audited(rita, run, verifierKey);
+        expect(problems).toEqual([]);
+        const [first, second] = record.steps;
+        expect(first).toMatchObject({ state: "failed", code: "no_room", result: null });
+        expect(second!.arguments).toBe(first!.arguments);
+      }
+      const { record } = await audited(rita, yes, verifierKey);
+      expect(planFork(record, { at: 1, maxCostMicroUsd: 1 }).kept).toHaveLength(1);
+      const told = ({ steps, ...rest }: RunRecord, change: object): RunRecord => ({
+        ...rest,
+        steps: steps.map((step) => (step.seq === 0 ? { ...step, ...change } : step)),
+      });
+      const joined = (changed: RunRecord) => verifyRun(changed, verifierKey).checks.flatMap(({ problems }) => problems);
+      expect(joined(told(record, { code: null }))).toContain(
+        "step 0: `code` is `no_room` in the ledger, `null` in the record",
+      );
+      expect(joined(told(record, { kind: "tool" }))).toContain(
+        "step 0: `code` is `no_room` in the ledger, `null` in the record",
+      );
+    },
+  );
 
-  test("asks each time what was given is used up, every budget that is short, and ends when it is cancelled meanwhile", async () => {
-    const { world, verifierKey, rita } = await atTheLimit({ known: 1, twice: 2 });
-    const known = await world.start({ prompt: "known" });
-    await cancelRun(world.client, (await world.request(known)).run);
-    const row = await world.closed(known);
-    const held = await hold(world, known);
-    expect(row).toMatchObject({ status: "cancelled", spentTokens: held.tokens, heldMicroUsd: 0 });
-    const limits = { microUsd: null, tokens: row.spentTokens + Math.ceil(1.5 * held.tokens), calls: null };
-    const budget = {
-      team: "testers",
-      agent: undefined,
-      period: "month",
-      approvers: "finance",
-      by: "operator",
-    } as const;
-    await inTransaction(world.pool, (tx) => setBudget(tx, { ...budget, limits }));
-    const run = await world.start({ prompt: "twice" });
-    const policiesOf = (request: { requirements: readonly { policy: string }[] }) =>
-      request.requirements.map(({ policy }) => policy);
-    const first = await world.request(run);
-    expect([first.seq, policiesOf(first)]).toEqual([1, ["budget:run", "budget:team/month"]]);
-    await rita.decide(first.id);
-    // The run was given its limit again, the team what the step might take: that is used up by its own first attempt.
-    const second = await until(async () => {
-      const found = await world.request(run);
-      return found.id === first.id ? undefined : found;
-    });
-    expect([second.seq, policiesOf(second)]).toEqual([2, ["budget:team/month"]]);
-    await rita.decide(second.id);
-    expect(await world.closed(run)).toMatchObject({ status: "completed", heldMicroUsd: 0, spentCalls: 3 });
-    expect(await world.states(run)).toEqual(["scripted/test:failed", "scripted/test:failed", "scripted/test:done"]);
-    for (const one of [known, run]) expect((await audited(rita, one, verifierKey)).problems).toEqual([]);
-  });
+  test(
+    "asks each time what was given is used up, every budget that is short, and ends when it is cancelled meanwhile",
+    { timeout: 120_000 },
+    async () => {
+      const { world, verifierKey, rita } = await atTheLimit({ known: 1, twice: 2 });
+      const known = await world.start({ prompt: "known" });
+      await cancelRun(world.client, (await world.request(known, 60_000)).run);
+      const row = await world.closed(known);
+      const held = await hold(world, known);
+      expect(row).toMatchObject({ status: "cancelled", spentTokens: held.tokens, heldMicroUsd: 0 });
+      const limits = { microUsd: null, tokens: row.spentTokens + Math.ceil(1.5 * held.tokens), calls: null };
+      const budget = {
+        team: "testers",
+        agent: undefined,
+        period: "month",
+        approvers: "finance",
+        by: "operator",
+      } as const;
+      await inTransaction(world.pool, (tx) => setBudget(tx, { ...budget, limits }));
+      // The worker fails between the record of that and its answer to the workflow: the next attempt answers from the record.
+      arm([{ point: "activity.end", hit: 2, kind: "do-then-throw" }], undefined);
+      onTestFinished(disarm);
+      const run = await world.start({ prompt: "twice" });
+      const policiesOf = (request: { requirements: readonly { policy: string }[] }) =>
+        request.requirements.map(({ policy }) => policy);
+      const first = await world.request(run, 60_000);
+      expect([first.seq, policiesOf(first)]).toEqual([1, ["budget:run", "budget:team/month"]]);
+      await rita.decide(first.id);
+      // The run was given its limit again, the team what the step might take: that is used up by its own first attempt.
+      const second = await until(async () => {
+        const found = await world.request(run, 60_000);
+        return found.id === first.id ? undefined : found;
+      }, 60_000);
+      expect([second.seq, policiesOf(second)]).toEqual([2, ["budget:team/month"]]);
+      await rita.decide(second.id);
+      expect(await world.closed(run)).toMatchObject({ status: "completed", heldMicroUsd: 0, spentCalls: 3 });
+      expect(await world.states(run)).toEqual(["scripted/test:failed", "scripted/test:failed", "scripted/test:done"]);
+      for (const one of [known, run]) expect((await audited(rita, one, verifierKey)).problems).toEqual([]);
+    },
+  );
 });

@@ -7,7 +7,7 @@ import type { World } from "../support/world.ts";
 import type { RunId } from "../../src/core/ids.ts";
 
 /** Raised where a scenario is new or changed: histories are added, and recorded one by one with `-t`. */
-const version = "v2";
+const version = "v3";
 const folder = new URL("../replay/histories/", import.meta.url);
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -93,6 +93,18 @@ const scenarios: Readonly<Record<string, () => Promise<Awaited<ReturnType<typeof
     });
     await world.work();
     return historiesOf(world, await world.start());
+  },
+  /** The first answer is cut off, and what it may have cost leaves no room for another attempt. */
+  async unanswered() {
+    const cut = { text: "done", fault: { kind: "truncated", first: 1 } } as never;
+    const world = await createWorld({ limits: { maxCostMicroUsd: 5_000 }, turns: [cut] });
+    await world.work();
+    const rita = await world.reviewer("rita", ["budget"]);
+    const run = await world.start();
+    const request = await world.request(run);
+    await rita.decide(request, "approve");
+    await world.wake(run, request);
+    return historiesOf(world, run);
   },
   async "continued-as-new"() {
     const world = await createWorld({
