@@ -93,15 +93,17 @@ function conversationOf(
     { ...first, by: "operator", whole: release.prompt },
     ...(subject === "" ? [] : [{ ...first, by: "operator" as const, whole: subject }]),
     { ...first, by: "user", whole: input?.prompt },
-    ...steps.map(({ seq, kind, name, result, state }): Said => {
+    ...steps.flatMap(({ seq, kind, name, result, state, code }): readonly Said[] => {
+      // A model that was given up without an answer has said nothing.
+      if (code === "no_room") return [];
       const value = result === null ? undefined : payloads.get(result);
       if (kind === "model") {
-        return { step: seq, by: "model", tool: null, untrusted: true, whole: textOfModel(value) };
+        return [{ step: seq, by: "model", tool: null, untrusted: true, whole: textOfModel(value) }];
       }
       const origin = release.tools.find((tool) => tool.name === name)?.results?.origin;
       // A denial is the gate's own sentence.
       const untrusted = state !== "denied" && origin !== "trusted";
-      return { step: seq, by: "tool", tool: visibleText(name), untrusted, whole: textOf(value) };
+      return [{ step: seq, by: "tool", tool: visibleText(name), untrusted, whole: textOf(value) }];
     }),
   ];
 }

@@ -1,12 +1,13 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 
+import type { ApprovalDetail } from "../../src/api/index.ts";
 import { planFork, replayRun, verifyRun } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { arm, disarm } from "../../src/faults/index.ts";
 import { listBudgets, setBudget } from "../../src/registry/index.ts";
 import { inTransaction } from "../../src/store/index.ts";
-import { cancelRun } from "../../src/temporal/index.ts";
+import { cancelRun, startAgentRun } from "../../src/temporal/index.ts";
 import { caller, serve } from "../support/served.ts";
 import { createWorld, until } from "../support/world.ts";
 import type { World } from "../support/world.ts";
@@ -153,15 +154,19 @@ describe("a further attempt that has no room beside what those before it took", 
     "waits for people in a new step: approved, it goes on as if the first had not been; declined, it ends",
     { timeout: 120_000 },
     async () => {
-      const { world, verifierKey, rita } = await atTheLimit({ yes: 1, no: 1 });
+      const { world, verifierKey, rita } = await atTheLimit({ yes: 1, no: 1, last: 1 });
       const [yes, no] = [await world.start({ prompt: "yes" }), await world.start({ prompt: "no" })];
+      const last = await world.register({ prompt: "last" });
+      await world.pool.query("update run set max_steps = 1 where id = $1", [last]);
+      await startAgentRun(world.client, { run: last, taskQueue: world.taskQueue });
       const asked = await world.request(yes, 60_000);
       expect(asked).toMatchObject({ seq: 1, requirements: [{ policy: "budget:run", group: "budget" }] });
       expect(await world.states(yes)).toEqual(["scripted/test:failed", "scripted/test:waiting"]);
       const held = await hold(world, yes);
       // What was not begun is not counted.
       expect(await taken(world, yes)).toMatchObject({ attempts: 1, cost: held.money, assumed: held.money });
-      const shown = (await rita.send("GET", `/v1/approvals/${asked.id}`)) as { rendered: string };
+      const shown = (await rita.send("GET", `/v1/approvals/${asked.id}`)) as ApprovalDetail;
+      expect(shown.context.conversation.map(({ by }) => by)).toEqual(["operator", "user"]);
       expect(shown.rendered).toMatch(
         /\$0\.005, \$0\.00\d+ are spent and \$0\.00 held\n *approved, the run's limit grows by \$0\.005/,
       );
@@ -173,6 +178,9 @@ describe("a further attempt that has no room beside what those before it took", 
         failure: { code: "limit_cost" },
         spentMicroUsd: (await hold(world, no)).money,
       });
+      // Nobody is asked for what a run has no step left for.
+      expect(await world.closed(last)).toMatchObject({ status: "failed", failure: { code: "limit_steps" }, steps: 1 });
+      expect((await audited(rita, last, verifierKey)).problems).toEqual([]);
       for (const run of [yes, no]) {
         const { record, problems } = await audited(rita, run, verifierKey);
         expect(problems).toEqual([]);
