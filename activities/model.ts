@@ -1,21 +1,18 @@
 import { codeOf } from "../src/core/errors.ts";
-import type { Json, JsonSchema } from "../src/core/json.ts";
+import type { Json } from "../src/core/json.ts";
 import { noUsage } from "../src/core/money.ts";
 import type { TokenUsage } from "../src/core/money.ts";
 import { callablesOf } from "../src/core/retrieval.ts";
 import type { ModelResult } from "../src/core/transcript.ts";
-import { assertGoverned } from "../src/gate/index.ts";
+import { assertGoverned, problemBytes, withProblem } from "../src/gate/index.ts";
 import type { EffectOutcome, GovernedModelCall } from "../src/gate/index.ts";
 import { ProviderError } from "../src/providers/index.ts";
 import type { ModelProvider } from "../src/providers/index.ts";
 import { canonicalText, maxPayloadBytes } from "../src/store/index.ts";
-import { fits } from "../src/tools/index.ts";
 
 /** Of a call. All attempts of a step have to be summed in one of Postgres' integers. */
 const maxTokens = 2 ** 28;
 const maxCallIdCharacters = 256;
-/** Room beside an answer, for what is said of it. */
-const problemBytes = 64 * 1024;
 
 type Publish = (call: GovernedModelCall, text: string) => void;
 
@@ -35,7 +32,7 @@ export function modelActivity(
           model: model.name,
           messages: call.messages,
           tools,
-          maxOutputTokens: model.maxOutputTokens,
+          maxOutputTokens: call.maxOutputTokens,
           ...(model.temperature === undefined ? {} : { temperature: model.temperature }),
           ...(output === undefined ? {} : { output }),
         },
@@ -76,37 +73,6 @@ function unkeepable(answer: ModelResult, usage: TokenUsage): EffectOutcome | und
   } catch (error) {
     if (codeOf(error) !== "not_canonical") throw error;
     return failed("model server's answer is not well-formed text");
-  }
-}
-
-/** Only an answer is checked: a turn that asks for tools is not final. */
-function withProblem(answer: ModelResult, output: JsonSchema | undefined): ModelResult {
-  if (answer.toolCalls.length > 0 || output === undefined) return answer;
-  const problem = problemOf(answer, output);
-  return problem === undefined ? answer : { ...answer, problem };
-}
-
-function problemOf(answer: ModelResult, output: JsonSchema): string | undefined {
-  const advice = "Answer again, with JSON that fits the output schema and nothing else.";
-  if (answer.finishReason === "length") return `The answer was cut off at the token limit. ${advice}`;
-  let value: unknown;
-  try {
-    value = JSON.parse(answer.content);
-  } catch {
-    return `The answer is not JSON. ${advice}`;
-  }
-  // Numbers may be longer in the canonical form that is kept.
-  if (keptBytes(value as Json) >= maxPayloadBytes - problemBytes) return `The answer is too long. ${advice}`;
-  const parsed = fits(value as never, output);
-  return parsed.ok ? undefined : `The answer does not fit the output schema: ${parsed.problem}. ${advice}`;
-}
-
-function keptBytes(value: Json): number {
-  try {
-    return Buffer.byteLength(canonicalText(value));
-  } catch {
-    // What cannot be hashed does not fit either, and is told so.
-    return 0;
   }
 }
 

@@ -1,14 +1,16 @@
+import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
-import { withheldAnswer } from "../core/transcript.ts";
+import { unaskedAnswer, unsentAnswer, withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
+import { withProblem } from "../gate/offline.ts";
 import { responseAction } from "../policy/index.ts";
-import { canonicalText } from "../store/canonical.ts";
+import { canonicalText, contentDigest } from "../store/canonical.ts";
 import type { CompiledSets } from "./compiled-sets.ts";
 
 /**
  * Whether every answer of a model that the policies speak of was decided on, none besides, and whether what went further is what was decided:
- * the answer where it was allowed, and else what stands in its place.
+ * the answer where it was allowed, as obligations made it, and else what stands in its place. A model that was not asked has not answered.
  */
 export function answerProblems(record: RunRecord, sets: CompiledSets): readonly string[] {
   return record.steps
@@ -20,6 +22,10 @@ function problemsOf(record: RunRecord, step: StepRecord, sets: CompiledSets): re
   const decisions = record.decisions.filter(({ seq }) => seq === step.seq);
   const call = decisions.findLast(({ facts }) => facts.response === undefined);
   const last = decisions.findLast(({ facts }) => facts.response !== undefined);
+  if (call?.outcome === "allow" && call.shadow && last === undefined)
+    return step.state !== "done" || step.result === placeholder(record, unaskedAnswer)
+      ? []
+      : ["the model was not to be asked, and something else stands in the place of its answer"];
   const governed = call?.outcome === "allow" && sets(call.policySet)?.slices.has(responseAction) === true;
   if (last === undefined)
     return governed && step.state === "done" ? ["its answer went further, and was not decided on"] : [];
@@ -28,10 +34,15 @@ function problemsOf(record: RunRecord, step: StepRecord, sets: CompiledSets): re
   return resultProblems(record, step, last);
 }
 
-function resultProblems(record: RunRecord, step: StepRecord, { outcome, facts }: DecisionRecord): readonly string[] {
+function resultProblems(
+  record: RunRecord,
+  step: StepRecord,
+  { outcome, facts, effective, shadow }: DecisionRecord,
+): readonly string[] {
   switch (outcome) {
     case "allow":
-      return step.state === "done" && step.result === facts.response?.answer
+      return step.state === "done" &&
+        step.result === (shadow ? placeholder(record, unsentAnswer) : (effective ?? facts.response?.answer))
         ? []
         : ["its answer was allowed, and is not what went further"];
     case "deny": {
@@ -46,6 +57,11 @@ function resultProblems(record: RunRecord, step: StepRecord, { outcome, facts }:
         ? []
         : ["its answer went further, though nobody had decided on it"];
   }
+}
+
+/** What stands in the place of an answer of this release's model. */
+function placeholder({ salt, release }: RunRecord, answer: ModelResult): Digest {
+  return contentDigest(salt, withProblem(answer, release.output) as unknown as Json);
 }
 
 /** All but its reason is the same for every answer. */

@@ -3,6 +3,8 @@ import { ceilingOf, costOf } from "../core/money.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { DecisionRecord, RunRecord } from "../core/run-record.ts";
 import { wasUsed } from "./approvals.ts";
+import { compiledSetsOf } from "./compiled-sets.ts";
+import type { CompiledSets } from "./compiled-sets.ts";
 import { readableEntries } from "./readable-entries.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
@@ -64,9 +66,11 @@ class Walk {
   /** What the last decision may have known. */
   #since: readonly Standing[] = [];
   #limit: number;
+  readonly #sets: CompiledSets;
 
   constructor(record: RunRecord) {
     this.#record = record;
+    this.#sets = compiledSetsOf(record);
     this.#limit = record.release.limits.maxCostMicroUsd;
     this.#decisions = new Map(record.decisions.map((decision) => [`${decision.seq}/${decision.n}`, decision]));
   }
@@ -152,15 +156,28 @@ class Walk {
 
   /** What was held is what it was decided with, and no less than the longest answer costs at its price. */
   #reserved(seq: number, held: number): readonly string[] {
-    const { decisions, release } = this.#record;
+    const { decisions } = this.#record;
     const decided = decisions.findLast((one) => one.seq === seq && one.outcome === "allow" && !one.facts.response);
     const asked = decided?.facts.budget?.hold.microUsd ?? held;
     const price = priceIn(this.#intents.get(seq));
-    const least = price === undefined ? 0 : ceilingOf(0, release.model.maxOutputTokens, price);
+    const least = price === undefined || decided === undefined ? 0 : ceilingOf(0, this.#mostTokens(decided), price);
     return [
       ...(asked === held ? [] : [`step ${seq}: ${held} micro-USD were held, it was decided with ${asked}`]),
       ...(least <= held ? [] : [`step ${seq}: ${held} micro-USD were held, its answer alone may cost ${least}`]),
     ];
+  }
+
+  /** Of an answer: what the release says, or what policies capped it to. That they did is seen where the step is decided again. */
+  #mostTokens({
+    effective,
+    policies,
+    policySet,
+  }: Pick<DecisionRecord, "effective" | "policies" | "policySet">): number {
+    const most = this.#record.release.model.maxOutputTokens;
+    if (effective === null) return most;
+    const known = this.#sets(policySet)?.policies;
+    const caps = policies.map((id) => known?.get(id)?.obligation).filter((one) => one?.kind === "cap");
+    return Math.min(most, ...caps.map(({ max }) => max));
   }
 
   #last(): Standing {

@@ -6,7 +6,15 @@ import { rulesOf } from "../core/labels.ts";
 import type { DataClass, FlowFacts } from "../core/labels.ts";
 import type { DecisionRecord, RunRecord, StepRecord } from "../core/run-record.ts";
 import type { ModelResult } from "../core/transcript.ts";
-import { answerFacts, approvedAhead, exhaustedBy, isShadow, policyRequestOf, withBudgets } from "../gate/offline.ts";
+import {
+  answerFacts,
+  approvedAhead,
+  exhaustedBy,
+  isShadow,
+  policyRequestOf,
+  redactionOf,
+  withBudgets,
+} from "../gate/offline.ts";
 import type { ResolvedStep, RunContext } from "../gate/offline.ts";
 import { callAction, detectorPolicy, explain, remotePolicy, requestJson, responseAction } from "../policy/index.ts";
 import type { CompiledPolicies } from "../policy/index.ts";
@@ -168,7 +176,7 @@ function compare(problems: string[], { record, run, step: resolved, recorded, co
   const known = knownOf(record, run, resolved, recorded);
   expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(asThen(known.flow, recorded.facts.flow)));
   expect(problems, "answer", recorded, plain(recorded.facts.response), plain(answerAsThen(known.response, recorded)));
-  const asking = policyRequestOf(run, resolved, recorded.facts);
+  const asking = policyRequestOf(run, resolved, recorded.facts, redactionFor(record, run, resolved, recorded));
   const approved = approvedFor(record, recorded);
   const explained = explain(compiled, asking, approved);
   const { request } = explained;
@@ -250,10 +258,29 @@ function knownOf(
   { facts }: DecisionRecord,
 ): { readonly flow: FlowFacts; readonly response?: ResponseFacts } {
   if (facts.response === undefined) return { flow: step.flow };
-  const answer = record.payloads[facts.response.answer];
+  return answerFacts(...answered(record, run, step, facts.response));
+}
+
+/** Makes a decided answer without some classes of data; undefined where the decision was on the call. */
+export function redactionFor(
+  record: RunRecord,
+  run: RunContext,
+  step: ResolvedStep,
+  { facts }: DecisionRecord,
+): ReturnType<typeof redactionOf> | undefined {
+  return facts.response === undefined ? undefined : redactionOf(...answered(record, run, step, facts.response));
+}
+
+function answered(
+  record: RunRecord,
+  run: RunContext,
+  step: ResolvedStep,
+  response: ResponseFacts,
+): Parameters<typeof answerFacts> {
+  const answer = record.payloads[response.answer];
   if (answer === undefined) throw new Error("what the model answered is missing");
   if (step.kind !== "model") throw new Error("only a model's answer is decided on");
-  return answerFacts(run, step, answer as unknown as ModelResult);
+  return [run, step, answer as unknown as ModelResult];
 }
 
 function actionOf({ kind, name }: ResolvedStep, { facts }: DecisionRecord): string {

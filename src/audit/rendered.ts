@@ -1,12 +1,12 @@
 import { rendererVersion } from "../approvals/offline.ts";
-import type { Digest } from "../core/ids.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import { callablesOf } from "../core/retrieval.ts";
-import type { ApprovalRecord, RunRecord } from "../core/run-record.ts";
+import type { ApprovalRecord, DecisionRecord, RunRecord } from "../core/run-record.ts";
 import type { ModelResult } from "../core/transcript.ts";
-import { exhaustedBy, policyRequestOf, renderAnswer, renderCall } from "../gate/offline.ts";
-import type { ResolvedStep } from "../gate/offline.ts";
+import { exhaustedBy, policyRequestOf, redactionOf, renderAnswer, renderCall } from "../gate/offline.ts";
+import type { ResolvedStep, RunContext } from "../gate/offline.ts";
 import { compilePolicies, explain, parsePolicySet } from "../policy/index.ts";
+import type { CompiledPolicies } from "../policy/index.ts";
 import { contentDigest } from "../store/canonical.ts";
 import { editedAgain } from "./edits.ts";
 import { resolveStep, runContextOf } from "./recorded-step.ts";
@@ -45,7 +45,7 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
   const run = runContextOf(record);
   const asked = resolveStep(record, run, step);
   const { response } = decision.facts;
-  if (response !== undefined) return answerAgain(record, asked, response.answer);
+  if (response !== undefined) return answerAgain(record, run, asked, decision);
   const { edit = null } = decision;
   const resolved = edit === null ? asked : editedAgain(record, asked, edit);
   const exhausted = exhaustedBy(decision.facts.budget);
@@ -54,13 +54,27 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
     (resolved.kind === "tool" && decision.effective === contentDigest(record.salt, resolved.args))
   )
     return renderCall(run, resolved, { exhausted });
-  const compiled = compilePolicies(parsePolicySet(record.policySets[decision.policySet]), callablesOf(record.release));
-  const { effective } = explain(compiled, policyRequestOf(run, resolved, decision.facts), []);
+  const { effective } = explain(compiledFor(record, decision), policyRequestOf(run, resolved, decision.facts), []);
   return renderCall(run, resolved, { effective, exhausted });
 }
 
-function answerAgain(record: RunRecord, step: ResolvedStep, digest: Digest): string {
-  const answer = record.payloads[digest];
-  if (answer === undefined || step.kind !== "model") throw new Error("what the model answered is missing");
-  return renderAnswer(step, answer as unknown as ModelResult, digest);
+function answerAgain(
+  record: RunRecord,
+  run: RunContext,
+  step: ResolvedStep,
+  { facts, effective, policySet }: DecisionRecord,
+): string {
+  const digest = facts.response?.answer;
+  const found = digest === undefined ? undefined : record.payloads[digest];
+  if (digest === undefined || found === undefined || step.kind !== "model")
+    throw new Error("what the model answered is missing");
+  const answer = found as unknown as ModelResult;
+  if (effective === null) return renderAnswer(step, answer, digest);
+  const asked = policyRequestOf(run, step, facts, redactionOf(run, step, answer));
+  const made = explain(compiledFor(record, { policySet }), asked, []).effective as unknown as ModelResult | undefined;
+  return renderAnswer(step, answer, digest, made);
+}
+
+function compiledFor(record: RunRecord, { policySet }: Pick<DecisionRecord, "policySet">): CompiledPolicies {
+  return compilePolicies(parsePolicySet(record.policySets[policySet]), callablesOf(record.release));
 }

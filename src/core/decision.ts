@@ -57,10 +57,15 @@ export function barredText({ person, because }: Barred): string {
 /** A policy that determined a decision, with what its author said about it. */
 export type PolicyReason = { readonly policy: string; readonly text: string };
 
-/** What has to be done to a call so that it may happen. `argument` is the name of a top-level argument. */
+/**
+ * What has to be done to a call, or to a model's answer, so that it may happen. `argument` is the name of a top-level argument; of a model
+ * call it is `maxOutputTokens`.
+ */
 export type Obligation =
   /** The argument's text is replaced by `[redacted]`. */
   | { readonly kind: "redact"; readonly policy: string; readonly argument: string }
+  /** What is found of these classes in an answer's text is. */
+  | { readonly kind: "redact"; readonly policy: string; readonly dataClasses: readonly DataClass[] }
   /** The argument's number is lowered to `max`. */
   | { readonly kind: "cap"; readonly policy: string; readonly argument: string; readonly max: number }
   /** The call is recorded and not made: its result says so. */

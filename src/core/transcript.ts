@@ -32,6 +32,20 @@ export function withheldAnswer(why: string): ModelResult {
   };
 }
 
+/** What stands in the place of the answer of a call that policy has only recorded. */
+export const unaskedAnswer: ModelResult = {
+  content: "[recorded by policy: the model was not asked]",
+  toolCalls: [],
+  finishReason: "stop",
+};
+
+/** And in the place of an answer that it has only recorded. */
+export const unsentAnswer: ModelResult = {
+  content: "[recorded by policy: the answer goes no further]",
+  toolCalls: [],
+  finishReason: "stop",
+};
+
 /** What a tool step leaves in the payload store. */
 export type ToolResult =
   | { readonly status: "ok"; readonly value: Json; readonly changed?: ChangedCall }

@@ -8,6 +8,8 @@ import type { PolicyRequest } from "../policy/index.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
+type RedactionOf = NonNullable<Extract<PolicyRequest["step"], { readonly kind: "response" }>["redacted"]>;
+
 /**
  * A decision with what the budgets say: a step that has no room asks the people of its budgets, beside those whom policies ask. Nobody
  * is asked about what is denied, and what was approved is not asked again.
@@ -28,8 +30,16 @@ export function exhaustedBy(budget: BudgetFacts | undefined): readonly Exhausted
   return budget === undefined ? [] : exhausted(budget);
 }
 
-/** What the engine is asked about a step: about the model's answer where the facts are of one, and else about the call. */
-export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunFacts): PolicyRequest {
+/**
+ * What the engine is asked about a step: about the model's answer where the facts are of one, and else about the call. `redacted`: makes the
+ * answer without some classes of data, for who has it.
+ */
+export function policyRequestOf(
+  run: RunContext,
+  step: ResolvedStep,
+  facts: RunFacts,
+  redacted?: RedactionOf,
+): PolicyRequest {
   const { document } = run.release;
   return {
     agent: {
@@ -46,7 +56,12 @@ export function policyRequestOf(run: RunContext, step: ResolvedStep, facts: RunF
     },
     step:
       facts.response !== undefined
-        ? { kind: "response", model: step.name, response: facts.response }
+        ? {
+            kind: "response",
+            model: step.name,
+            response: facts.response,
+            ...(redacted === undefined ? {} : { redacted }),
+          }
         : step.kind === "model"
           ? { kind: "model", model: step.name, maxOutputTokens: document.model.maxOutputTokens }
           : { kind: step.kind, tool: step.name, arguments: step.args },

@@ -51,6 +51,7 @@ import { givenBeyond, renderCall } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
 import { runEvent } from "./run-event.ts";
 import type { Standing } from "./record.ts";
+import { madeWith } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";
 import { createRemote } from "./remote.ts";
@@ -323,8 +324,7 @@ async function useGrant(
   }
   const effective = effectiveOf(deciding, judged);
   if (standing.lastEffective !== (effective === undefined ? null : contentDigest(run.salt, effective))) {
-    const text = "the policy has changed what would be done since it was shown to the reviewers";
-    return refuse(tx, deciding, "invalid_grant", text, approval);
+    return refuse(tx, deciding, "invalid_grant", changedSince, approval);
   }
   if (!isShownAsMade(deciding, shown, judged.effective))
     return refuse(tx, deciding, "invalid_grant", shownOtherwise, approval);
@@ -385,6 +385,8 @@ async function askAgain(tx: Tx, deciding: Deciding, approval: ApprovalId): Promi
     ? askPeople(tx, deciding, judged)
     : write(tx, deciding, judged, undefined);
 }
+
+export const changedSince = "the policy has changed what would be done since it was shown to the reviewers";
 
 /** What a grant was signed on was not the text of its action: rows can be written past the code that makes it. */
 export const shownOtherwise = "what its reviewers were shown is not this call";
@@ -519,7 +521,8 @@ function toRecord(deciding: Deciding, judged: Judged, approval: ApprovalId | und
   const cosigning = cosigningOf(decision);
   return {
     run,
-    step: edit?.original ?? step,
+    // A tool's call stands as it was asked for; what a model's may take is what it is made with.
+    step: edit?.original ?? (step.kind === "model" ? madeWith(step, effective) : step),
     standing,
     activity,
     decision,

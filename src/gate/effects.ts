@@ -3,11 +3,13 @@ import type { Waiting } from "../core/contract.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import type { RunFailureCode } from "../core/run.ts";
+import { unaskedAnswer } from "../core/transcript.ts";
 import type { ModelResult, ToolResult } from "../core/transcript.ts";
 import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
+import { withProblem } from "./answer-fit.ts";
 import { beginAgain, beginPaidAgain, maxEffectAttempts, noneSettled, settleAttempt } from "./attempts.ts";
 import type { Attempt } from "./attempts.ts";
 import { holdOf } from "./budgets.ts";
@@ -60,7 +62,7 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
     act: (call: GovernedCall) => Promise<EffectOutcome>,
   ): Promise<Performed> {
     const { run, step } = request;
-    if (step.kind !== "model" && step.shadow === true) return record(request, "done", shadowResult, noCharge);
+    if (step.shadow === true) return record(request, "done", shadowResultOf(request), noCharge);
     const attempt = await attemptOf(request);
     if (attempt.number === 0) return { status: "superseded" };
     const begun: Begun = { ...request, attempt };
@@ -226,7 +228,11 @@ function told(step: ResolvedStep, result: ModelResult | ToolResult | undefined):
   return result.status === "denied" ? result : { ...result, changed: { arguments: step.args, reason: edit.reason } };
 }
 
-/** What a call that was only recorded answers. */
+/** What a call that was only recorded answers. No model has said it, so it is no answer to be decided on. */
+function shadowResultOf({ run, step }: EffectRequest): ModelResult | ToolResult {
+  return step.kind === "model" ? withProblem(unaskedAnswer, run.release.document.output) : shadowResult;
+}
+
 const shadowResult: ToolResult = {
   status: "ok",
   value: { shadow: true, note: "recorded by policy, and not made: this has had no effect" },
@@ -247,7 +253,9 @@ function mayRepeat(step: ResolvedStep): boolean {
 
 function callOf({ run, step, context, resumed }: EffectRequest, watched: boolean): GovernedCall {
   if (step.kind === "model") {
-    return { kind: "model", run, seq: step.seq, messages: step.conversation.messages, watched, signal: context.signal };
+    const { seq, maxOutputTokens } = step;
+    const { messages } = step.conversation;
+    return { kind: "model", run, seq, messages, maxOutputTokens, watched, signal: context.signal };
   }
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(toolOf(step).timeoutMs)]);
   return {

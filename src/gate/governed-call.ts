@@ -41,6 +41,8 @@ export type GovernedModelCall = {
   readonly run: RunContext;
   readonly seq: number;
   readonly messages: readonly Message[];
+  /** The most that the answer may have: what the release says, or less where a policy caps it. */
+  readonly maxOutputTokens: number;
   /** Somebody watches: pieces of the answer are published as they come. */
   readonly watched: boolean;
   readonly signal: AbortSignal;

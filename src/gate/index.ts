@@ -1,3 +1,4 @@
+export { problemBytes, withProblem } from "./answer-fit.ts";
 export type { GateOptions } from "./decide.ts";
 export { GateError } from "./errors.ts";
 export { createGate, isGate, settleGate } from "./gate.ts";

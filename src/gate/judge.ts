@@ -30,6 +30,7 @@ import { wideLocks } from "./history.ts";
 import type { HistoryCounter, HistoryLock } from "./history.ts";
 import type { Standing } from "./record.ts";
 import type { Answering } from "./remote.ts";
+import { madeWith } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
 
 /** What is known of a step before it is judged. */
@@ -141,9 +142,10 @@ export async function judge(
   if (found?.status === "failed") return { ...denied("undecidable", ""), ...undetected(found.reason) };
   const facts = { ...factsOf(question, history), ...(found === undefined ? {} : { detected: found.classes }) };
   const asked = policyRequestOf(run, step, facts);
-  const { decision: local, request, effective } = explain(policies, asked, approved);
-  const decision = await alsoRemotely(question.remote, local, asked, effective);
-  const budget = budgetFacts(question.standing, step);
+  const { decision: local, request, effective, made = asked } = explain(policies, asked, approved);
+  const decision = await alsoRemotely(question.remote, local, made);
+  // What it may take is what it is made with.
+  const budget = budgetFacts(question.standing, madeWith(step, effective));
   const over = decision.outcome === "deny" ? [] : exhausted(budget);
   return {
     policySet,
@@ -171,13 +173,9 @@ export function undetected(reason: string): Pick<Judged, "decision" | "policyDec
 async function alsoRemotely(
   remote: Answering | undefined,
   local: Decision,
-  asked: PolicyRequest,
-  effective: JsonObject | undefined,
+  made: PolicyRequest,
 ): Promise<Decision> {
-  if (remote === undefined || local.outcome === "deny") return local;
-  const step =
-    effective === undefined || asked.step.kind === "model" ? asked.step : { ...asked.step, arguments: effective };
-  return narrowed(local, await remote({ ...asked, step }));
+  return remote === undefined || local.outcome === "deny" ? local : narrowed(local, await remote(made));
 }
 
 /** Undefined where a fact cannot be counted: the step is denied then. */

@@ -1,4 +1,5 @@
 /** The gate's pure part: what is worked out again from a record, without a database or Temporal. */
+export { withProblem } from "./answer-fit.ts";
 export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./asked.ts";
 export { withEdit } from "./edit.ts";
 export type { EditedStep } from "./edit.ts";
@@ -8,7 +9,7 @@ export type { RunContext } from "./governed-call.ts";
 export { emptyHead, extendHead } from "./head.ts";
 export type { Conversation } from "./head.ts";
 export { renderAnswer, renderCall } from "./rendered.ts";
-export { answerFacts } from "./response-facts.ts";
+export { answerFacts, redactionOf } from "./response-facts.ts";
 export { approvedAhead } from "./approved-ahead.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";

@@ -2,6 +2,7 @@ import type { Decision, RunFacts } from "../core/decision.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import type { Tx } from "../store/index.ts";
+import { isShadow } from "./asked.ts";
 import { chargeSql } from "./charge.ts";
 import type { Charge } from "./charge.ts";
 import { GateError } from "./errors.ts";
@@ -19,6 +20,8 @@ export type AnswerDecision = {
   readonly request: Digest;
   /** The request that was opened, or the grant that was consumed or refused. */
   readonly approval: ApprovalId | undefined;
+  /** Digest of what obligations made of the answer, where they changed it. */
+  readonly effective: Digest | undefined;
 };
 
 /**
@@ -32,9 +35,9 @@ export async function writeAnswerDecision(tx: Tx, d: AnswerDecision): Promise<Le
   const at = new Date(facts.at);
   const { rows } = await tx.query<{ n: number }>(
     `with counted as (update run set decisions = decisions + 1 where id = $1)
-     insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at)
+     insert into decision (run, seq, n, activity, outcome, code, policies, policy_set, facts, request, approval, at, effective, shadow)
      select $1, $2, (select coalesce(max(n) + 1, 0) from decision where run = $1 and seq = $2), $3, $4, $5, $6::text[], $7, $8::jsonb, $9,
-       $10, $11
+       $10, $11, $12, $13
      returning n`,
     [
       run.id,
@@ -48,6 +51,8 @@ export async function writeAnswerDecision(tx: Tx, d: AnswerDecision): Promise<Le
       d.request,
       d.approval ?? null,
       at,
+      d.effective ?? null,
+      isShadow(decision),
     ],
   );
   const n = rows[0]?.n ?? 0;
@@ -68,6 +73,8 @@ export async function writeAnswerDecision(tx: Tx, d: AnswerDecision): Promise<Le
     request: d.request,
     activity: d.activity,
     ...(d.approval === undefined ? {} : { approval: d.approval }),
+    ...(d.effective === undefined ? {} : { effective: d.effective }),
+    ...(isShadow(decision) ? { shadow: "true" } : {}),
   });
 }
 

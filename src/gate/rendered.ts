@@ -21,7 +21,8 @@ export function renderCall(
 ): string {
   const { action } = step;
   const tool = step.kind === "tool" ? step.tool : undefined;
-  const made: Action = effective === undefined ? action : { ...action, arguments: effective };
+  const args = effective === undefined ? undefined : argumentsMade(step, effective);
+  const made: Action = args === undefined ? action : { ...action, arguments: args };
   const sections = [renderAction(made, tool)];
   const edit = editIn(step);
   if (edit !== undefined) {
@@ -30,17 +31,32 @@ export function renderCall(
     const why = edit.reason === "" ? [] : [`  because ${visibleText(JSON.stringify(edit.reason))}`];
     sections.push([who, ...why, ...lines.map((line) => `  ${line}`), ""].join("\n"));
   }
-  if (effective !== undefined) {
-    const lines = renderChange(action.arguments, effective, tool);
+  if (args !== undefined) {
+    const lines = renderChange(action.arguments, args, tool);
     sections.push(["changed by policy:", ...lines.map((line) => `  ${line}`), ""].join("\n"));
   }
   if (exhausted.length > 0) sections.push(["beyond a budget:", ...exhausted.flatMap(beyond(run))].join("\n"));
   return sections.join("\n");
 }
 
-/** What reviewers see of a model's answer: the step with all that it said. */
-export function renderAnswer(step: ResolvedModelStep, answer: ModelResult, digest: Digest): string {
-  return `what the model answered, before it goes further:\n${renderAction(responseAction(step, answer, digest))}`;
+/** Of a model's, obligations name what they change. */
+function argumentsMade({ kind, action }: ResolvedStep, effective: JsonObject): JsonObject {
+  return kind === "model" ? { ...(action.arguments as JsonObject), ...effective } : effective;
+}
+
+/**
+ * What reviewers see of a model's answer: the step with all that it said, or with what policies leave of it. `digest` is of the answer as the
+ * model gave it.
+ */
+export function renderAnswer(
+  step: ResolvedModelStep,
+  answer: ModelResult,
+  digest: Digest,
+  effective?: ModelResult,
+): string {
+  const what = "what the model answered, before it goes further";
+  const changed = effective === undefined ? "" : ", with what policy has redacted in it";
+  return `${what}${changed}:\n${renderAction(responseAction(step, effective ?? answer, digest))}`;
 }
 
 function beyond(run: RunContext): (one: Exhausted) => readonly string[] {

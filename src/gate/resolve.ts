@@ -32,6 +32,8 @@ type Resolved = {
   readonly holdTokens: number;
   /** Where its values came from. */
   readonly flow: FlowFacts;
+  /** Allowed to be recorded, and not to be made. */
+  readonly shadow?: boolean;
   /** Set where it is denied whatever the policy says. */
   readonly refusal?: { readonly code: DenialCode; readonly text: string };
 };
@@ -41,6 +43,7 @@ export type ResolvedModelStep = Resolved & {
   readonly conversation: Conversation;
   /** What `hold` was worked out with. */
   readonly price?: TokenPrice;
+  readonly maxOutputTokens: number;
 };
 
 /** A tool call or a retrieval. */
@@ -51,8 +54,6 @@ export type ResolvedToolStep = Resolved & {
   readonly callId: string;
   readonly tool: Callable | undefined;
   readonly args: JsonObject;
-  /** Allowed to be recorded, and not to be made. */
-  readonly shadow?: boolean;
   /** The same call with other arguments: another action. Absent where the call is refused whatever they are. */
   readonly withArguments?: (args: JsonObject) => ResolvedToolStep;
 };
@@ -74,8 +75,7 @@ export function resolveModelStep(
     kind: "model",
     conversation,
     flow: flowFacts(conversation.flow),
-    hold: price === undefined ? 0 : ceilingOf(inputTokens, model.maxOutputTokens, price),
-    holdTokens: inputTokens + model.maxOutputTokens,
+    ...heldFor(inputTokens, model.maxOutputTokens, price),
     ...bound(run, input.seq, "model", model.name, args),
     ...(price === undefined
       ? {
@@ -86,6 +86,20 @@ export function resolveModelStep(
         }
       : { price }),
   };
+}
+
+function heldFor(inputTokens: number, maxOutputTokens: number, price: TokenPrice | undefined) {
+  const hold = price === undefined ? 0 : ceilingOf(inputTokens, maxOutputTokens, price);
+  return { maxOutputTokens, hold, holdTokens: inputTokens + maxOutputTokens };
+}
+
+/** The step as it is made, where obligations change it: still the action that was asked for. */
+export function madeWith<Step extends ResolvedStep>(step: Step, effective: JsonObject | undefined): Step {
+  if (effective === undefined) return step;
+  if (step.kind !== "model") return { ...step, args: effective };
+  const { maxOutputTokens } = effective;
+  if (typeof maxOutputTokens !== "number") throw new TypeError("of a model call, only its tokens are changed");
+  return { ...step, ...heldFor(step.holdTokens - step.maxOutputTokens, maxOutputTokens, step.price) };
 }
 
 /** A call of a model's answer, by the name that it is recorded under. */

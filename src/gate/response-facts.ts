@@ -3,17 +3,19 @@ import type { ResponseFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { joinLabels, labelsOfAll } from "../core/labels.ts";
-import type { FlowFacts } from "../core/labels.ts";
+import type { DataClass, FlowFacts } from "../core/labels.ts";
 import { otherLinks } from "../core/provenance.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { Callable } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
+import type { RedactedAnswer } from "../policy/index.ts";
 import { contentDigest } from "../store/canonical.ts";
 import { flowFacts, linksOf } from "./flow-facts.ts";
-import { textsIn } from "./flow-leaves.ts";
 import { originOfLink } from "./flow-trace.ts";
 import type { RunContext } from "./governed-call.ts";
+import { readingsOf } from "./readings.ts";
+import { redactedAnswer } from "./redacted-answer.ts";
 import { shownName } from "./resolve.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
 
@@ -63,6 +65,19 @@ export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: Mo
   };
 }
 
+/** What policies see of the answer once it is redacted, and what then goes further. */
+export function redactionOf(
+  run: RunContext,
+  step: ResolvedModelStep,
+  answer: ModelResult,
+): (classes: readonly DataClass[]) => RedactedAnswer | undefined {
+  return (classes) => {
+    const made = redactedAnswer(run.release.document, answer, classes);
+    if (made === undefined || made === answer) return made && {};
+    return { answer: made as unknown as JsonObject, ...answerFacts(run, step, made) };
+  };
+}
+
 function toolsIn({ toolCalls }: ModelResult, callables: readonly Callable[]): readonly string[] {
   const asked = sorted(toolCalls.map(({ name }) => shownName(name)));
   const known = new Set(callables.map(({ name }) => name));
@@ -89,15 +104,6 @@ export function responseAction({ action }: ResolvedModelStep, answer: ModelResul
       calls: answer.toolCalls.map(({ name, arguments: text }) => ({ name, arguments: pieces(text) })),
     },
   };
-}
-
-/** A text may be JSON in which letters are written as escapes: who parses it reads something else than it looks like. */
-function readingsOf(text: string): readonly string[] {
-  try {
-    return [text, ...textsIn(JSON.parse(text) as Json)];
-  } catch {
-    return [text];
-  }
 }
 
 function hostsOf(links: readonly string[]): readonly string[] {

@@ -11,9 +11,9 @@ import type { Approved } from "../core/approved.ts";
 import type { DenialCode, Decision, HistoryFact, RunFacts } from "../core/decision.ts";
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
+import type { Json, JsonObject } from "../core/json.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
-import { withheldAnswer } from "../core/transcript.ts";
+import { unsentAnswer, withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import {
@@ -27,8 +27,9 @@ import {
 import type { Detected, RemoteAnswer } from "../policy/index.ts";
 import { contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { SealedPayload, Tx } from "../store/index.ts";
-import { policyRequestOf } from "./asked.ts";
-import { denialText, expiryText, moreAskedText, shownOtherwise } from "./decide.ts";
+import { withProblem } from "./answer-fit.ts";
+import { isShadow, policyRequestOf } from "./asked.ts";
+import { changedSince, denialText, expiryText, moreAskedText, shownOtherwise } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
 import { noneSettled } from "./attempts.ts";
 import { createDetection } from "./detection.ts";
@@ -47,7 +48,7 @@ import type { Answering, DecideRemotely } from "./remote.ts";
 import { renderAnswer } from "./rendered.ts";
 import { requestedEvent } from "./requested-event.ts";
 import type { ResolvedModelStep } from "./resolve.ts";
-import { answerFacts } from "./response-facts.ts";
+import { answerFacts, redactionOf } from "./response-facts.ts";
 import { runEvent } from "./run-event.ts";
 import type { Shadow } from "./shadow.ts";
 import { changedMeanwhile } from "./write-decisions.ts";
@@ -88,6 +89,8 @@ type Judged = {
   readonly decision: Decision;
   /** What the policies alone say. */
   readonly policyDecision: Decision;
+  /** The answer as it may go further, where obligations change it. */
+  readonly effective?: ModelResult;
   readonly counted: readonly HistoryFact[];
   readonly facts: RunFacts & { readonly response: NonNullable<RunFacts["response"]> };
   readonly policySet: Digest;
@@ -154,14 +157,18 @@ export function createResponses(
     if (history === undefined) return undecidable("what the policies want counted cannot be counted");
     if (detected?.status === "failed") return denied(undetected(detected.reason).decision);
     const facts = { ...known, ...(detected === undefined ? {} : { detected: detected.classes }) };
-    const asked = policyRequestOf(run, step, facts);
-    const { decision: local, request } = explain(policies, asked, approved);
+    const asked = policyRequestOf(run, step, facts, redactionOf(run, step, answered.answer));
+    const { decision: local, request, effective, made = asked } = explain(policies, asked, approved);
     const decision =
       remote === undefined || local.outcome === "deny" || slice === undefined
         ? local
-        : narrowed(local, await remote(asked));
+        : narrowed(local, await remote(made));
     const digest = request === undefined ? facts.response.action : contentDigest(run.salt, requestJson(request, facts));
-    return { decision, policyDecision: local, counted, facts, policySet, request: digest };
+    const judged = { decision, policyDecision: local, counted, facts, policySet, request: digest };
+    // What obligations make of an answer is an answer.
+    return effective === undefined || decision.outcome === "deny"
+      ? judged
+      : { ...judged, effective: effective as unknown as ModelResult };
   }
 
   /** All that needs no counting. */
@@ -189,6 +196,7 @@ export function createResponses(
       run,
       step,
       isAnswer: true,
+      redacted: redactionOf(run, step, answered.answer),
       facts: () => factsOf(answered, at),
       counted: [],
       actual,
@@ -261,14 +269,19 @@ export function createResponses(
     );
   }
 
-  function decideBeside({ run, step }: Answered, { policyDecision, facts, counted }: Judged): void {
-    shadow.beside({ run, step, isAnswer: true, facts: () => facts, counted, actual: verdictOf(policyDecision) });
+  function decideBeside({ run, step, answer }: Answered, judged: Judged): void {
+    const { policyDecision, effective, facts, counted } = judged;
+    const actual = verdictOf(policyDecision, effective as unknown as JsonObject | undefined);
+    const redacted = redactionOf(run, step, answer);
+    shadow.beside({ run, step, isAnswer: true, redacted, facts: () => facts, counted, actual });
   }
 
   async function record(tx: Tx, answered: Answered, judged: Judged, settled: Settled): Promise<Responded> {
     const { run, step } = answered;
-    const result = resultOf(answered, judged.decision);
-    await writeSealed(tx, [sealedAnswer(answered), ...(result === undefined ? [] : [result])]);
+    const result = resultOf(answered, judged);
+    // The answer itself is kept, whatever goes further: without it nobody could decide again.
+    const others = [effectiveIn(answered, judged), result].filter((sealed) => sealed !== undefined);
+    await writeSealed(tx, [sealedAnswer(answered), ...others]);
     const outcome: OutcomeToRecord = {
       run,
       seq: step.seq,
@@ -337,7 +350,9 @@ export function createResponses(
           const shown = await requestById(tx, waitedFor);
           // A remote decision point took its time: it is looked at again, as of now.
           if (shown !== undefined && shown.expiresAt <= byNow()) throw changedMeanwhile();
-          if (shown?.rendered !== contentDigest(run.salt, renderAnswer(step, answer, judged.facts.response.answer)))
+          if (standing.lastEffective !== (effectiveIn(answered, judged)?.digest ?? null))
+            return refuse("invalid_grant", changedSince);
+          if (shown?.rendered !== contentDigest(run.salt, renderedOf(answered, judged)))
             return refuse("invalid_grant", shownOtherwise);
           if (!(await consumeGrant(tx, waitedFor, now))) return refuse("invalid_grant", "the approval was used before");
           const facts = { approval: waitedFor, seq: step.seq };
@@ -351,7 +366,7 @@ export function createResponses(
 
   /** The end of an answer that waited: it goes further, or what stands in its place does. */
   async function end(tx: Tx, answered: Answered, judged: Judged, approval: ApprovalId): Promise<Responded> {
-    const result = resultOf(answered, judged.decision);
+    const result = resultOf(answered, judged);
     if (result === undefined) throw new TypeError("an answer that waited is decided on for good");
     await writeSealed(tx, [result]);
     const now = new Date(judged.facts.at);
@@ -362,11 +377,11 @@ export function createResponses(
   }
 
   async function askPeople(tx: Tx, answered: Answered, judged: Judged): Promise<Responded> {
-    const { run, step, answer } = answered;
+    const { run, step } = answered;
     const { decision, facts, policySet } = judged;
     if (decision.outcome !== "require_approval") throw new TypeError("only a decision that asks for people asks them");
     const now = new Date(facts.at);
-    const rendered = sealPayload(sealingIn(run), renderAnswer(step, answer, facts.response.answer));
+    const rendered = sealPayload(sealingIn(run), renderedOf(answered, judged));
     await writeSealed(tx, [rendered]);
     const expiresAt = new Date(now.getTime() + Math.min(...decision.requirements.map(({ expiresMs }) => expiresMs)));
     const asked = {
@@ -389,12 +404,15 @@ export function createResponses(
 
   async function decided(
     tx: Tx,
-    { run, step, activity }: Answered,
-    { decision, facts, policySet, request }: Judged,
+    answered: Answered,
+    judged: Judged,
     approval: ApprovalId | undefined,
     others: readonly LedgerEvent[],
   ): Promise<void> {
-    const row = { run, step, activity, decision, facts, policySet, request, approval };
+    const { run, step, activity } = answered;
+    const { decision, facts, policySet, request } = judged;
+    const effective = effectiveIn(answered, judged)?.digest;
+    const row = { run, step, activity, decision, facts, policySet, request, approval, effective };
     await appendToOutbox(tx, [await writeAnswerDecision(tx, row), ...others]);
   }
 
@@ -402,11 +420,29 @@ export function createResponses(
     return sealPayload(sealingIn(run), answer as unknown as Json);
   }
 
+  /** What obligations make of the answer, where they change it. */
+  function effectiveIn({ run }: Answered, { decision, effective }: Judged): SealedPayload | undefined {
+    if (effective === undefined || decision.outcome === "deny") return undefined;
+    return sealPayload(sealingIn(run), effective as unknown as Json);
+  }
+
+  /** What people are asked about: the answer as it would go further. */
+  function renderedOf({ step, answer }: Answered, { facts, effective }: Judged): string {
+    return renderAnswer(step, answer, facts.response.answer, effective);
+  }
+
+  function unsentIn({ run }: Answered): ModelResult {
+    return withProblem(unsentAnswer, run.release.document.output);
+  }
+
   /** Undefined while people are asked. */
-  function resultOf(answered: Answered, decision: Decision): SealedPayload | undefined {
+  function resultOf(answered: Answered, judged: Judged): SealedPayload | undefined {
+    const { decision } = judged;
     switch (decision.outcome) {
       case "allow":
-        return sealedAnswer(answered);
+        return isShadow(decision)
+          ? sealPayload(sealingIn(answered.run), unsentIn(answered) as unknown as Json)
+          : (effectiveIn(answered, judged) ?? sealedAnswer(answered));
       case "deny":
         return sealPayload(sealingIn(answered.run), withheldAnswer(denialText(decision)) as unknown as Json);
       case "require_approval":

@@ -13,6 +13,7 @@ import type { RunContext } from "./governed-call.ts";
 import type { HistoryCounter, HistoryRequest } from "./history.ts";
 import { actionOf, policiesFor } from "./judge.ts";
 import type { ResolvedStep } from "./resolve.ts";
+import type { redactionOf } from "./response-facts.ts";
 
 /** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */
 const pauseMs = 1_000;
@@ -28,6 +29,8 @@ export type DecidedBeside = {
   /** What was counted for the policies in force. */
   readonly counted: readonly HistoryFact[];
   readonly actual: Verdict;
+  /** Of an answer: makes it without some classes of data. */
+  readonly redacted?: ReturnType<typeof redactionOf>;
   /** The policies in force say nothing of answers, and let this one through: it counts where the candidate speaks of them. */
   readonly unasked?: boolean;
 };
@@ -103,7 +106,7 @@ export function createShadow(pool: Pool, now: () => Date, count: HistoryCounter)
       };
       const { kind, cause } = shadowDecide(
         candidate,
-        policyRequestOf(run, step, { ...facts, history }),
+        policyRequestOf(run, step, { ...facts, history }, decided.redacted),
         decided.actual,
       );
       add(shadow.id, kind, cause, name);

@@ -32,7 +32,7 @@ import { isFrozen } from "./freeze.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { createStandingReader } from "./record.ts";
 import type { Standing } from "./record.ts";
-import { calledIn, resolveCall, resolveModelStep } from "./resolve.ts";
+import { calledIn, madeWith, resolveCall, resolveModelStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import type { createResponses, Responded } from "./responses.ts";
 import type { EndedStep } from "./run-cache.ts";
@@ -315,7 +315,7 @@ function changedTo(
   step: ResolvedStep,
   { effective, shadow }: { readonly effective?: JsonObject; readonly shadow: boolean },
 ): ResolvedStep {
-  return step.kind === "model" ? step : { ...step, args: effective ?? step.args, shadow };
+  return { ...madeWith(step, effective), shadow };
 }
 
 function endOf(step: ResolvedStep, result: Digest): EndedStep {

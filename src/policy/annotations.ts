@@ -1,6 +1,8 @@
 import type { ApprovalRequirement, Obligation } from "../core/decision.ts";
+import type { DataClass } from "../core/labels.ts";
 import { approvalFaults, approvalNames, requirementsOf } from "./approval-annotations.ts";
 import type { ApprovalAnnotationName } from "./approval-annotations.ts";
+import { ownDataClasses } from "./data-classes.ts";
 
 /** What a policy's annotations ask of those who obey its decision. */
 export type Instructions = {
@@ -18,6 +20,7 @@ const annotationNames = [
   "decision",
   ...approvalNames,
   "argument",
+  "data_classes",
   "max",
   "witnesses",
   "within",
@@ -32,7 +35,8 @@ export type GivenAnnotations = readonly (readonly [string, string | null])[];
 const decisions = {
   // Whom it asks, in one of two ways, is looked at in `approvalFaults`.
   require_approval: { needs: [], may: approvalNames },
-  redact: { needs: ["argument"], may: ["argument"] },
+  // Which of the two, is looked at in `redactionFaults`.
+  redact: { needs: [], may: ["argument", "data_classes"] },
   cap: { needs: ["argument", "max"], may: ["argument", "max"] },
   shadow: { needs: [], may: [] },
   cosigned: { needs: ["witnesses"], may: ["witnesses", "within"] },
@@ -57,7 +61,15 @@ const defaultWithin = "15m";
 export function annotationFaults(given: GivenAnnotations, effect: "permit" | "forbid"): string[] {
   const unknown = given.filter(([name]) => !annotationNames.some((known) => known === name)).map(([name]) => name);
   const empty = given.filter(([, value]) => value === null).map(([name]) => name);
-  const { id, argument, max, witnesses, within, reason } = Object.fromEntries(given) as Annotations;
+  const {
+    id,
+    argument,
+    data_classes: classes,
+    max,
+    witnesses,
+    within,
+    reason,
+  } = Object.fromEntries(given) as Annotations;
   return [
     ...unknown.map((name) => `@${name} is not known; expected one of @${annotationNames.join(", @")}`),
     ...empty.map((name) => `@${name} has no value`),
@@ -66,6 +78,10 @@ export function annotationFaults(given: GivenAnnotations, effect: "permit" | "fo
     ...decisionFaults(Object.fromEntries(given) as Annotations, effect),
     ...approvalFaults(Object.fromEntries(given) as Annotations),
     ...refuseIf(!fits(argument, argumentPattern), "@argument: expected the plain name of one argument"),
+    ...refuseIf(
+      classes !== undefined && classes !== null && classesOf(classes) === undefined,
+      `@data_classes: expected some of ${ownDataClasses.join(", ")}, with commas between`,
+    ),
     ...refuseIf(maxOf(max ?? "0") === undefined, "@max: expected a whole number up to 2^53 - 1"),
     ...refuseIf(
       witnessesOf(witnesses ?? "1") === undefined,
@@ -93,7 +109,7 @@ export function instructionsOf(policy: string, given: GivenAnnotations, effect: 
 
 function decisionFaults(annotations: Annotations, effect: "permit" | "forbid"): string[] {
   const { decision } = annotations;
-  const instructed = ([...approvalNames, "argument", "max", "witnesses", "within"] as const).filter(
+  const instructed = ([...approvalNames, "argument", "data_classes", "max", "witnesses", "within"] as const).filter(
     (name) => annotations[name] !== undefined,
   );
   if (decision === undefined && instructed.length === 0) return [];
@@ -106,10 +122,20 @@ function decisionFaults(annotations: Annotations, effect: "permit" | "forbid"): 
     ...needs.flatMap((name) =>
       refuseIf(annotations[name] === undefined, needed[name] ?? `@${name} is missing, which it needs`),
     ),
+    ...(known === "redact" ? redactionFaults(annotations) : []),
     ...instructed.flatMap((name) =>
       refuseIf(!may.includes(name), `@${name} does not belong to @decision(${quoted(known)})`),
     ),
   ];
+}
+
+function redactionFaults({ argument, data_classes: classes }: Annotations): string[] {
+  if (argument === undefined && classes === undefined)
+    return ["@argument is missing: of which argument? Of an answer's text, @data_classes says what is redacted"];
+  return refuseIf(
+    argument !== undefined && classes !== undefined,
+    "@argument is for calls and @data_classes for answers: expected one of them",
+  );
 }
 
 function decisionName(value: string | undefined): DecisionName | undefined {
@@ -118,7 +144,7 @@ function decisionName(value: string | undefined): DecisionName | undefined {
 
 function obligationOf(
   policy: string,
-  { decision, argument, max, witnesses, within }: Annotations,
+  { decision, argument, data_classes: classes, max, witnesses, within }: Annotations,
 ): Obligation | undefined {
   if (decision === "shadow") return { kind: "shadow", policy };
   if (decision === "cosigned") {
@@ -128,10 +154,20 @@ function obligationOf(
       ? undefined
       : { kind: "cosigned", policy, witnesses: wanted, withinMs };
   }
+  const dataClasses = classesOf(classes);
+  if (decision === "redact" && dataClasses !== undefined) return { kind: "redact", policy, dataClasses };
   if (argument === undefined) return undefined;
   if (decision === "redact") return { kind: "redact", policy, argument };
   const bound = maxOf(max);
   return decision === "cap" && bound !== undefined ? { kind: "cap", policy, argument, max: bound } : undefined;
+}
+
+/** Sorted, each once. */
+function classesOf(value: string | null | undefined): readonly DataClass[] | undefined {
+  if (value === null || value === undefined) return undefined;
+  const names = value.split(",").map((name) => name.trim());
+  const known = ownDataClasses.filter((name) => names.includes(name));
+  return names.every((name) => known.some((one) => one === name)) ? known.toSorted() : undefined;
 }
 
 function maxOf(value: string | null | undefined): number | undefined {
@@ -159,7 +195,9 @@ function defaultReason(
   if (obligation === undefined) return effect === "permit" ? "permitted by policy" : "forbidden by policy";
   switch (obligation.kind) {
     case "redact":
-      return `\`${obligation.argument}\` is redacted`;
+      return "argument" in obligation
+        ? `\`${obligation.argument}\` is redacted`
+        : `${obligation.dataClasses.join(", ")}: redacted in the answer`;
     case "cap":
       return `\`${obligation.argument}\` is at most ${obligation.max}`;
     case "shadow":

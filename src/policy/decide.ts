@@ -1,12 +1,12 @@
 import { shortfallOf } from "../core/approved.ts";
 import type { Approved } from "../core/approved.ts";
 import type { Decision, DenialCode, Obligation, PolicyReason } from "../core/decision.ts";
-import type { JsonObject, JsonSchema } from "../core/json.ts";
-import { fits } from "../tools/arguments.ts";
+import type { JsonObject } from "../core/json.ts";
 import type { CompiledPolicies } from "./compile.ts";
 import { evaluate, evaluateAll } from "./evaluation.ts";
 import type { Evaluation } from "./evaluation.ts";
-import { meetObligations, sortedObligations } from "./obligations.ts";
+import { sortedObligations } from "./obligations.ts";
+import { obliged } from "./obliged.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { requestOf } from "./request.ts";
 import type { Asked, CedarRequest, PolicyRequest } from "./request.ts";
@@ -16,8 +16,13 @@ export type Explanation = {
   readonly decision: Decision;
   /** The Cedar request that was asked; absent if none could be made. */
   readonly request?: CedarRequest;
-  /** The arguments with which the call may happen, where obligations change it. */
+  /**
+   * The arguments with which the call may happen, where obligations change it: all of a tool's, `maxOutputTokens` of a model's. Of an answer,
+   * what goes further in its place.
+   */
   readonly effective?: JsonObject;
+  /** The request as obligations change it: who else is asked, is asked about that. */
+  readonly made?: PolicyRequest;
   /** Why it is undecidable. May quote arguments: for those who may read the run, not for logs. */
   readonly detail?: string;
 };
@@ -31,8 +36,9 @@ export type Explanation = {
  *
  * A forbid with an obligation is lifted by meeting it. Arguments that change (redact, cap) make another call, so that is decided
  * too, and both have to be allowed: an approval that either needs is asked for, and what people then approve is the changed call.
- * Changed arguments that no longer fit the tool's JSON Schema make the call undecidable. So an obligation never opens what would be closed without it. What was redacted may fire again, since facts about the contents are
- * of the call as it was asked; what was capped may not, nor may an obligation that was not owed before.
+ * Changed arguments that no longer fit the tool's JSON Schema make the call undecidable. So an obligation never opens what would be closed
+ * without it. What was redacted in a call may fire again, since facts about the contents are of the call as it was asked; what was capped may
+ * not, nor what an answer still holds, nor an obligation that was not owed before.
  */
 export function decide(
   compiled: CompiledPolicies,
@@ -61,7 +67,7 @@ export function explain(
 }
 
 type Ready = Extract<Asked, { status: "ready" }>;
-type Conclusion = Pick<Explanation, "decision" | "detail" | "effective">;
+type Conclusion = Pick<Explanation, "decision" | "detail" | "effective" | "made">;
 
 /** What the policies say of one call, before approvals: closed for good, or open if every forbid in `lifted` is. */
 type Verdict =
@@ -85,7 +91,7 @@ function weigh(compiled: CompiledPolicies, { agent }: PolicyRequest, { request, 
   return { status: "open", permits: second.determining, lifted: determining };
 }
 
-/** The call with its obligations met: decided as a call of its own, where it is one. */
+/** The step with its obligations met: decided as a step of its own, where it is one. */
 function oblige(
   compiled: CompiledPolicies,
   request: PolicyRequest,
@@ -94,38 +100,21 @@ function oblige(
   obligations: readonly Obligation[],
   approved: readonly Approved[],
 ): Conclusion {
-  const { step } = request;
-  // A model call has neither arguments to change nor a result to do without.
-  const args = !("arguments" in step)
-    ? undefined
-    : meetObligations(step.arguments, obligations, asked.slice.input ?? new Map());
-  if (args === undefined || !("arguments" in step)) {
+  const made = obliged(request, asked.slice, obligations);
+  if (made.status === "unmet") {
     const failed = reasons(asAsked.lifted.filter(({ obligation }) => obligation !== undefined));
-    return undecidable({ detail: "an obligation cannot be met by this call", failed });
+    return undecidable({ detail: made.detail, failed });
   }
-  // The tool was promised arguments that fit: what a policy made of them has to as well.
-  const fault = args === step.arguments ? undefined : schemaFaultOf(args, asked.slice.parameters);
-  if (fault !== undefined) {
-    const failed = reasons(asAsked.lifted.filter(({ obligation }) => obligation !== undefined));
-    return undecidable({ detail: `what an obligation makes of the arguments does not fit the tool: ${fault}`, failed });
-  }
-  const changed =
-    args === step.arguments ? asked : requestOf(compiled, { ...request, step: { ...step, arguments: args } });
+  if (made.request === request) return settle(compiled, [asAsked], obligations, approved);
+  const changed = requestOf(compiled, made.request);
   if (changed.status === "undecidable") return { decision: deny("undecidable"), detail: changed.detail };
-  const asChanged = changed === asked ? asAsked : weigh(compiled, request, changed);
+  const asChanged = weigh(compiled, request, changed);
   if (asChanged.status === "closed") return asChanged.conclusion;
-  const met = new Set(obligations.flatMap((one) => (one.kind === "cap" ? [] : [one.policy])));
-  const unmet = asChanged.lifted.filter(({ id, obligation }) => obligation !== undefined && !met.has(id));
+  const unmet = asChanged.lifted.filter(({ id, obligation }) => obligation !== undefined && !made.met.has(id));
   if (unmet.length > 0) return { decision: deny("forbidden", reasons(unmet)) };
   const conclusion = settle(compiled, [asAsked, asChanged], obligations, approved);
-  return changed === asked ? conclusion : { ...conclusion, effective: args };
-}
-
-/** Undefined where they fit. A tool whose schema is not known takes nothing that was changed. */
-function schemaFaultOf(args: JsonObject, parameters: JsonSchema | undefined): string | undefined {
-  if (parameters === undefined) return "it has no schema";
-  const fitting = fits(args, parameters);
-  return fitting.ok ? undefined : fitting.problem;
+  const { effective } = made;
+  return { ...conclusion, made: made.request, ...(effective === undefined ? {} : { effective }) };
 }
 
 /** What remains when nothing forbids: whether people have approved all that has to be approved. */

@@ -3,7 +3,7 @@ import type { StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs"
 import type { HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { labelsOfAll } from "../core/labels.ts";
-import type { CallLabels, FlowFacts, ValueLabels } from "../core/labels.ts";
+import type { CallLabels, DataClass, FlowFacts, ValueLabels } from "../core/labels.ts";
 import type { RiskTier } from "../core/release.ts";
 import type { CallKind } from "../core/retrieval.ts";
 import { recordValue, Unrepresentable, unicode } from "./argument-values.ts";
@@ -30,9 +30,24 @@ export type PolicyRequest = {
     | { readonly kind: "model"; readonly model: string; readonly maxOutputTokens: number }
     /** `tool`: the name of the tool or source. */
     | { readonly kind: CallKind; readonly tool: string; readonly arguments: JsonObject }
-    /** What a model answered. */
-    | { readonly kind: "response"; readonly model: string; readonly response: ResponseFacts };
+    /** What a model answered. `redacted`: from the answer itself, for who has it. */
+    | {
+        readonly kind: "response";
+        readonly model: string;
+        readonly response: ResponseFacts;
+        readonly redacted?: (classes: readonly DataClass[]) => RedactedAnswer | undefined;
+      };
   readonly facts: RunFacts;
+};
+
+/**
+ * An answer without what was found of some classes in its text. `answer`: absent where nothing was; facts that are absent are those of the
+ * answer as it was, less the classes. Undefined in its place: it cannot be made.
+ */
+export type RedactedAnswer = {
+  readonly answer?: JsonObject;
+  readonly response?: ResponseFacts;
+  readonly flow?: FlowFacts;
 };
 
 /** The same as Cedar sees it. Plain JSON: its RFC 8785 digest names the question that was asked. */

@@ -6,6 +6,9 @@ import { CodedError } from "../core/errors.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 
+/** One payload's most canonical bytes: a message, a document, a tool's result. */
+export const maxPayloadBytes = 8 * 1024 * 1024;
+
 /** Deeper values overflow the stack of JCS implementations, ours and other people's. */
 const maxDepth = 128;
 

@@ -1,4 +1,12 @@
-export { canonicalBytes, CanonicalError, canonicalText, contentDigest, digestOf, sha256 } from "./canonical.ts";
+export {
+  canonicalBytes,
+  CanonicalError,
+  canonicalText,
+  contentDigest,
+  digestOf,
+  maxPayloadBytes,
+  sha256,
+} from "./canonical.ts";
 export { createPool, inOneTrip, inSnapshot, inTransaction, StoreError, timeOf } from "./database.ts";
 export type { Pool, Tx } from "./database.ts";
 export { archiveExecution, endedExecutions, executionsOf, loseExecution, noteExecution } from "./executions.ts";
@@ -21,7 +29,6 @@ export {
   getContents,
   getPayload,
   getPayloads,
-  maxPayloadBytes,
   putPayloads,
   sealedRows,
   sealedSql,

@@ -3,15 +3,12 @@ import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { runIdPattern } from "../core/ids.ts";
 import type { Digest, RunId } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
-import { canonicalBytes, commitmentOf } from "./canonical.ts";
+import { canonicalBytes, commitmentOf, maxPayloadBytes } from "./canonical.ts";
 import { contentKeyOf } from "./data-keys.ts";
 import type { SealedRunKey } from "./data-keys.ts";
 import { StoreError } from "./database.ts";
 import type { Tx } from "./database.ts";
 import type { ContentKey, PayloadKeys, Sealing } from "./payload-keys.ts";
-
-/** One payload's most canonical bytes: a message, a document, a tool's result. */
-export const maxPayloadBytes = 8 * 1024 * 1024;
 
 /**
  * Stores values under the digests of their RFC 8785 bytes, encrypted with AES-256-GCM, and returns their digests in order. A value that is

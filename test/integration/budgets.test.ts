@@ -96,6 +96,7 @@ function stepOf(run: RunContext, seq: number, hold: number, holdTokens = 0): Res
   const action = { v: 1, team: "shop", agent: run.agent, release: run.release.digest, run: run.id, seq } as const;
   return {
     kind: "model",
+    maxOutputTokens: 1,
     conversation: { messages: [], head: digestOf({}), flow: startFlow(run) },
     flow: noFacts.flow,
     seq,

@@ -73,7 +73,9 @@ function say(terminal: Cli["terminal"], found: DecisionExplanation): void {
 function obligationLine(obligation: DecisionExplanation["obligations"][number]): string {
   switch (obligation.kind) {
     case "redact":
-      return `${safe(obligation.argument)} is redacted (${safe(obligation.policy)})`;
+      return "argument" in obligation
+        ? `${safe(obligation.argument)} is redacted (${safe(obligation.policy)})`
+        : `${obligation.dataClasses.join(", ")} in the answer's text are redacted (${safe(obligation.policy)})`;
     case "cap":
       return `${safe(obligation.argument)} is at most ${obligation.max} (${safe(obligation.policy)})`;
     case "shadow":
