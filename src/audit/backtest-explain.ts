@@ -164,6 +164,7 @@ function decidedStep(record: RunRecord, decision: DecisionRecord): DecidedStep |
     arguments: step.arguments,
     callIndex: step.callIndex,
     asked: asking === null ? undefined : record.payloads[asking],
+    answer: decision.facts.response === undefined ? undefined : record.payloads[decision.facts.response.answer],
     approved: approvedFor(record, decision),
     witnesses: decision.witnesses ?? null,
     at: new Date(decision.at),

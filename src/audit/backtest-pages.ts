@@ -30,6 +30,8 @@ export type DecidedStep = {
   readonly callIndex: number | null;
   /** What the model step that asked for the call left behind; undefined where it cannot be read. */
   readonly asked: Json | undefined;
+  /** What was decided on, where that is a model's answer and somebody wants it. */
+  readonly answer?: Json | undefined;
   readonly outcome: DecisionOutcome;
   readonly code: string | null;
   readonly policies: readonly string[];
@@ -54,14 +56,20 @@ type RunRow = {
   readonly decisions: number;
 };
 
-type DecisionRow = Omit<DecidedStep, "asked" | "approved"> & {
+type DecisionRow = Omit<DecidedStep, "asked" | "answer" | "approved"> & {
   readonly run: RunId;
+  readonly answerDigest: Digest | null;
   readonly askedResult: Digest | null;
   /** The grant, standing or not, that it went by. */
   readonly grant: string | null;
 };
 
-export type BacktestScope = { readonly team: string; readonly since: Date | undefined };
+export type BacktestScope = {
+  readonly team: string;
+  readonly since: Date | undefined;
+  /** With the answers that were decided on, and not only those that obligations changed. */
+  readonly answers?: boolean;
+};
 
 /** Decisions that a page has, about; at least one run. */
 const pageDecisions = 2_000;
@@ -89,7 +97,9 @@ export async function* decidedRuns(
   scope: BacktestScope,
 ): AsyncGenerator<readonly DecidedRun[], void> {
   const readAfter = (after: string): Promise<readonly DecidedRun[]> => {
-    const page = runsAfter(tx, scope, after).then((runs) => (runs.length === 0 ? [] : withDecisions(tx, keys, runs)));
+    const page = runsAfter(tx, scope, after).then((runs) =>
+      runs.length === 0 ? [] : withDecisions(tx, keys, scope, runs),
+    );
     // Heard where it is awaited; who stops before that need not hear of it.
     page.catch(() => undefined);
     return page;
@@ -117,18 +127,27 @@ async function runsAfter(tx: Tx, { team, since }: BacktestScope, after: string):
   });
 }
 
-async function withDecisions(tx: Tx, keys: PayloadKeys, runs: readonly RunRow[]): Promise<readonly DecidedRun[]> {
+async function withDecisions(
+  tx: Tx,
+  keys: PayloadKeys,
+  { answers = false }: BacktestScope,
+  runs: readonly RunRow[],
+): Promise<readonly DecidedRun[]> {
   const { rows } = await tx.query<DecisionRow>(
     `select d.run, d.seq, d.n, d.outcome, d.code, d.policies, d.policy_set as "policySet", d.facts,
        coalesce(d.approval, d.standing_grant) as "grant", d.effective, d.edit, d.shadow, d.witnesses, d.at,
-       s.kind, s.name, s.arguments, s.call_index as "callIndex", asking.result as "askedResult"
+       s.kind, s.name, s.arguments, s.call_index as "callIndex", asking.result as "askedResult",
+       case when $2 or d.effective is not null then d.facts #>> '{response,answer}' end as "answerDigest"
      from decision d
      join step s on s.run = d.run and s.seq = d.seq
      left join step asking on asking.run = s.run and asking.seq = s.asked_by
      where d.run = any($1::text[]) order by d.run, d.seq, d.n`,
-    [runs.map(({ id }) => id)],
+    [runs.map(({ id }) => id), answers],
   );
-  const digests = [...runs.map(({ input }) => input), ...rows.flatMap(({ askedResult }) => askedResult ?? [])];
+  const digests = [
+    ...runs.map(({ input }) => input),
+    ...rows.flatMap(({ askedResult, answerDigest }) => [askedResult ?? [], answerDigest ?? []].flat()),
+  ];
   const [contents, approved] = await Promise.all([open(tx, keys, digests), approvalsOf(tx, rows)]);
   const ofRun = Map.groupBy(rows, ({ run }) => run);
   return runs.map(({ id, agent, release, requestedBy, input }) => ({
@@ -138,8 +157,9 @@ async function withDecisions(tx: Tx, keys: PayloadKeys, runs: readonly RunRow[])
     requestedBy,
     input: contents.get(input)?.value as RunInput | undefined,
     salt: contents.get(input)?.salt,
-    decisions: (ofRun.get(id) ?? []).map(({ run: _run, askedResult, grant, ...row }) => ({
+    decisions: (ofRun.get(id) ?? []).map(({ run: _run, askedResult, answerDigest, grant, ...row }) => ({
       ...row,
+      answer: answerDigest === null ? undefined : contents.get(answerDigest)?.value,
       asked: askedResult === null ? undefined : contents.get(askedResult)?.value,
       approved: row.outcome === "allow" && grant !== null ? (approved.get(grant) ?? []) : [],
     })),

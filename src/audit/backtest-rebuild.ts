@@ -6,7 +6,7 @@ import type { JsonObject } from "../core/json.ts";
 import type { Release } from "../core/release.ts";
 import { callablesOf, callKinds, kindOf } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
-import { countRunHistory, policyRequestOf } from "../gate/index.ts";
+import { countRunHistory, policyRequestOf, redactionByText } from "../gate/index.ts";
 import type { CountedStep, ResolvedStep, RunContext } from "../gate/index.ts";
 import {
   actionOfTool,
@@ -89,11 +89,27 @@ export function createRebuilder(run: DecidedRun, release: Release, team: string,
     if (!hasShapeOf(noFacts, step.facts)) return lost("its facts were recorded by an older version");
     const resolved = resolve(step, argumentsOf);
     if (typeof resolved === "string") return lost(resolved);
+    const redacted = redactionFor(step, release);
+    if (redacted === undefined && isRedacted(step, policies)) return lost("the answer cannot be read");
     const action = actionOf(step);
     const history = historyFor(step, policies?.slices.get(action)?.history ?? []);
     if (typeof history === "string") return lost(history);
-    return { status: "ready", request: policyRequestOf(context, resolved, { ...step.facts, history }) };
+    return { status: "ready", request: policyRequestOf(context, resolved, { ...step.facts, history }, redacted) };
   };
+}
+
+function redactionFor({ facts, answer }: DecidedStep, { document }: Release) {
+  if (facts.response === undefined || answer === undefined) return undefined;
+  return redactionByText(document, facts.response, answer as unknown as ModelResult);
+}
+
+/** What becomes of the answer cannot be told without it. */
+function isRedacted({ facts, effective }: DecidedStep, policies: CompiledPolicies | undefined): boolean {
+  if (facts.response === undefined) return false;
+  const owed = [...(policies?.policies.values() ?? [])].some(
+    ({ obligation }) => obligation !== undefined && "dataClasses" in obligation,
+  );
+  return owed || effective !== null;
 }
 
 const gateCodes: ReadonlySet<string> = new Set([

@@ -82,7 +82,8 @@ export async function backtest(
 ): Promise<BacktestReport> {
   const { team, since, candidate, against } = request;
   const started = performance.now();
-  const scope = { team, since };
+  const answers = [candidate, ...(against === undefined ? [] : [against])].some(redactsAnswers);
+  const scope = { team, since, answers };
   const tally = new Tally();
   const releases = new LRUCache<Digest, Prepared>({ max: keptReleases });
   const facts = new Map<Digest, readonly HistoryFact[] | undefined>();
@@ -109,6 +110,11 @@ export async function backtest(
   }
   signal.throwIfAborted();
   return tally.report(performance.now() - started);
+}
+
+/** Perhaps: then the answers are read, too. */
+function redactsAnswers({ policies }: PolicySetDocument): boolean {
+  return policies.some(({ text }) => text.includes("data_classes"));
 }
 
 type Prepared = {

@@ -160,7 +160,7 @@ class Walk {
     const decided = decisions.findLast((one) => one.seq === seq && one.outcome === "allow" && !one.facts.response);
     const asked = decided?.facts.budget?.hold.microUsd ?? held;
     const price = priceIn(this.#intents.get(seq));
-    const least = price === undefined || decided === undefined ? 0 : ceilingOf(0, this.#mostTokens(decided), price);
+    const least = price === undefined ? 0 : ceilingOf(0, this.#mostTokens(decided), price);
     return [
       ...(asked === held ? [] : [`step ${seq}: ${held} micro-USD were held, it was decided with ${asked}`]),
       ...(least <= held ? [] : [`step ${seq}: ${held} micro-USD were held, its answer alone may cost ${least}`]),
@@ -168,15 +168,11 @@ class Walk {
   }
 
   /** Of an answer: what the release says, or what policies capped it to. That they did is seen where the step is decided again. */
-  #mostTokens({
-    effective,
-    policies,
-    policySet,
-  }: Pick<DecisionRecord, "effective" | "policies" | "policySet">): number {
+  #mostTokens(decided: DecisionRecord | undefined): number {
     const most = this.#record.release.model.maxOutputTokens;
-    if (effective === null) return most;
-    const known = this.#sets(policySet)?.policies;
-    const caps = policies.map((id) => known?.get(id)?.obligation).filter((one) => one?.kind === "cap");
+    if (decided === undefined || decided.effective === null) return most;
+    const known = this.#sets(decided.policySet)?.policies;
+    const caps = decided.policies.map((id) => known?.get(id)?.obligation).filter((one) => one?.kind === "cap");
     return Math.min(most, ...caps.map(({ max }) => max));
   }
 

@@ -9,6 +9,7 @@ export { closeLostRun, closeRun, openRun } from "./lifecycle.ts";
 export { emptyHead, extendHead } from "./head.ts";
 export { extendFlow, startFlow } from "./flow.ts";
 export type { Flow } from "./flow.ts";
+export { redactionByText } from "./redacted-answer.ts";
 export { answerFacts } from "./response-facts.ts";
 export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./asked.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";

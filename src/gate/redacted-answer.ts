@@ -1,7 +1,10 @@
+import type { ResponseFacts } from "../core/decision.ts";
+import type { JsonObject } from "../core/json.ts";
 import type { DataClass } from "../core/labels.ts";
 import type { ReleaseDocument } from "../core/release.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn, withoutDataClasses } from "../policy/index.ts";
+import type { RedactedAnswer } from "../policy/index.ts";
 import { withProblem } from "./answer-fit.ts";
 import { readingsOf } from "./readings.ts";
 
@@ -23,6 +26,23 @@ export function redactedAnswer(
   if (content === undefined || content === answer.content) return content === undefined ? undefined : answer;
   const { problem: _, ...rest } = answer;
   return withProblem({ ...rest, content }, output);
+}
+
+/**
+ * The same for policies, of who has no more of the run than the answer: what else they would see of it (its links) is as it was before.
+ * Where they have all, `redactionOf` says it.
+ */
+export function redactionByText(
+  document: Pick<ReleaseDocument, "output">,
+  response: ResponseFacts,
+  answer: ModelResult,
+): (classes: readonly DataClass[]) => RedactedAnswer | undefined {
+  return (classes) => {
+    const made = redactedAnswer(document, answer, classes);
+    if (made === undefined || made === answer) return made && {};
+    const final = response.calls === 0 && made.problem === undefined;
+    return { answer: made as unknown as JsonObject, response: { ...response, final, characters: made.content.length } };
+  };
 }
 
 function redactedText(text: string, classes: readonly DataClass[]): string | undefined {

@@ -105,14 +105,15 @@ function oblige(
     const failed = reasons(asAsked.lifted.filter(({ obligation }) => obligation !== undefined));
     return undecidable({ detail: made.detail, failed });
   }
-  if (made.request === request) return settle(compiled, [asAsked], obligations, approved);
-  const changed = requestOf(compiled, made.request);
+  const isAsAsked = made.request === request;
+  const changed = isAsAsked ? asked : requestOf(compiled, made.request);
   if (changed.status === "undecidable") return { decision: deny("undecidable"), detail: changed.detail };
-  const asChanged = weigh(compiled, request, changed);
+  const asChanged = isAsAsked ? asAsked : weigh(compiled, request, changed);
   if (asChanged.status === "closed") return asChanged.conclusion;
   const unmet = asChanged.lifted.filter(({ id, obligation }) => obligation !== undefined && !made.met.has(id));
   if (unmet.length > 0) return { decision: deny("forbidden", reasons(unmet)) };
   const conclusion = settle(compiled, [asAsked, asChanged], obligations, approved);
+  if (isAsAsked) return conclusion;
   const { effective } = made;
   return { ...conclusion, made: made.request, ...(effective === undefined ? {} : { effective }) };
 }

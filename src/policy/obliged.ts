@@ -3,7 +3,7 @@ import type { JsonObject, JsonSchema } from "../core/json.ts";
 import type { DataClass } from "../core/labels.ts";
 import { fits } from "../tools/arguments.ts";
 import { meetObligations, modelInput } from "./obligations.ts";
-import type { PolicyRequest } from "./request.ts";
+import type { PolicyRequest, RedactedAnswer } from "./request.ts";
 import type { ActionSlice } from "./slices.ts";
 
 /** A step with its obligations met, which is another step. */
@@ -12,7 +12,7 @@ export type Obliged =
       readonly status: "met";
       /** Itself where nothing has to change. */
       readonly request: PolicyRequest;
-      /** What it is made with, or the answer as it goes further; absent: as it was asked, or as far as is known here. */
+      /** What it is made with, or the answer as it goes further: the classes that it lacks, where nobody has its text. Absent: as it was asked. */
       readonly effective?: JsonObject;
       /** Policies that are met though they fire again. */
       readonly met: ReadonlySet<string>;
@@ -96,7 +96,8 @@ function obligedAnswer(request: PolicyRequest, step: Step<"response">, obligatio
   // Which classes it found is recorded, and not where.
   if (intersects(classes, facts.detected ?? []))
     return unmet("another detector has found what is to be redacted in the answer, and only it knows where");
-  const made = redacted === undefined ? {} : redacted(classes);
+  const made: RedactedAnswer | undefined =
+    redacted === undefined ? { answer: { redacted: classes } } : redacted(classes);
   if (made === undefined) return unmet("what is to be redacted in the answer cannot be told from the rest of it");
   const flow = made.flow ?? {
     ...facts.flow,

@@ -1,6 +1,7 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import { dataClassesIn } from "../../src/policy/data-classes.ts";
+import { dataClassesIn, ownDataClasses, redacted, withoutDataClasses } from "../../src/policy/data-classes.ts";
 
 const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
 const jwt = `${part({ alg: "HS256" })}.${part({ sub: "ada", roles: "r".repeat(5_000) })}.${"s1G-".repeat(11)}`;
@@ -84,12 +85,75 @@ it.each([
   "AIza-",
   "de00 aaaa ",
   "-----BEGIN A ",
+  "-----BEGIN PRIVATE KEY-----",
+  "password:hunter2-Hunter",
 ])("a text that repeats %j comes to an end", (piece) => {
-  expect(dataClassesIn(piece.repeat(2_000_000 / piece.length))).toBeInstanceOf(Array);
+  const text = piece.repeat(2_000_000 / piece.length);
+  const found = dataClassesIn(text);
+  expect(found).toBeInstanceOf(Array);
+  // Of as many candidates as these, nobody says where.
+  const without = withoutDataClasses(text, ownDataClasses);
+  expect(without === undefined || dataClassesIn(without).length === 0).toBe(true);
 });
 
 it("a word without an end is not looked at again and again", () => {
   const long = "-eyJ".repeat(2_000_000);
   expect(dataClassesIn(`eyJaaaaaaaa.eyJ${long}`)).toEqual([]);
   expect(dataClassesIn(`${long}.eyJaaaaaaaa.${"s".repeat(16)}`)).toEqual(["secret"]);
+});
+
+describe("takes out", () => {
+  const pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----";
+  it.each<[string, string, string]>([
+    ["an address", "to ada@shop.example, today", "to [redacted], today"],
+    ["a number with gaps", "pay 4111 1111 1111 1111 now", "pay [redacted] now"],
+    ["an account, and not the words behind it", "to DE89 3704 0044 0532 0130 00 by noon", "to [redacted] by noon"],
+    ["each of several", "219-09-9999 and +44 20 7946 0958.", "[redacted] and [redacted]."],
+    ["a key to its end", `a ${pem} b`, "a [redacted] b"],
+    ["a key without an end, and all that may be of it", `a ${pem.slice(0, 40)} b`, "a [redacted]"],
+    ["two keys, and not what is between", `${pem} or ${pem}`, "[redacted] or [redacted]"],
+    ["all of a signed token", `Bearer ${jwt} it is`, "Bearer [redacted] it is"],
+    ["a token that is longer than what tells it", `(s${"k-"}${"a1B2".repeat(100)})`, "([redacted])"],
+    ["a password, and not what says that it is one", '{"password": "hunter2-Hunter"}', '{"password": "[redacted]"}'],
+    ["what is within another", `secret=ada@shop.example;X1`, "secret=[redacted]"],
+    ["nothing where there is nothing", "room 12, 4111", "room 12, 4111"],
+  ])("%s", (_what, text, expected) => expect(withoutDataClasses(text, ownDataClasses)).toBe(expected));
+
+  it("only the classes that are asked for", () => {
+    expect(withoutDataClasses("ada@shop.example, 219-09-9999", ["email"])).toBe("[redacted], 219-09-9999");
+  });
+
+  it("nothing that only another detector finds, and nothing of what is too much to look at", () => {
+    expect(withoutDataClasses("Ada", ["person"])).toBeUndefined();
+    expect(withoutDataClasses("4111 1111 1111 1112, ".repeat(2_000), ["card"])).toBeUndefined();
+  });
+
+  it("all that its detectors find, whatever stands next to it", () => {
+    const values = [
+      ...["ada@shop.example", "+44 20 7946 0958", "DE89370400440532013000", "4111 1111 1111 1111", "219-09-9999"],
+      ...["12345678Z", "AKIAIOSFODNN7EXAMPLE", jwt.slice(0, 60) + jwt.slice(-200), "password: hunter2-Hunter", pem],
+      ...[
+        `ghp_${"a1B2".repeat(9)}`,
+        "X1234567L",
+        "529.982.247-25",
+        "eyJaaaaaaaa.",
+        "eyJaaaaaaaa",
+        "secret=",
+        "@b.example",
+      ],
+    ];
+    const between = ["", " ", "\n", ".", "-", "+", "1", "a", '"', "=", ":", redacted];
+    const texts = fc.array(fc.oneof(fc.constantFrom(...values), fc.constantFrom(...between)), { maxLength: 12 });
+    const asked = fc.subarray([...ownDataClasses], { minLength: 1 });
+    fc.assert(
+      fc.property(texts, asked, (pieces, classes) => {
+        const text = pieces.join("");
+        const made = withoutDataClasses(text, classes);
+        expect(made).toBeDefined();
+        expect(dataClassesIn(made ?? "").filter((name) => classes.includes(name))).toEqual([]);
+        if (!dataClassesIn(text).some((name) => classes.includes(name))) expect(made).toBe(text);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
 });

@@ -2,6 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import { noFacts } from "../../src/core/decision.ts";
+import type { ResponseFacts } from "../../src/core/decision.ts";
+import type { Digest } from "../../src/core/ids.ts";
+import type { DataClass } from "../../src/core/labels.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { checkPolicySet, compilePolicies, decide, explain, formatProblem } from "../../src/policy/index.ts";
 import type { PolicyRequest, PolicySetDocument, PolicyTool } from "../../src/policy/index.ts";
@@ -50,6 +53,39 @@ const shadow = `@decision("shadow") forbid (${payOnly});`;
 const cosigned = `@decision("cosigned") @witnesses("2") @within("30s") forbid (${payOnly});`;
 const asksOver = (limit: number): string =>
   `@decision("require_approval") @group("g") forbid (${payOnly}) ${over("cents", limit)};`;
+
+const redactCards =
+  '@decision("redact") @data_classes("card") forbid (principal, action == Action::"response", resource);';
+const speaks =
+  'forbid (principal, action == Action::"response", resource) when { context.response.characters > 9999 };';
+const capTokens = (max: number): string =>
+  `@decision("cap") @argument("maxOutputTokens") @max("${max}") forbid (principal, action == Action::"model", resource) when { context.maxOutputTokens > ${max} };`;
+
+function model(maxOutputTokens: number): PolicyRequest {
+  return { ...call({}), step: { kind: "model", model: "m", maxOutputTokens } };
+}
+
+const facts = {
+  response: {
+    ...{
+      answer: "0".repeat(64) as Digest,
+      action: "0".repeat(64) as Digest,
+      finishReason: "stop" as const,
+      final: true,
+    },
+    ...{ characters: 5, calls: 0, tools: [], callDataClasses: [] },
+    links: { grounded: 0, untrusted: 0, ungrounded: 0, hosts: [] },
+  },
+};
+
+function answer(found: readonly DataClass[], given: Partial<ResponseFacts> = {}): PolicyRequest {
+  const response = { ...facts.response, ...given };
+  return {
+    ...call({}),
+    step: { kind: "response", model: "m", response },
+    facts: { ...noFacts, response, flow: { ...noFacts.flow, dataClasses: found } },
+  };
+}
 
 describe("an obligation", () => {
   it.each<[string, Record<string, string>, JsonObject, object]>([
@@ -248,15 +284,121 @@ describe("an obligation", () => {
     expect(effective).toEqual({ cents: 50 });
   });
 
-  it("is none that a model call could meet", () => {
-    for (const text of [shadow, redact, cosigned]) {
-      const compiled = compilePolicies(
-        documentOf({ permit, o: text.replace(payOnly, "principal, action, resource") }),
-        tools,
-      );
-      const model: PolicyRequest = { ...call({}), step: { kind: "model", model: "m", maxOutputTokens: 1 } };
-      expect(decide(compiled, model)).toMatchObject({ outcome: "deny", code: "undecidable" });
+  it("of another kind is none that a model call or an answer could meet", () => {
+    for (const [text, request] of [
+      [redact, model(1)],
+      [redactCards, model(1)],
+      [cosigned, model(1)],
+      [capTokens(0), model(1)],
+      [redact, answer([])],
+      [cosigned, answer([])],
+      [capTokens(1), answer([])],
+      [redactCards, call({})],
+    ] as const) {
+      const anywhere = text.replace(/forbid \(.*?, resource\)( when .*)?;/, "forbid (principal, action, resource);");
+      const compiled = compilePolicies(documentOf({ permit, speaks, o: anywhere }), tools);
+      expect(decide(compiled, request)).toMatchObject({
+        outcome: "deny",
+        code: "undecidable",
+        policies: [{ policy: "o" }],
+      });
     }
+  });
+});
+
+describe("an obligation of a model call", () => {
+  const more = 'forbid (principal, action == Action::"model", resource) when { context.maxOutputTokens > 10 };';
+  it.each<[string, Record<string, string>, object]>([
+    [
+      "caps its tokens",
+      { permit, cap: capTokens(50) },
+      { decision: { outcome: "allow", obligations: [{ kind: "cap", max: 50 }] }, effective: { maxOutputTokens: 50 } },
+    ],
+    ["leaves what is below", { permit, cap: capTokens(500) }, { decision: { outcome: "allow" } }],
+    [
+      "caps to the lowest of several",
+      { permit, cap: capTokens(50), low: capTokens(20) },
+      { decision: { outcome: "allow" }, effective: { maxOutputTokens: 20 } },
+    ],
+    [
+      "leaves approvals to be asked, for the capped call",
+      { permit, cap: capTokens(50), asks: `@decision("require_approval") @group("g") ${more}` },
+      { decision: { outcome: "require_approval" }, effective: { maxOutputTokens: 50 } },
+    ],
+    [
+      "allows nothing that is forbidden when capped",
+      { permit, cap: capTokens(50), more },
+      { decision: { code: "forbidden" } },
+    ],
+    [
+      "has it recorded and not made",
+      { permit, s: '@decision("shadow") forbid (principal, action == Action::"model", resource);' },
+      { decision: { outcome: "allow", obligations: [{ kind: "shadow" }] } },
+    ],
+  ])("%s", (_name, policies, expected) => {
+    const explained = explain(compilePolicies(documentOf(policies), tools), model(200));
+    expect(explained).toMatchObject(expected);
+    expect(explained.effective).toEqual((expected as { effective?: object }).effective);
+  });
+});
+
+describe("an obligation of an answer", () => {
+  const cards = 'when { context.content.dataClasses.contains("card") }';
+  const redactWhere = (when: string): string => `${redactCards.slice(0, -1)} ${when};`;
+  const allowed = { decision: { outcome: "allow", policies: [{ policy: "permit" }, { policy: "r" }] } };
+
+  it.each<[string, string, PolicyRequest, object]>([
+    ["is met by an answer without what it names", redactWhere(cards), answer(["card"]), allowed],
+    ["is met though it fires again, where nothing of it is left", redactCards, answer(["card"]), allowed],
+    ["is met where there was nothing", redactCards, answer([]), allowed],
+    [
+      "is not met by a call that has it, and fires again",
+      redactWhere('when { context.response.callDataClasses.contains("card") }'),
+      answer([], { callDataClasses: ["card"] }),
+      { decision: { outcome: "deny", code: "forbidden", policies: [{ policy: "r" }] } },
+    ],
+    [
+      "leaves calls to be decided on by themselves, where it was for the text",
+      redactWhere(cards),
+      answer(["card"], { callDataClasses: ["card"] }),
+      allowed,
+    ],
+    [
+      "is undecidable where another detector has found it, which does not say where",
+      redactWhere(cards),
+      { ...answer(["card"]), facts: { ...answer(["card"]).facts, detected: ["card"] } },
+      { decision: { outcome: "deny", code: "undecidable", policies: [{ policy: "r" }] } },
+    ],
+    [
+      "has it recorded, and sent nowhere",
+      '@decision("shadow") forbid (principal, action == Action::"response", resource);',
+      answer([]),
+      { decision: { outcome: "allow", obligations: [{ kind: "shadow" }] } },
+    ],
+  ])("%s", (_name, r, request, expected) => {
+    expect(explain(compilePolicies(documentOf({ permit, r }), tools), request)).toMatchObject(expected);
+  });
+
+  it("allows nothing that is forbidden when redacted, and asks whom the redacted answer needs", () => {
+    const final = 'forbid (principal, action == Action::"response", resource) when { context.response.final };';
+    const under = (policy: string): object => {
+      const compiled = compilePolicies(documentOf({ permit, r: redactCards, p: policy }), tools);
+      const request = answer(["card"], { final: false });
+      const redacted = () => ({ answer: { content: "[redacted]" }, response: { ...facts.response, final: true } });
+      return explain(compiled, { ...request, step: { ...request.step, redacted } as PolicyRequest["step"] });
+    };
+    expect(under(final)).toMatchObject({ decision: { outcome: "deny", policies: [{ policy: "p" }] } });
+    expect(under(`@decision("require_approval") @group("g") ${final}`)).toMatchObject({
+      decision: { outcome: "require_approval" },
+      effective: { content: "[redacted]" },
+    });
+  });
+
+  it("is undecidable where the answer cannot be made", () => {
+    const request = answer(["card"]);
+    const step = { ...request.step, redacted: () => undefined } as PolicyRequest["step"];
+    const compiled = compilePolicies(documentOf({ permit, r: redactCards }), tools);
+    expect(decide(compiled, { ...request, step })).toMatchObject({ outcome: "deny", code: "undecidable" });
   });
 });
 
@@ -274,6 +416,27 @@ describe("annotations of obligations", () => {
     ["a redaction of nothing", `@decision("redact") ${forbid}`, /@argument is missing/],
     ["a redaction with a bound", `@decision("redact") @argument("note") @max("1") ${forbid}`, /@max does not belong/],
     ["a path as an argument", `@decision("redact") @argument("place.city") ${forbid}`, /@argument: expected/],
+    [
+      "classes that nobody knows",
+      `@decision("redact") @data_classes("card, crad") ${forbid}`,
+      /@data_classes: expected some of email/,
+    ],
+    [
+      "classes that only another detector finds",
+      `@decision("redact") @data_classes("person") ${forbid}`,
+      /@data_classes: expected/,
+    ],
+    ["no classes", `@decision("redact") @data_classes("") ${forbid}`, /@data_classes: expected/],
+    [
+      "classes of an argument",
+      `@decision("redact") @argument("note") @data_classes("card") ${forbid}`,
+      /expected one of them/,
+    ],
+    [
+      "a cap of classes",
+      `@decision("cap") @argument("cents") @max("1") @data_classes("card") ${forbid}`,
+      /@data_classes does not belong/,
+    ],
     ["a shadow with an argument", `@decision("shadow") @argument("note") ${forbid}`, /@argument does not belong/],
     [
       "an approval with an argument",
@@ -315,16 +478,34 @@ describe("annotations of obligations", () => {
       redact.replace('action == Action::"tool/pay"', 'action in Action::"tool"'),
       /not every call .* calls of look are denied/,
     ],
-    ["model calls", shadow.replace('action == Action::"tool/pay"', "action"), /model calls are denied where it fires/],
+    ["nothing where all can be recorded", shadow.replace('action == Action::"tool/pay"', "action"), /^$/],
+    ["nothing where a model call is capped", capTokens(50), /^$/],
+    ["nothing where an answer is redacted", redactCards, /^$/],
+    [
+      "model calls",
+      cosigned.replace('action == Action::"tool/pay"', "action"),
+      /model calls are denied where it fires/,
+    ],
     [
       "model calls alone",
       redact.replace('Action::"tool/pay"', 'Action::"model"'),
-      /model calls cannot meet an obligation \(redact\), and are denied where it fires: forbid without @decision/,
+      /text `note` to redact: model calls are denied where it fires; a model call meets only a cap of `maxOutputTokens`/,
+    ],
+    ["a cap that leaves no tokens", capTokens(0), /model calls are denied where it fires; .* to 1 or more/],
+    [
+      "classes of a call",
+      redactCards.replace('Action::"response"', 'Action::"tool/pay"'),
+      /only the text of an answer is redacted by data classes: calls of pay are denied/,
+    ],
+    [
+      "an argument of an answer",
+      redact.replace('Action::"tool/pay"', 'Action::"response"'),
+      /answers are denied where it fires; of an answer, say @data_classes and not @argument/,
     ],
     [
       "answers alone",
-      shadow.replace('Action::"tool/pay"', 'Action::"response"'),
-      /answers cannot meet an obligation \(shadow\)/,
+      cosigned.replace('Action::"tool/pay"', 'Action::"response"'),
+      /answers are denied where it fires; forbid the answer without @decision/,
     ],
   ])("warn of %s", (_name, text, expected) => {
     const problems = checkPolicySet(documentOf({ permit, p: text }), tools);
