@@ -105,6 +105,12 @@ test("a candidate that says nothing of answers would let through what is withhel
   expect(counts).toEqual(expect.arrayContaining([{ kind: "newly_allowed", cause: "secret", count: 1 }, unchanged]));
 });
 
+test("a candidate that redacts answers would have altered those in which it finds something", async () => {
+  const redacts = secrets.replace("forbid", '@decision("redact") @data_classes("secret") forbid');
+  const counts = await answersUnder(calls, everything + redacts);
+  expect(counts).toEqual(expect.arrayContaining([{ kind: "altered", cause: "all", count: 1 }, unchanged]));
+});
+
 test("where neither set speaks of answers, none is counted", async () => {
   expect(await answersUnder(calls, everything)).toEqual([]);
 });
