@@ -17,7 +17,7 @@ import {
 } from "../gate/offline.ts";
 import type { ResolvedStep, RunContext } from "../gate/offline.ts";
 import { callAction, detectorPolicy, explain, remotePolicy, requestJson, responseAction } from "../policy/index.ts";
-import type { CompiledPolicies } from "../policy/index.ts";
+import type { CompiledPolicies, RedactionOf } from "../policy/index.ts";
 import { canonicalText, contentDigest } from "../store/canonical.ts";
 import { answerProblems } from "./answers.ts";
 import { beforeStepsOf } from "./before-steps.ts";
@@ -267,7 +267,7 @@ export function redactionFor(
   run: RunContext,
   step: ResolvedStep,
   { facts }: DecisionRecord,
-): ReturnType<typeof redactionOf> | undefined {
+): RedactionOf | undefined {
   return facts.response === undefined ? undefined : redactionOf(...answered(record, run, step, facts.response));
 }
 

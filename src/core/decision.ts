@@ -156,11 +156,16 @@ export type RunFacts = {
    * be worked out again.
    */
   readonly detected?: readonly DataClass[];
+  /** Where it did, in the readings of an answer, of what policies redact; absent: nowhere, or it did not say. */
+  readonly detectedAt?: readonly DetectedPlace[];
   /** Set where it was decided on a model's answer, and not on the call that asked for it. */
   readonly response?: ResponseFacts;
   /** What was held, spent and allowed, where a budget had no room for the step. */
   readonly budget?: BudgetFacts;
 };
+
+/** From `start` to before `end`, in UTF-16 code units of the text that was sent. */
+export type DetectedPlace = { readonly name: DataClass; readonly start: number; readonly end: number };
 
 /** What policies see of a model's answer before it goes further: to the user, to a tool, or into the conversation. */
 export type ResponseFacts = {

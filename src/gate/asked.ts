@@ -4,11 +4,9 @@ import { shortfallOf } from "../core/approved.ts";
 import type { Approved } from "../core/approved.ts";
 import type { BudgetFacts, Exhausted } from "../core/budget.ts";
 import type { Decision, RunFacts } from "../core/decision.ts";
-import type { PolicyRequest } from "../policy/index.ts";
+import type { PolicyRequest, RedactionOf } from "../policy/index.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { ResolvedStep } from "./resolve.ts";
-
-type RedactionOf = NonNullable<Extract<PolicyRequest["step"], { readonly kind: "response" }>["redacted"]>;
 
 /**
  * A decision with what the budgets say: a step that has no room asks the people of its budgets, beside those whom policies ask. Nobody

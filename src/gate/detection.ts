@@ -7,7 +7,7 @@ import { detect, longestDetected } from "../policy/index.ts";
 import type { ActionSlice, Detected, DetectorOptions } from "../policy/index.ts";
 import { textsIn } from "./flow-leaves.ts";
 import type { ResolvedStep } from "./resolve.ts";
-import { answerText } from "./response-facts.ts";
+import { answerText } from "./readings.ts";
 
 /**
  * What another detector says of contents; undefined where there is none, or the policies do not look for it. It answers over the network,
@@ -28,7 +28,7 @@ export function createDetection(detector: DetectorOptions | undefined): Detectio
   const known = new LRUCache<RunId, Known>({ max: rememberedRuns });
 
   function wants(slice: ActionSlice | undefined): boolean {
-    return detector !== undefined && slice?.readsDataClasses === true;
+    return detector !== undefined && slice !== undefined && (slice.readsDataClasses || slice.redacts.length > 0);
   }
 
   async function ofConversation(options: DetectorOptions, run: RunId, messages: readonly Message[]): Promise<Detected> {

@@ -170,11 +170,7 @@ export function undetected(reason: string): Pick<Judged, "decision" | "policyDec
 }
 
 /** The remote decision point is asked about the call as it would be made, and only about what would not be denied anyway. */
-async function alsoRemotely(
-  remote: Answering | undefined,
-  local: Decision,
-  made: PolicyRequest,
-): Promise<Decision> {
+async function alsoRemotely(remote: Answering | undefined, local: Decision, made: PolicyRequest): Promise<Decision> {
   return remote === undefined || local.outcome === "deny" ? local : narrowed(local, await remote(made));
 }
 

@@ -3,13 +3,13 @@ import type { ResponseFacts } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { joinLabels, labelsOfAll } from "../core/labels.ts";
-import type { DataClass, FlowFacts } from "../core/labels.ts";
+import type { FlowFacts } from "../core/labels.ts";
 import { otherLinks } from "../core/provenance.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { Callable } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { dataClassesIn } from "../policy/index.ts";
-import type { RedactedAnswer } from "../policy/index.ts";
+import type { RedactionOf } from "../policy/index.ts";
 import { contentDigest } from "../store/canonical.ts";
 import { flowFacts, linksOf } from "./flow-facts.ts";
 import { originOfLink } from "./flow-trace.ts";
@@ -66,13 +66,9 @@ export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: Mo
 }
 
 /** What policies see of the answer once it is redacted, and what then goes further. */
-export function redactionOf(
-  run: RunContext,
-  step: ResolvedModelStep,
-  answer: ModelResult,
-): (classes: readonly DataClass[]) => RedactedAnswer | undefined {
-  return (classes) => {
-    const made = redactedAnswer(run.release.document, answer, classes);
+export function redactionOf(run: RunContext, step: ResolvedModelStep, answer: ModelResult): RedactionOf {
+  return (classes, places) => {
+    const made = redactedAnswer(run.release.document, answer, classes, places);
     if (made === undefined || made === answer) return made && {};
     return { answer: made as unknown as JsonObject, ...answerFacts(run, step, made) };
   };
@@ -83,11 +79,6 @@ function toolsIn({ toolCalls }: ModelResult, callables: readonly Callable[]): re
   const known = new Set(callables.map(({ name }) => name));
   const invented = asked.filter((name) => !known.has(name));
   return sorted([...asked.filter((name) => known.has(name)), ...invented.slice(0, maxInvented)]);
-}
-
-/** The answer's text for another detector: as it stands, and as JSON says it. */
-export function answerText(answer: ModelResult): string {
-  return readingsOf(answer.content).join("\n");
 }
 
 /**

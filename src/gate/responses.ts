@@ -12,6 +12,7 @@ import type { DenialCode, Decision, HistoryFact, RunFacts } from "../core/decisi
 import { codeOf } from "../core/errors.ts";
 import type { ApprovalId, Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import type { DataClass } from "../core/labels.ts";
 import type { LedgerEvent } from "../core/ledger-event.ts";
 import { unsentAnswer, withheldAnswer } from "../core/transcript.ts";
 import type { ModelResult } from "../core/transcript.ts";
@@ -156,7 +157,7 @@ export function createResponses(
     if (policies === undefined) return undecidable("the policies in force do not fit the tools of this release");
     if (history === undefined) return undecidable("what the policies want counted cannot be counted");
     if (detected?.status === "failed") return denied(undetected(detected.reason).decision);
-    const facts = { ...known, ...(detected === undefined ? {} : { detected: detected.classes }) };
+    const facts = { ...known, ...(detected === undefined ? {} : foundIn(detected, slice?.redacts ?? [])) };
     const asked = policyRequestOf(run, step, facts, redactionOf(run, step, answered.answer));
     const { decision: local, request, effective, made = asked } = explain(policies, asked, approved);
     const decision =
@@ -452,3 +453,16 @@ export function createResponses(
 
   return { governs, letThrough, first, again };
 }
+
+/** What is recorded of what another detector found: where, of what is redacted. */
+function foundIn(
+  { classes, places = [] }: Extract<Detected, { readonly status: "found" }>,
+  redacts: readonly DataClass[],
+): Pick<RunFacts, "detected" | "detectedAt"> {
+  const wanted = places.filter(({ name }) => redacts.includes(name));
+  const isFew = wanted.length > 0 && wanted.length <= maxPlaces;
+  return { detected: classes, ...(isFew ? { detectedAt: wanted } : {}) };
+}
+
+/** Places that are recorded with a decision; of an answer with more, nothing that another detector found is redacted. */
+const maxPlaces = 500;

@@ -4,7 +4,7 @@ import { LRUCache } from "lru-cache";
 
 import type { HistoryFact, RunFacts } from "../core/decision.ts";
 import { responseAction, shadowDecide } from "../policy/index.ts";
-import type { Verdict } from "../policy/index.ts";
+import type { RedactionOf, Verdict } from "../policy/index.ts";
 import { activeShadow, addShadowCounts } from "../registry/index.ts";
 import type { PolicyShadow, ShadowCount } from "../registry/index.ts";
 import type { Pool } from "../store/index.ts";
@@ -13,7 +13,6 @@ import type { RunContext } from "./governed-call.ts";
 import type { HistoryCounter, HistoryRequest } from "./history.ts";
 import { actionOf, policiesFor } from "./judge.ts";
 import type { ResolvedStep } from "./resolve.ts";
-import type { redactionOf } from "./response-facts.ts";
 
 /** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */
 const pauseMs = 1_000;
@@ -30,7 +29,7 @@ export type DecidedBeside = {
   readonly counted: readonly HistoryFact[];
   readonly actual: Verdict;
   /** Of an answer: makes it without some classes of data. */
-  readonly redacted?: ReturnType<typeof redactionOf>;
+  readonly redacted?: RedactionOf;
   /** The policies in force say nothing of answers, and let this one through: it counts where the candidate speaks of them. */
   readonly unasked?: boolean;
 };

@@ -1,8 +1,8 @@
 import type { ApprovalRequirement, Obligation } from "../core/decision.ts";
+import { dataClasses } from "../core/labels.ts";
 import type { DataClass } from "../core/labels.ts";
 import { approvalFaults, approvalNames, requirementsOf } from "./approval-annotations.ts";
 import type { ApprovalAnnotationName } from "./approval-annotations.ts";
-import { ownDataClasses } from "./data-classes.ts";
 
 /** What a policy's annotations ask of those who obey its decision. */
 export type Instructions = {
@@ -80,7 +80,7 @@ export function annotationFaults(given: GivenAnnotations, effect: "permit" | "fo
     ...refuseIf(!fits(argument, argumentPattern), "@argument: expected the plain name of one argument"),
     ...refuseIf(
       classes !== undefined && classes !== null && classesOf(classes) === undefined,
-      `@data_classes: expected some of ${ownDataClasses.join(", ")}, with commas between`,
+      `@data_classes: expected some of ${dataClasses.join(", ")}, with commas between`,
     ),
     ...refuseIf(maxOf(max ?? "0") === undefined, "@max: expected a whole number up to 2^53 - 1"),
     ...refuseIf(
@@ -154,8 +154,8 @@ function obligationOf(
       ? undefined
       : { kind: "cosigned", policy, witnesses: wanted, withinMs };
   }
-  const dataClasses = classesOf(classes);
-  if (decision === "redact" && dataClasses !== undefined) return { kind: "redact", policy, dataClasses };
+  const redacted = classesOf(classes);
+  if (decision === "redact" && redacted !== undefined) return { kind: "redact", policy, dataClasses: redacted };
   if (argument === undefined) return undefined;
   if (decision === "redact") return { kind: "redact", policy, argument };
   const bound = maxOf(max);
@@ -166,7 +166,7 @@ function obligationOf(
 function classesOf(value: string | null | undefined): readonly DataClass[] | undefined {
   if (value === null || value === undefined) return undefined;
   const names = value.split(",").map((name) => name.trim());
-  const known = ownDataClasses.filter((name) => names.includes(name));
+  const known = dataClasses.filter((name) => names.includes(name));
   return names.every((name) => known.some((one) => one === name)) ? known.toSorted() : undefined;
 }
 

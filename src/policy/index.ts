@@ -8,7 +8,7 @@ export type { ActionSlice } from "./slices.ts";
 export { narrowPolicy } from "./narrow.ts";
 export type { ApprovedCall, Narrowing } from "./narrow.ts";
 export { obligationText } from "./obligations.ts";
-export { dataClassesIn, withoutDataClasses } from "./data-classes.ts";
+export { dataClassesIn, ownDataClasses, redacted, withoutDataClasses } from "./data-classes.ts";
 export { decide, explain } from "./decide.ts";
 export type { Explanation } from "./decide.ts";
 export { loadPolicyDirectory } from "./directory.ts";
@@ -21,7 +21,7 @@ export { parsePolicySet, policySetOf } from "./policy-set.ts";
 export type { PolicySetDocument, PolicySources } from "./policy-set.ts";
 export { reasonsOf } from "./reasons.ts";
 export { actionNamed, requestJson, requestOf } from "./request.ts";
-export type { Asked, CedarRequest, PolicyRequest, RedactedAnswer } from "./request.ts";
+export type { Asked, CedarRequest, PolicyRequest, RedactedAnswer, RedactionOf } from "./request.ts";
 export {
   actionOfTool,
   callAction,

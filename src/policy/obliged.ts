@@ -2,6 +2,7 @@ import type { Obligation } from "../core/decision.ts";
 import type { JsonObject, JsonSchema } from "../core/json.ts";
 import type { DataClass } from "../core/labels.ts";
 import { fits } from "../tools/arguments.ts";
+import { ownDataClasses } from "./data-classes.ts";
 import { meetObligations, modelInput } from "./obligations.ts";
 import type { PolicyRequest, RedactedAnswer } from "./request.ts";
 import type { ActionSlice } from "./slices.ts";
@@ -93,11 +94,10 @@ function obligedAnswer(request: PolicyRequest, step: Step<"response">, obligatio
 
   const classes = [...new Set(redactions.flatMap(({ dataClasses }) => dataClasses))].sort();
   const { facts } = request;
-  // Which classes it found is recorded, and not where.
-  if (intersects(classes, facts.detected ?? []))
-    return unmet("another detector has found what is to be redacted in the answer, and only it knows where");
+  const fault = redacted === undefined ? undefined : elsewhereFault(classes, facts);
+  if (fault !== undefined) return unmet(fault);
   const made: RedactedAnswer | undefined =
-    redacted === undefined ? { answer: { redacted: classes } } : redacted(classes);
+    redacted === undefined ? { answer: { redacted: classes } } : redacted(classes, facts.detectedAt ?? []);
   if (made === undefined) return unmet("what is to be redacted in the answer cannot be told from the rest of it");
   const flow = made.flow ?? {
     ...facts.flow,
@@ -106,13 +106,30 @@ function obligedAnswer(request: PolicyRequest, step: Step<"response">, obligatio
   const response = made.response ?? answered.response;
   const left = [...flow.dataClasses, ...response.callDataClasses];
   const unable = redactions.filter(({ dataClasses }) => intersects(dataClasses, left)).map(({ policy }) => policy);
-  const changed = { ...request, step: { ...answered, response }, facts: { ...facts, flow, response } };
+  const elsewhere =
+    facts.detected === undefined ? {} : { detected: facts.detected.filter((name) => !classes.includes(name)) };
+  const changed = { ...request, step: { ...answered, response }, facts: { ...facts, flow, response, ...elsewhere } };
   return {
     status: "met",
     request: changed,
     ...(made.answer === undefined ? {} : { effective: made.answer }),
     met: new Set([...liftedBy(obligations)].filter((policy) => !unable.includes(policy))),
   };
+}
+
+/** What only another detector finds has to have been looked for by one, and what one has found, it has to have said where. */
+function elsewhereFault(
+  classes: readonly DataClass[],
+  { detected, detectedAt = [] }: PolicyRequest["facts"],
+): string | undefined {
+  if (detected === undefined)
+    return classes.every((name) => ownDataClasses.includes(name))
+      ? undefined
+      : "what is to be redacted in the answer is found by another detector only, and none was asked";
+  const told = new Set(detectedAt.map(({ name }) => name));
+  return classes.some((name) => detected.includes(name) && !told.has(name))
+    ? "another detector has found what is to be redacted in the answer, and where is not known"
+    : undefined;
 }
 
 function intersects(some: readonly DataClass[], others: readonly DataClass[]): boolean {

@@ -1,3 +1,4 @@
+import type { DetectedPlace } from "../core/decision.ts";
 import { CodedError } from "../core/errors.ts";
 import { dataClasses } from "../core/labels.ts";
 import type { DataClass } from "../core/labels.ts";
@@ -18,7 +19,12 @@ export type DetectorOptions = {
 };
 
 export type Detected =
-  | { readonly status: "found"; readonly classes: readonly DataClass[] }
+  /** `places`: absent where it does not say where. */
+  | {
+      readonly status: "found";
+      readonly classes: readonly DataClass[];
+      readonly places?: readonly DetectedPlace[] | undefined;
+    }
   /** It gave no answer that counts as one. `reason` is one line, and holds nothing of the text. */
   | { readonly status: "failed"; readonly reason: string };
 
@@ -77,25 +83,53 @@ export async function detect(options: DetectorOptions, text: string): Promise<De
   });
   return answer.status === "failed"
     ? failed(`the detector of personal data ${answer.reason}`)
-    : findingsIn(answer.value, minScore);
+    : findingsIn(answer.value, minScore, text);
 }
 
 function failed(reason: string): Detected {
   return { status: "failed", reason };
 }
 
-function findingsIn(value: unknown, minScore: number): Detected {
+function findingsIn(value: unknown, minScore: number, text: string): Detected {
   const malformed = failed("the detector of personal data gave an answer that is no list of findings");
   if (!Array.isArray(value)) return malformed;
   const found = new Set<DataClass>();
+  const places: (DetectedPlace | undefined)[] = [];
+  const unitAt = unitsOf(text);
   for (const finding of value as readonly unknown[]) {
     if (typeof finding !== "object" || finding === null) return malformed;
     const { entity_type: entity, score } = finding as { readonly entity_type?: unknown; readonly score?: unknown };
     if (typeof entity !== "string" || typeof score !== "number") return malformed;
     const known = score < minScore ? undefined : classOf(entity);
-    if (known !== undefined) found.add(known);
+    if (known === undefined) continue;
+    found.add(known);
+    places.push(placeOf(known, finding, unitAt));
   }
-  return { status: "found", classes: dataClasses.filter((name) => found.has(name)).toSorted() };
+  const classes = dataClasses.filter((name) => found.has(name)).toSorted();
+  const known = places.filter((place) => place !== undefined);
+  return { status: "found", classes, places: known.length === places.length ? known : undefined };
+}
+
+function placeOf(name: DataClass, finding: object, unitAt: (codePoint: number) => number): DetectedPlace | undefined {
+  const { start, end } = finding as { readonly start?: unknown; readonly end?: unknown };
+  if (typeof start !== "number" || typeof end !== "number") return undefined;
+  const place = { name, start: unitAt(start), end: unitAt(end) };
+  return Number.isInteger(place.start) && Number.isInteger(place.end) && place.start >= 0 && place.start < place.end
+    ? place
+    : undefined;
+}
+
+/** An analyzer counts code points, as Python does; not a number where there is no such place. */
+function unitsOf(text: string): (codePoint: number) => number {
+  if (!/[\uD800-\uDBFF]/.test(text)) return (codePoint) => (codePoint <= text.length ? codePoint : Number.NaN);
+  const units: number[] = [];
+  let at = 0;
+  for (const character of text) {
+    units.push(at);
+    at += character.length;
+  }
+  units.push(at);
+  return (codePoint) => units[codePoint] ?? Number.NaN;
 }
 
 const byEntity: Readonly<Record<string, DataClass>> = {

@@ -1,6 +1,6 @@
 import type { StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs";
 
-import type { HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
+import type { DetectedPlace, HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { labelsOfAll } from "../core/labels.ts";
 import type { CallLabels, DataClass, FlowFacts, ValueLabels } from "../core/labels.ts";
@@ -35,10 +35,16 @@ export type PolicyRequest = {
         readonly kind: "response";
         readonly model: string;
         readonly response: ResponseFacts;
-        readonly redacted?: (classes: readonly DataClass[]) => RedactedAnswer | undefined;
+        readonly redacted?: RedactionOf;
       };
   readonly facts: RunFacts;
 };
+
+/** `places`: where another detector has found some of the classes. */
+export type RedactionOf = (
+  classes: readonly DataClass[],
+  places: readonly DetectedPlace[],
+) => RedactedAnswer | undefined;
 
 /**
  * An answer without what was found of some classes in its text. `answer`: absent where nothing was; facts that are absent are those of the

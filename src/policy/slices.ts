@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 
 import type { HistoryFact } from "../core/decision.ts";
 import type { JsonSchema } from "../core/json.ts";
+import type { DataClass } from "../core/labels.ts";
 import type { Attribute } from "./argument-types.ts";
 import { actionFrame, policySlice, screenOf } from "./evaluator.ts";
 import type { ActionFrame, PolicySlice, Screen } from "./evaluator.ts";
@@ -35,6 +36,8 @@ export type ActionSlice = {
   readonly history: readonly HistoryFact[];
   /** A policy about this action looks at the data classes of its contents: other detectors are asked only then. */
   readonly readsDataClasses: boolean;
+  /** Classes of data that a policy about this action redacts. */
+  readonly redacts: readonly DataClass[];
   readonly frame: ActionFrame;
   /** Of the policies about this action, those that can apply to this agent. */
   of(agent: { readonly team: string; readonly name: string }): AgentSlice;
@@ -85,6 +88,7 @@ function sliceOf(
     action,
     history,
     readsDataClasses: relevant.some((policy) => readsDataClasses(policy, action)),
+    redacts: [...new Set(relevant.flatMap(redactedBy))],
     ...(tool === undefined
       ? {}
       : {
@@ -113,6 +117,10 @@ function sliceOf(
       return made;
     },
   };
+}
+
+function redactedBy({ obligation }: ReadPolicy): readonly DataClass[] {
+  return obligation !== undefined && "dataClasses" in obligation ? obligation.dataClasses : [];
 }
 
 /** A model is called with what was read before. */

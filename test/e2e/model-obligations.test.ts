@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 
 import { decideRequest, signStatement, statementText } from "../../src/approvals/index.ts";
 import type { ApprovalRequest } from "../../src/approvals/index.ts";
@@ -6,11 +6,12 @@ import { backtest, explainDecision } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
 import { appendToOutbox } from "../../src/ledger/index.ts";
-import { policySetOf } from "../../src/policy/index.ts";
+import { detectorOptionsOf, policySetOf } from "../../src/policy/index.ts";
 import { createModelProvider } from "../../src/providers/index.ts";
 import type { ModelProvider } from "../../src/providers/index.ts";
 import { approvalDecided } from "../../src/server/ledger-events.ts";
 import { decisionsOf, getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
+import { startPresidio } from "../support/presidio.ts";
 import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
 import { evidenceIn } from "../support/world-evidence.ts";
@@ -172,6 +173,21 @@ test("people are shown the redacted answer, which goes further unless policies r
   await verified(world, later);
   const decided = (await decisionsOf(world.pool, later)).filter(({ seq }) => seq === 0);
   expect(decided.at(-1)).toMatchObject({ outcome: "deny", code: "invalid_grant", effective: null });
+});
+
+test("what another detector finds is redacted where it says, and decided by again from the record", async () => {
+  const presidio = await startPresidio([{ text: "Ada Lovelace", entity: "PERSON" }]);
+  onTestFinished(() => presidio.close());
+  const names = redact.replaceAll('"card"', '"person"');
+  const world = await createWorld({ policy: `${all}${names}`, turns: [{ text: "By Ada Lovelace." }] });
+  await world.work({ detector: detectorOptionsOf({ COUNTERSIGN_PRESIDIO_URL: presidio.url }) });
+  const run = await world.start();
+  expect(await answer(world, run)).toEqual({ text: "By [redacted]." });
+  const evidence = await verified(world, run);
+  const { facts } = evidence.record.decisions.find((one) => one.facts.response !== undefined)!;
+  expect(facts.detectedAt).toEqual([{ name: "person", start: 3, end: 15 }]);
+  const elsewhere = { ...facts, detectedAt: [{ name: "person", start: 3, end: 6 }] };
+  expect(await replayOf(evidence, true, { facts: elsewhere })).toMatch(/effective arguments recorded/);
 });
 
 test("a redacted answer that does not fit the output schema any more is one that does not fit", async () => {

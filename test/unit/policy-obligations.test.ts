@@ -364,12 +364,6 @@ describe("an obligation of an answer", () => {
       allowed,
     ],
     [
-      "is undecidable where another detector has found it, which does not say where",
-      redactWhere(cards),
-      { ...answer(["card"]), facts: { ...answer(["card"]).facts, detected: ["card"] } },
-      { decision: { outcome: "deny", code: "undecidable", policies: [{ policy: "r" }] } },
-    ],
-    [
       "has it recorded, and sent nowhere",
       '@decision("shadow") forbid (principal, action == Action::"response", resource);',
       answer([]),
@@ -394,11 +388,27 @@ describe("an obligation of an answer", () => {
     });
   });
 
-  it("is undecidable where the answer cannot be made", () => {
-    const request = answer(["card"]);
-    const step = { ...request.step, redacted: () => undefined } as PolicyRequest["step"];
-    const compiled = compilePolicies(documentOf({ permit, r: redactCards }), tools);
-    expect(decide(compiled, { ...request, step })).toMatchObject({ outcome: "deny", code: "undecidable" });
+  const place = { name: "card", start: 0, end: 4 } as const;
+  const undecidable = { outcome: "deny", code: "undecidable", policies: [{ policy: "r" }] };
+  it.each<[string, string, Partial<PolicyRequest["facts"]>, object | undefined, object]>([
+    ["is undecidable where the answer cannot be made", "card", {}, undefined, undecidable],
+    ["is undecidable where another detector does not say where", "card", { detected: ["card"] }, {}, undecidable],
+    [
+      "is undecidable where it says so of another class",
+      "card, iban",
+      { detected: ["card", "iban"], detectedAt: [place] },
+      {},
+      undecidable,
+    ],
+    ["is undecidable where only another would find it, and none was asked", "person", {}, {}, undecidable],
+    ["is met where another finds none of it", "person", { detected: ["card"] }, {}, { outcome: "allow" }],
+    ["is met where it says where", "card", { detected: ["card"], detectedAt: [place] }, {}, { outcome: "allow" }],
+  ])("%s", (_name, classes, more, made, expected) => {
+    const asked = answer(["card"]);
+    const step = { ...asked.step, redacted: () => made } as PolicyRequest["step"];
+    const r = redactWhere(cards).replace('"card"', `"${classes}"`);
+    const compiled = compilePolicies(documentOf({ permit, r }), tools);
+    expect(decide(compiled, { ...asked, step, facts: { ...asked.facts, ...more } })).toMatchObject(expected);
   });
 });
 
@@ -420,11 +430,6 @@ describe("annotations of obligations", () => {
       "classes that nobody knows",
       `@decision("redact") @data_classes("card, crad") ${forbid}`,
       /@data_classes: expected some of email/,
-    ],
-    [
-      "classes that only another detector finds",
-      `@decision("redact") @data_classes("person") ${forbid}`,
-      /@data_classes: expected/,
     ],
     ["no classes", `@decision("redact") @data_classes("") ${forbid}`, /@data_classes: expected/],
     [

@@ -38,14 +38,30 @@ describe("what the analyzer finds", () => {
     ["Bob", []],
     ["nothing of the kind", []],
   ])("is a class of data: %s", async (text, classes) => {
-    expect(await detect(optionsOf(), text)).toEqual({ status: "found", classes });
+    expect(await detect(optionsOf(), text)).toMatchObject({ status: "found", classes });
     const { url, body } = presidio.asked.at(-1) ?? {};
     expect([url, body]).toEqual(["POST /analyze", { text, language: "en", score_threshold: 0.5 }]);
   });
 
+  it("is where it says, in code points", async () => {
+    const places = [{ name: "person", start: 3, end: 6 }];
+    presidio.answer(
+      (response) =>
+        void response.end(
+          '[{"entity_type":"PERSON","start":2,"end":5,"score":1},{"entity_type":"LOCATION","score":1}]',
+        ),
+    );
+    expect(await detect(optionsOf(), "\u{1F600} Ada")).toEqual({ status: "found", classes: ["person"], places });
+    // Of one it does not say where, or somewhere that is nowhere.
+    for (const where of ["", '"start":2,"end":99,', '"start":3,"end":3,', '"start":2.5,"end":3,']) {
+      presidio.answer((response) => void response.end(`[{"entity_type":"PERSON",${where}"score":1}]`));
+      expect(await detect(optionsOf(), "\u{1F600} Ada")).toEqual({ status: "found", classes: ["person"] });
+    }
+  });
+
   it("counts from the score and in the language that were set", async () => {
     const options = optionsOf({ COUNTERSIGN_PRESIDIO_MIN_SCORE: "0.1", COUNTERSIGN_PRESIDIO_LANGUAGE: "de" });
-    expect(await detect(options, "Bob")).toEqual({ status: "found", classes: ["person"] });
+    expect(await detect(options, "Bob")).toMatchObject({ status: "found", classes: ["person"] });
     expect(presidio.asked.at(-1)?.body).toMatchObject({ language: "de", score_threshold: 0.1 });
   });
 

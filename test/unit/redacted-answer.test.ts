@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import { answerText } from "../../src/gate/readings.ts";
 import { redactedAnswer } from "../../src/gate/redacted-answer.ts";
 import type { ModelResult } from "../../src/core/transcript.ts";
 import { dataClassesIn, ownDataClasses } from "../../src/policy/data-classes.ts";
@@ -37,6 +38,21 @@ describe("an answer without what is found in it", () => {
       "email",
     ]);
     expect(made).toEqual(answer("To [redacted]", { toolCalls, finishReason: "tool_calls" }));
+  });
+
+  it("has nothing of what another detector has found, wherever it stands", () => {
+    const content = '{"by":"Ada \\u004covelace","of":["Ada Lovelace","ada"]}';
+    const read = answerText({ content });
+    const start = read.lastIndexOf("Ada Lovelace");
+    const places = [
+      { name: "person", start, end: start + 12 },
+      { name: "email", start: 0, end: 9 },
+    ] as const;
+    expect(redactedAnswer({}, answer(content), ["person"], places)?.content).toBe(
+      '{"by":"[redacted]","of":["[redacted]","ada"]}',
+    );
+    const across = { name: "person", start: start - 4, end: start + 12 } as const;
+    expect(redactedAnswer({}, answer(content), ["person"], [across])).toBeUndefined();
   });
 
   it("is none where something would still be found: parts of one text in several", () => {
