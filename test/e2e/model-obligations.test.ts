@@ -4,13 +4,13 @@ import { decideRequest, signStatement, statementText } from "../../src/approvals
 import type { ApprovalRequest } from "../../src/approvals/index.ts";
 import { backtest, explainDecision } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import type { RunRecord } from "../../src/core/run-record.ts";
 import { appendToOutbox } from "../../src/ledger/index.ts";
 import { detectorOptionsOf, policySetOf } from "../../src/policy/index.ts";
 import { createModelProvider } from "../../src/providers/index.ts";
 import type { ModelProvider } from "../../src/providers/index.ts";
 import { approvalDecided } from "../../src/server/ledger-events.ts";
 import { decisionsOf, getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
+import { startAgentRun } from "../../src/temporal/index.ts";
 import { startPresidio } from "../support/presidio.ts";
 import { createWorld } from "../support/world.ts";
 import type { World } from "../support/world.ts";
@@ -74,12 +74,14 @@ async function approve(world: World, request: ApprovalRequest): Promise<void> {
   });
 }
 
-function held({ record }: Evidence): number {
-  const leaves = record.ledger.entries.map(({ leaf }) => JSON.parse(leaf) as RunRecord["ledger"]["entries"][number]);
-  const intent = leaves.find((entry) => "kind" in entry && entry["kind"] === "step.intent") as unknown as {
-    readonly facts: { readonly heldMicroUsd: number; readonly outputPerMillion: number };
-  };
-  return intent.facts.heldMicroUsd;
+/** What was held for the run's first call, as its row and its intent in the ledger say. */
+async function held(world: World, { record }: Evidence) {
+  const { rows } = await world.pool.query<{ microUsd: number; tokens: number }>(
+    'select held_micro_usd as "microUsd", held_tokens as tokens from step where run = $1 and seq = 0',
+    [record.run.id],
+  );
+  expect(record.ledger.entries.some(({ leaf }) => leaf.includes(`"heldMicroUsd":${rows[0]?.microUsd},`))).toBe(true);
+  return rows[0]!;
 }
 
 test("a model is asked for as many tokens as a policy leaves it, or not at all, and no more is held for it", async () => {
@@ -88,16 +90,19 @@ test("a model is asked for as many tokens as a policy leaves it, or not at all, 
   const world = await createWorld({
     policy: all,
     turns: [{ text: "done" }],
-    prices: () => ({ inputPerMillion: 1_000_000, cachedInputPerMillion: 1_000_000, outputPerMillion: 2_000_000 }),
+    prices: () => ({ inputPerMillion: 0, cachedInputPerMillion: 0, outputPerMillion: 2_000_000 }),
   });
   const asked = await workAndListen(world);
-  const free = await verified(world, await world.start());
+  const free = await held(world, await verified(world, await world.start()));
+  expect(free.microUsd).toBe(400);
   await world.activate(capped);
-  const run = await world.start();
-  await world.closed(run);
+  const run = await world.register();
+  // There is room for the capped call, and for no more.
+  await world.pool.query("update run set max_tokens = $2 where id = $1", [run, free.tokens - 150]);
+  await startAgentRun(world.client, { run, taskQueue: world.taskQueue });
   const evidence = await verified(world, run);
   expect(asked.map(({ maxOutputTokens }) => maxOutputTokens)).toEqual([200, 50]);
-  expect(held(free) - held(evidence)).toBe(2 * 150);
+  expect(await held(world, evidence)).toEqual({ microUsd: 100, tokens: free.tokens - 150 });
   const [decided] = await decisionsOf(world.pool, run);
   expect(await getPayload(world.pool, world.keys, decided!.effective!)).toEqual({ maxOutputTokens: 50 });
   expect(explainDecision(evidence.record, 0).obligations).toMatchObject([{ kind: "cap", max: 50 }]);
