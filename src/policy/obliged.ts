@@ -97,7 +97,7 @@ function obligedAnswer(request: PolicyRequest, step: Step<"response">, obligatio
   const fault = redacted === undefined ? undefined : elsewhereFault(classes, facts);
   if (fault !== undefined) return unmet(fault);
   const made: RedactedAnswer | undefined =
-    redacted === undefined ? { answer: { redacted: classes } } : redacted(classes, facts.detectedAt ?? []);
+    redacted === undefined ? byFacts(classes, facts) : redacted(classes, facts.detectedAt ?? []);
   if (made === undefined) return unmet("what is to be redacted in the answer cannot be told from the rest of it");
   const flow = made.flow ?? {
     ...facts.flow,
@@ -115,6 +115,12 @@ function obligedAnswer(request: PolicyRequest, step: Step<"response">, obligatio
     ...(made.answer === undefined ? {} : { effective: made.answer }),
     met: new Set([...liftedBy(obligations)].filter((policy) => !unable.includes(policy))),
   };
+}
+
+/** For who has no text: what of it would be redacted. */
+function byFacts(classes: readonly DataClass[], { flow }: PolicyRequest["facts"]): RedactedAnswer {
+  const found = classes.filter((name) => flow.dataClasses.includes(name));
+  return found.length === 0 ? {} : { answer: { redacted: found } };
 }
 
 /** What only another detector finds has to have been looked for by one, and what one has found, it has to have said where. */

@@ -101,7 +101,7 @@ function parsedTexts(content: string): readonly string[] {
   const texts: string[] = [];
   try {
     JSON.parse(content, (name, value: unknown) => {
-      texts.push(name, typeof value === "object" ? "" : String(value));
+      texts.push(name, ...(typeof value === "string" || typeof value === "number" ? [String(value)] : []));
       return value;
     });
   } catch {
