@@ -178,6 +178,10 @@ test("people are shown the redacted answer, which goes further unless policies r
   await verified(world, later);
   const decided = (await decisionsOf(world.pool, later)).filter(({ seq }) => seq === 0);
   expect(decided.at(-1)).toMatchObject({ outcome: "deny", code: "invalid_grant", effective: null });
+  const [withheld] = await stepsOf(world.pool, later);
+  expect(await getPayload(world.pool, world.keys, withheld!.result!)).toMatchObject({
+    problem: expect.stringContaining("the policy has changed what would be done"),
+  });
 });
 
 test("what another detector finds is redacted where it says, and decided by again from the record", async () => {
