@@ -44,19 +44,25 @@ describe("what the analyzer finds", () => {
   });
 
   it("is where it says, in code points", async () => {
+    const told = (findings: string) =>
+      presidio.answer(
+        (response) => void response.writeHead(200, { "content-type": "application/json" }).end(`[${findings}]`),
+      );
     const places = [{ name: "person", start: 3, end: 6 }];
-    presidio.answer(
-      (response) =>
-        void response.end(
-          '[{"entity_type":"PERSON","start":2,"end":5,"score":1},{"entity_type":"LOCATION","score":1}]',
-        ),
-    );
+    told('{"entity_type":"PERSON","start":2,"end":5,"score":1},{"entity_type":"LOCATION","score":1}');
     expect(await detect(optionsOf(), "\u{1F600} Ada")).toEqual({ status: "found", classes: ["person"], places });
     // Of one it does not say where, or somewhere that is nowhere.
-    for (const where of ["", '"start":2,"end":99,', '"start":3,"end":3,', '"start":2.5,"end":3,']) {
-      presidio.answer((response) => void response.end(`[{"entity_type":"PERSON",${where}"score":1}]`));
-      expect(await detect(optionsOf(), "\u{1F600} Ada")).toEqual({ status: "found", classes: ["person"] });
-    }
+    for (const where of [
+      "",
+      '"start":2,"end":99,',
+      '"start":3,"end":3,',
+      '"start":2.5,"end":3,',
+      '"start":-1,"end":3,',
+    ])
+      for (const text of ["\u{1F600} Ada", "to Ada"]) {
+        told(`{"entity_type":"PERSON",${where}"score":1}`);
+        expect(await detect(optionsOf(), text)).toEqual({ status: "found", classes: ["person"] });
+      }
   });
 
   it("counts from the score and in the language that were set", async () => {
