@@ -29,7 +29,11 @@ export function lined(text: string, mark = ""): readonly string[] {
 
 function visibleLine(line: string): string {
   const escaped = line.replaceAll("\\", "\\\\").replaceAll("\t", "\\t").replaceAll("\r", "\\r");
-  return visible(escaped).replace(/ +$/, (spaces) => "\\u{20}".repeat(spaces.length));
+  const shown = visible(escaped);
+  // A pattern that ends in ` +$` would look at a long row of spaces from each of them.
+  let end = shown.length;
+  while (end > 0 && shown.charAt(end - 1) === " ") end -= 1;
+  return `${shown.slice(0, end)}${"\\u{20}".repeat(shown.length - end)}`;
 }
 
 /** The same without margins: for a place of its own, where nothing else stands. */

@@ -33,6 +33,7 @@ import { canRewriteLedger, createPool, grantAppRole, migrate } from "../store/in
 import type { Pool } from "../store/index.ts";
 import { connectTemporal, createPayloadCodec, startWorker } from "../temporal/index.ts";
 import type { AgentWorker, WorkflowBundle } from "../temporal/index.ts";
+import { modelRegionOf } from "./model-region.ts";
 import { CliError } from "./cli-error.ts";
 import { payloadKeysIn } from "./key-provider.ts";
 import { ownScripts } from "./own-scripts.ts";
@@ -165,7 +166,7 @@ export async function startAgentWorker(
     cosigners: await cosignersOf(env, secrets),
     environment: {
       name: env["COUNTERSIGN_ENVIRONMENT"] || noFacts.environment.name,
-      region: env["COUNTERSIGN_MODEL_REGION"] || noFacts.environment.region,
+      region: modelRegionOf(env, model.baseUrl),
     },
     logger,
     ...(bundle === undefined ? {} : { bundle }),

@@ -2,7 +2,8 @@ import { noFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { joinLabels, labelsOfAll, origins } from "../core/labels.ts";
 import type { FlowFacts, Origin, ValueLabels } from "../core/labels.ts";
-import { isCommon, linksIn, mixesScripts, otherLinks } from "../core/provenance.ts";
+import { linksIn, otherLinks } from "../core/links.ts";
+import { isCommon, looksLikeAnother, mixesScripts } from "../core/provenance.ts";
 import type { Callable } from "../core/retrieval.ts";
 import { dataClassesIn } from "../policy/index.ts";
 import type { Flow } from "./flow.ts";
@@ -26,11 +27,11 @@ export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly
     origins: Object.fromEntries(given.map((one) => [one.name, originOfArgument(flow, one)])),
     destination: destinationOf(flow, where),
     contested: where.some(({ traces }) => traces.some(({ contested }) => contested)),
-    mixedScript: where.some(({ words }) => words.some(mixesScripts)),
+    mixedScript: where.some(({ words }) => words.some(flow.rules < 4 ? mixesScripts : looksLikeAnother)),
     best: bestOf(flow, args, tracer),
     ...worstAs(flow, given),
     ungroundedLinks: linksOf(flow, texts).filter((link) => !grounded.includes(originOfLink(flow, link))).length,
-    dataClasses: dataClassesIn(texts.join("\n")),
+    dataClasses: dataClassesIn(texts.join("\n"), flow.rules),
     labels: {
       arguments: Object.fromEntries(given.map((one) => [one.name, labelsOfArgument(flow, one)])),
       destination: joinLabels(where.map((one) => labelsOfArgument(flow, one))),
@@ -128,6 +129,6 @@ function worst(found: readonly Origin[]): Origin | undefined {
 
 /** Different links in texts, and one for those that are not looked at. */
 export function linksOf(flow: Flow, texts: readonly string[]): readonly string[] {
-  const links = [...new Set(texts.flatMap(linksIn))];
+  const links = [...new Set(texts.flatMap((text) => linksIn(text, flow.rules)))];
   return flow.rules === 1 ? links.filter((link) => link !== otherLinks) : links;
 }

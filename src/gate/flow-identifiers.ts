@@ -1,6 +1,7 @@
 import type { Json } from "../core/json.ts";
-import type { IdentifierPlace } from "../core/labels.ts";
-import { linksIn, mixesScripts, tokensOf } from "../core/provenance.ts";
+import type { FlowRules, IdentifierPlace } from "../core/labels.ts";
+import { linksIn } from "../core/links.ts";
+import { looksLikeAnother, mixesScripts, tokensOf } from "../core/provenance.ts";
 import { textsIn } from "./flow-leaves.ts";
 
 /** A result in parts: names that are the system's own, names of others that the system keeps, and all else that can be read in it. */
@@ -26,8 +27,8 @@ const eachItem = "*";
  * Parts a result by the places that its tool declares as `identifiers`, such as `*.sender`. What stands at one is an identifier if it is a
  * number or one word that is no link; anything else is text, as is a whole result that has another shape. Names of declared properties are the tool's own.
  */
-export function partsOf(value: Json, places: readonly IdentifierPlace[]): ResultParts {
-  return partsAt(value, places.flatMap(placesOf));
+export function partsOf(value: Json, places: readonly IdentifierPlace[], rules: FlowRules): ResultParts {
+  return partsAt(value, places.flatMap(placesOf), rules);
 }
 
 function placesOf(place: IdentifierPlace): readonly Place[] {
@@ -36,24 +37,24 @@ function placesOf(place: IdentifierPlace): readonly Place[] {
   return at.map((path) => ({ at: path.split("."), where: conditions, isMet: true }));
 }
 
-function partsAt(value: Json, places: readonly Place[]): ResultParts {
+function partsAt(value: Json, places: readonly Place[], rules: FlowRules): ResultParts {
   if (places.length === 0) return { ...noParts, texts: textsIn(value) };
   if (value === null || typeof value === "boolean") return noParts;
   if (typeof value !== "object") {
     const text = String(value);
     const here = places.filter(({ at }) => at.length === 0);
-    if (here.length === 0 || !isIdentifier(text)) return { ...noParts, texts: [text] };
+    if (here.length === 0 || !isIdentifier(text, rules)) return { ...noParts, texts: [text] };
     return here.some(({ isMet }) => isMet) ? { ...noParts, identifiers: [text] } : { ...noParts, strangers: [text] };
   }
   if (Array.isArray(value)) {
     const within = below(places, eachItem);
-    return joined(value.map((item: Json) => partsAt(item, within)));
+    return joined(value.map((item: Json) => partsAt(item, within, rules)));
   }
   const looked = places.map((place) => lookedAt(place, value));
   return joined(
     Object.entries(value).map(([name, inner]) => {
       const within = name === eachItem ? [] : below(looked, name);
-      const { texts, ...names } = partsAt(inner, within);
+      const { texts, ...names } = partsAt(inner, within, rules);
       return { ...names, texts: within.length === 0 ? [name, ...texts] : texts };
     }),
   );
@@ -90,12 +91,12 @@ function joined(parts: readonly ResultParts[]): ResultParts {
 }
 
 /** A word can name something; it takes several to say something, and a link leads somewhere. */
-function isIdentifier(text: string): boolean {
+function isIdentifier(text: string, rules: FlowRules): boolean {
   return (
     text.length <= longestIdentifier &&
     !/\s/u.test(text) &&
     tokensOf(text).length === 1 &&
-    !mixesScripts(text) &&
-    linksIn(text).length === 0
+    !(rules < 4 ? mixesScripts(text) : looksLikeAnother(text)) &&
+    linksIn(text, rules).length === 0
   );
 }

@@ -45,10 +45,17 @@ export function hasBoolean(value: Json): boolean {
   return Object.values(value).some(hasBoolean);
 }
 
-/** All that can be read in a value, names of properties included. */
+/** All that can be read in a value, names of properties included. Not by recursion: a text that is parsed may be deeper than our stack. */
 export function textsIn(value: Json): readonly string[] {
-  if (value === null || typeof value === "boolean") return [];
-  if (typeof value !== "object") return [String(value)];
-  if (Array.isArray(value)) return value.flatMap(textsIn);
-  return Object.entries(value).flatMap(([name, inner]) => [name, ...textsIn(inner)]);
+  const texts: string[] = [];
+  const waiting: (readonly [name: string | undefined, value: Json])[] = [[undefined, value]];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const [name, inner] = next;
+    if (name !== undefined) texts.push(name);
+    if (inner === null || typeof inner === "boolean") continue;
+    if (typeof inner !== "object") texts.push(String(inner));
+    else if (Array.isArray(inner)) for (const item of inner.toReversed()) waiting.push([undefined, item as Json]);
+    else waiting.push(...Object.entries(inner).toReversed());
+  }
+  return texts;
 }

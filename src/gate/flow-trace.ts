@@ -1,6 +1,7 @@
 import { joinLabels, labelsOfAll } from "../core/labels.ts";
 import type { Origin, ValueLabels } from "../core/labels.ts";
-import { otherLinks, soughtValue, standsIn, tokensOf } from "../core/provenance.ts";
+import { otherLinks } from "../core/links.ts";
+import { soughtValue, standsIn, tokensOf } from "../core/provenance.ts";
 import type { Flow } from "./flow.ts";
 
 /** Where a value stands. */
@@ -18,7 +19,7 @@ export function traceOf(flow: Flow, value: string): Trace {
   if (value === "") return nothing;
   const found = soughtValue(value);
   if (flow.rules === 1 && found.spellings.length === 0) return nothing;
-  const sought = flow.rules === 1 ? { ...found, marks: [] } : found;
+  const sought = { ...found, ...(flow.rules === 1 ? { marks: [] } : {}), ...(flow.rules < 4 ? { dressed: [] } : {}) };
   const trusted = flow.trusted.filter(({ text }) => standsIn(sought, text));
   const untrusted = flow.untrusted.filter(({ text }) => standsIn(sought, text));
   const isNamed = untrusted.some(({ isNames }) => !isNames);
@@ -76,7 +77,7 @@ export function repeatsUser({ user, untrusted }: Flow, value: string): boolean {
     if (run.join("").length < shortestRun) continue;
     looked += 1;
     if (looked > maxRuns) return false;
-    const sought = { spellings: [run], marks: [], weak: false };
+    const sought = { spellings: [run], marks: [], dressed: [], weak: false };
     if (standsIn(sought, user) && !untrusted.some(({ text }) => standsIn(sought, text))) return true;
   }
   return false;

@@ -48,7 +48,7 @@ export function startFlow({ release, input }: RunContext, rules: FlowRules = flo
     operator: indexTexts([release.document.prompt, ...facts]),
     trusted: [],
     untrusted: [],
-    seen: { untrusted: false, confidentiality: 0, sources: [], dataClasses: dataClassesIn(input.prompt) },
+    seen: { untrusted: false, confidentiality: 0, sources: [], dataClasses: dataClassesIn(input.prompt, rules) },
     asked: undefined,
     characters: input.prompt.length + release.document.prompt.length,
   };
@@ -99,7 +99,7 @@ function afterResult(flow: Flow, tools: readonly Callable[], callId: string, res
   const isOwn = echo?.foreign === false;
   const { identifiers, strangers, texts } =
     result.status === "ok"
-      ? partsOf(result.value, isOwn ? (labels.identifiers ?? []) : [])
+      ? partsOf(result.value, isOwn ? (labels.identifiers ?? []) : [], flow.rules)
       : { identifiers: [], strangers: [], texts: [result.message] };
   const told = { source: call?.name ?? "unknown", echoed: echo?.labels ?? labelsOfAll(flow.seen) };
   // Of a result with identifiers, others wrote the rest: also where there is none, the run has read what they chose.
@@ -143,7 +143,7 @@ function afterTexts(
       untrusted: seen.untrusted || !trusted,
       confidentiality: Math.max(seen.confidentiality, own.confidentiality),
       sources: sorted([...seen.sources, source]),
-      dataClasses: sorted([...seen.dataClasses, ...dataClassesIn(texts.join("\n"))]),
+      dataClasses: sorted([...seen.dataClasses, ...dataClassesIn(texts.join("\n"), flow.rules)]),
     },
     characters: flow.characters + 3 * texts.reduce((sum, text) => sum + text.length, 0),
   };

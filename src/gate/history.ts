@@ -148,7 +148,10 @@ export function createHistoryCounter(
     const summed = facts.filter(({ measure }) => measure === "sum");
     const [counts, sums] = await Promise.all([countsOf(tx, request, counted), sumsOf(tx, request, summed, valuesOf)]);
     return Object.fromEntries(
-      facts.map(({ name }) => [name, plus(counts.get(name) ?? sums.get(name) ?? 0, beyond[name] ?? 0, name)]),
+      facts.map(({ name }) => [
+        name,
+        plus(counts.get(name) ?? sums.get(name) ?? 0, Object.hasOwn(beyond, name) ? (beyond[name] ?? 0) : 0, name),
+      ]),
     );
   };
 }

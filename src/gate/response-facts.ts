@@ -4,7 +4,7 @@ import type { Digest } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { joinLabels, labelsOfAll } from "../core/labels.ts";
 import type { FlowFacts } from "../core/labels.ts";
-import { otherLinks } from "../core/provenance.ts";
+import { otherLinks } from "../core/links.ts";
 import { callablesOf } from "../core/retrieval.ts";
 import type { Callable } from "../core/retrieval.ts";
 import type { ModelResult } from "../core/transcript.ts";
@@ -31,12 +31,13 @@ const maxInvented = 100;
 
 export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: ModelResult): AnswerFacts {
   const { flow } = step.conversation;
-  const texts = readingsOf(answer.content);
+  const { rules } = flow;
+  const texts = readingsOf(answer.content, rules);
   const links = linksOf(flow, texts).map((link) => ({ link, origin: originOfLink(flow, link) }));
   const foreign = links.filter(({ origin }) => origin === "untrusted" || origin === "derived");
   // Those that are not looked at may be of either kind.
   const untrusted = foreign.filter(({ link, origin }) => origin === "untrusted" || link === otherLinks).length;
-  const calls = answer.toolCalls.flatMap((call) => readingsOf(call.arguments));
+  const calls = answer.toolCalls.flatMap((call) => readingsOf(call.arguments, rules));
   const digest = contentDigest(run.salt, answer as unknown as Json);
   return {
     response: {
@@ -47,7 +48,7 @@ export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: Mo
       characters: answer.content.length,
       calls: answer.toolCalls.length,
       tools: toolsIn(answer, callablesOf(run.release.document)),
-      callDataClasses: dataClassesIn(calls.join("\n")),
+      callDataClasses: dataClassesIn(calls.join("\n"), rules),
       links: {
         grounded: links.length - foreign.length,
         untrusted,
@@ -57,7 +58,7 @@ export function answerFacts(run: RunContext, step: ResolvedModelStep, answer: Mo
     },
     flow: {
       ...flowFacts(flow),
-      dataClasses: dataClassesIn(texts.join("\n")),
+      dataClasses: dataClassesIn(texts.join("\n"), rules),
       ungroundedLinks: foreign.length,
       // It is made of all that the model was shown.
       labels: { arguments: {}, destination: joinLabels([]), content: labelsOfAll(flow.seen) },

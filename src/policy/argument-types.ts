@@ -85,7 +85,7 @@ function attributesOf(schema: JsonObject, root: JsonSchema, depth: number): Read
   for (const [name, property] of Object.entries(properties)) {
     if (reservedKeys.has(name) || !name.isWellFormed()) return undefined;
     const { type, nullable } = argumentType(property, root, depth + 1);
-    const fallback = isObject(property) ? (property["default"] ?? undefined) : undefined;
+    const fallback = defaultOf(property, root);
     attributes.set(name, {
       type,
       required: !nullable && (required.has(name) || fallback !== undefined),
@@ -93,6 +93,14 @@ function attributesOf(schema: JsonObject, root: JsonSchema, depth: number): Read
     });
   }
   return attributes;
+}
+
+/** Where it is not said beside a reference, it may be said behind it. */
+function defaultOf(property: Json | undefined, root: JsonSchema): Json | undefined {
+  const [own, behind] = [property, resolve(property, root, 0)].map((schema) =>
+    isObject(schema) ? (schema["default"] ?? undefined) : undefined,
+  );
+  return own ?? behind;
 }
 
 /** `X` or null is an optional X; branches of one type are that type; anything else is text. */

@@ -1,8 +1,8 @@
 import { parsePhoneNumberFromString } from "libphonenumber-js/min";
 import validator from "validator";
 
-import { dataClasses } from "../core/labels.ts";
-import type { DataClass } from "../core/labels.ts";
+import { dataClasses, flowRules } from "../core/labels.ts";
+import type { DataClass, FlowRules } from "../core/labels.ts";
 
 /** Candidates of one class that are checked before it is given up: a text of nothing but near misses must not cost more. */
 const maxCandidates = 2_000;
@@ -122,9 +122,28 @@ function variety(text: string): number {
   return [/[a-z]/, /[A-Z]/, /\d/, /[^A-Za-z0-9]/].filter((kind) => kind.test(text)).length;
 }
 
-/** The classes of personal and secret data that a text holds, sorted. By checksum where the kind has one; never a promise that there is none. */
-export function dataClassesIn(text: string): readonly DataClass[] {
-  return dataClasses.filter((name) => (detectors[name] ?? []).some((detector) => finds(detector, text))).toSorted();
+/**
+ * The classes of personal and secret data that a text holds, sorted. By checksum where the kind has one; never a promise that there is none.
+ * From the fourth rules on also in what a person reads of it: whatever the gaps, dashes and digits in it are, and whatever is not seen between.
+ */
+export function dataClassesIn(text: string, rules: FlowRules = flowRules): readonly DataClass[] {
+  const plain = rules < 4 ? text : asSeen(text);
+  const texts = plain === text ? [text] : [text, plain];
+  return dataClasses
+    .filter((name) => (detectors[name] ?? []).some((detector) => texts.some((one) => finds(detector, one))))
+    .toSorted();
+}
+
+const beyondAscii = /[^\0-\x7f]/;
+const notSeen = /\p{Default_Ignorable_Code_Point}/gu;
+
+/** In plain signs, without those that are not seen. */
+function asSeen(text: string): string {
+  if (!beyondAscii.test(text)) return text;
+  return text
+    .normalize("NFKC")
+    .replaceAll(notSeen, "")
+    .replaceAll(/\p{Pd}/gu, "-");
 }
 
 function finds(detector: Detector, text: string): boolean {

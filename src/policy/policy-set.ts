@@ -5,7 +5,7 @@ import { reader } from "./engine.ts";
 import type { PolicyProblem } from "./errors.ts";
 import { PolicyError } from "./errors.ts";
 import { historyFacts } from "./history-facts.ts";
-import { lineOf, readPolicy } from "./policy.ts";
+import { lineOf, messageOf, readPolicy } from "./policy.ts";
 
 export const maxPolicies = 5_000;
 export const maxPolicyLength = 65_536;
@@ -105,9 +105,13 @@ function cutFile(file: { readonly name: string; readonly text: string }, problem
   }
   if (answer.type === "failure") {
     const [error] = answer.errors;
-    return refuse(error?.message ?? "not Cedar", lineOf(file.text, error?.sourceLocations?.[0]?.start));
+    return refuse(messageOf(error), lineOf(file.text, error?.sourceLocations?.[0]?.start));
   }
-  if (answer.policy_templates.length > 0) return refuse("templates (?principal, ?resource) are not supported");
+  const [template] = answer.policy_templates;
+  if (template !== undefined) {
+    const line = file.text.slice(0, Math.max(0, file.text.indexOf(template))).split("\n").length;
+    return refuse("templates (?principal, ?resource) are not supported: write a policy for each", line);
+  }
   if (answer.policies.length > maxPolicies) return refuse(`expected at most ${maxPolicies} policies`);
   const pieces = placed(file, inFileOrder(answer.policies));
   const huge = pieces.find(({ text }) => text.length > maxPolicyLength);

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { renderAction, shortArguments } from "../../src/approvals/index.ts";
+import { lined } from "../../src/approvals/visible.ts";
 import type { Action } from "../../src/core/action.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
@@ -19,6 +20,12 @@ function actionOf(args: Json): Action {
   };
 }
 const shown = (args: Json): string => renderAction(actionOf(args)).split("arguments:\n")[1] ?? "";
+
+test("a long row of spaces is read once, and not from each of them", () => {
+  // It took half a minute.
+  const spaces = " ".repeat(200_000);
+  expect(lined(`a${spaces}b  `)).toEqual([`│ a${spaces}b\\u{20}\\u{20}`]);
+});
 
 describe("what a reviewer reads", () => {
   test("in a list: the arguments on one line, cut", () => {

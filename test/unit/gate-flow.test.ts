@@ -7,6 +7,7 @@ import { origins, rulesOf } from "../../src/core/labels.ts";
 import type { ToolDefinition } from "../../src/core/release.ts";
 import type { FinishedStep } from "../../src/core/transcript.ts";
 import { flowFacts } from "../../src/gate/flow-facts.ts";
+import { textsIn } from "../../src/gate/flow-leaves.ts";
 import { extendFlow, startFlow } from "../../src/gate/flow.ts";
 import type { Flow } from "../../src/gate/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
@@ -321,9 +322,9 @@ describe("a text that repeats several of the user's words is the user's idea", (
 
   it("was not by the second rules, by which what they decided is worked out", () => {
     expect(best("Hi! Somebody has seen it there", "hello", 2)).toBe("derived");
-    const facts = (rules?: 1 | 2) => flowFacts(startFlow(asked, rules));
-    expect([facts(1), facts(2), facts()].map(({ rules }) => rules)).toEqual([undefined, undefined, 4]);
-    expect([facts(2), facts()].map(rulesOf)).toEqual([2, 4]);
+    const facts = (rules?: 1 | 2 | 3) => flowFacts(startFlow(asked, rules));
+    expect([facts(1), facts(2), facts(3), facts()].map(({ rules }) => rules)).toEqual([undefined, undefined, 3, 4]);
+    expect([facts(2), facts(3), facts()].map(rulesOf)).toEqual([2, 3, 4]);
   });
 });
 
@@ -376,6 +377,23 @@ it("what was decided by the first rules is worked out by them", () => {
   expect(where.map((to) => sending(then, to).destination)).toEqual(["none", "none", "none", "user", "trusted"]);
   const links = Array.from({ length: 1_001 }, (_, n) => `https://shop.example/${n}`).join(" ");
   expect(sending(then, "ada@home.example", links).ungroundedLinks).toBe(1_000);
+});
+
+it("what was decided by the third rules is worked out by them, and is not decided so any more", () => {
+  const steps = called("mail", "send it to _ada@home.example, card 4111\u00A01111\u00A01111\u00A01111");
+  const text = "see //made.example/up, card 4111\u20131111\u20131111\u20131111";
+  const facts = [3, 4].map((rules) => {
+    const { destination, ungroundedLinks, dataClasses, seen } = sending(
+      extendFlow(startFlow(run, rules as 3 | 4), run, steps),
+      "_ada@home.example",
+      text,
+    );
+    return { destination, ungroundedLinks, dataClasses, seen: seen.dataClasses };
+  });
+  expect(facts).toEqual([
+    { destination: "user", ungroundedLinks: 1, dataClasses: ["email"], seen: ["email"] },
+    { destination: "untrusted", ungroundedLinks: 1, dataClasses: ["card", "email"], seen: ["card", "email"] },
+  ]);
 });
 
 describe("how far a value may travel", () => {
@@ -527,6 +545,15 @@ describe("what policies see of an answer", () => {
     const flow = after(called("contacts", `${links.join(" ")} and so on …`));
     const { response } = answering(`${links.join(" ")} https://evil.example/`, flow);
     expect(response.links).toEqual({ grounded: 1_000, untrusted: 1, ungrounded: 1, hosts: ["…"] });
+  });
+
+  it("reads JSON however deep it is, in the order in which it is written", () => {
+    const deep = (inner: string) => `${"[".repeat(50_000)}${inner}${"]".repeat(50_000)}`;
+    const { links } = answering(deep('{"https:\\u002f/evil.example/": true}')).response;
+    expect(links).toMatchObject({ ungrounded: 1, hosts: ["evil.example"] });
+    const read = textsIn(JSON.parse(deep('"secret"')) as Json);
+    expect(read).toEqual(["secret"]);
+    expect(textsIn({ a: [1, { b: null, c: "x" }, false], d: "y" })).toEqual(["a", "1", "b", "c", "x", "d", "y"]);
   });
 
   it("has it made of all that was read", () => {

@@ -13,6 +13,7 @@ import {
   schemaText,
 } from "../../src/policy/index.ts";
 import type { PolicyTool } from "../../src/policy/index.ts";
+import { inputAttributes } from "../../src/policy/argument-types.ts";
 
 const root: JsonObject = {
   $defs: { Money: { type: "integer" }, Loop: { $ref: "#/$defs/Loop" } },
@@ -104,6 +105,23 @@ function ask(given: JsonObject) {
   };
   return { asked: requestOf(compiled, request), decision: decide(compiled, request) };
 }
+
+it("a default behind a reference is filled in too: what the tool will go by is what policies see", () => {
+  const types = inputAttributes({
+    type: "object",
+    properties: {
+      a: { $ref: "#/$defs/cents" },
+      b: { allOf: [{ $ref: "#/$defs/cents" }] },
+      c: { $ref: "#/$defs/cents", default: 3 },
+    },
+    $defs: { cents: { type: "integer", default: 900 } },
+  });
+  expect([...(types ?? [])].map(([name, one]) => [name, one.default, one.required])).toEqual([
+    ["a", 900, true],
+    ["b", 900, true],
+    ["c", 3, true],
+  ]);
+});
 
 describe("arguments as Cedar values", () => {
   it.each<[string, JsonObject, object]>([

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
+import { linksIn, otherLinks } from "../../src/core/links.ts";
 import {
   indexTexts,
-  linksIn,
+  looksLikeAnother,
   mixesScripts,
-  otherLinks,
   soughtValue,
   standsIn,
   tokensOf,
@@ -57,6 +57,35 @@ describe("a value does not stand in a text that", () => {
   });
 });
 
+describe("signs at a word's ends make another name of it", () => {
+  it.each([
+    ["_ada@shop.org", "write to ada@shop.org", false],
+    ["ada_", "tell @ada", false],
+    ["*@shop.org", "all of shop.org", false],
+    ["*.shop.org", "all of shop.org", false],
+    ["~/notes", "look in /notes", false],
+    ["-5", "move it by 5", false],
+    [".env", "the env", false],
+    ["\\\\srv\\x", "srv\\x", false],
+    ["ada\\n", "ada", false],
+    ["ada_ and bob", "ada and bob", false],
+    ["@ada", "tell ada.", true],
+    ["ada.", "tell ada", true],
+    ["_ada@shop.org", "write to **_ada@shop.org**!", true],
+    ["ada_", "it is called `ada_`.", true],
+    ["*@shop.org", "all of *@shop.org, please", true],
+    ["-5", "by -5.", true],
+    ["ada", "_ada_", true],
+    ["~/notes", '{"text":"in\\n~/notes\\n"}', true],
+  ])("%j in %j: %s", (value, text, found) => expect(finds(value, text)).toBe(found));
+});
+
+it.each(["-", "/", "_", "0", "."])("a long row of %j is read once, and not from each of its places", (sign) => {
+  // Each of these took twenty seconds.
+  const row = `1.${sign.repeat(100_000)}x ${sign.repeat(100_000)}1`;
+  expect(indexTexts([row]).tokens.size).toBeGreaterThan(0);
+});
+
 it("short digits are too weak to tell anything", () => {
   expect(["7", "13", "2024", "12345"].map((value) => soughtValue(value).weak)).toEqual([true, true, true, false]);
 });
@@ -85,6 +114,25 @@ describe("links", () => {
   ])("in %j", (text, links) => expect([...linksIn(text)].sort()).toEqual([...links].sort()));
 });
 
+describe("links as browsers and mail programs read them", () => {
+  it.each([
+    ["![x](//evil.zip?d=1)", ["https://evil.zip?d=1"]],
+    ["https:\\\\evil.zip\\x", ["https://evil.zip/x"]],
+    ["http:/evil.zip, HTTPS:evil.zip, ftp:evil.zip", ["http://evil.zip", "ftp://evil.zip"]],
+    ["http://[2001:db8::1]/x", ["http://[2001:db8::1]/x"]],
+    ["<a href='https&colon;//evil&period;zip'>", ["https://evil.zip"]],
+    ["https&#58;&#x2f;&#47;ev&Tab;il&#46;zip", ["https://evil.zip"]],
+    ['{"a":"https:\\u002f\\/evil.zip"}', ["https://evil.zip"]],
+    ["[write](mailto:ada@shop.org)", ["ada@shop.org"]],
+    ["<a href=javascript:go> data:text/html,hi file:///etc", ["javascript:go", "data:text/html,hi", "file:///etc"]],
+    ["\\\\files.evil.zip\\share", ["https://files.evil.zip/share"]],
+    ["https://shop.example/?a=1&amp;b=2", ["https://shop.example/?a=1&b=2"]],
+    ["a // comment, C:\\x.y, either/or, 10:30, R&D; http: and data: too", []],
+  ])("in %j", (text, links) => expect([...linksIn(text)].sort()).toEqual([...links].sort()));
+
+  it("were not by the third rules", () => expect(linksIn("[x](//evil.zip) https&colon;//evil.zip", 3)).toEqual([]));
+});
+
 it("more links than are looked at are told of, and as many are not", () => {
   const links = (count: number): string => Array.from({ length: count }, (_, n) => `https://${n}.example/`).join(" ");
   expect(linksIn(`${links(1_000)} ${links(10)}`)).toHaveLength(1_000);
@@ -101,4 +149,21 @@ describe("mixed scripts", () => {
     ["ada\u202E@shop.org", true],
     ["東京 office", false],
   ])("%j: %s", (text, mixed) => expect(mixesScripts(text)).toBe(mixed));
+});
+
+describe("looks like another", () => {
+  it.each([
+    ["раypal.com", true],
+    ["\u{1D41A}da@shop.org", true],
+    ["\uFF41da@shop.org", true],
+    ["ada\u034F@shop.org", true],
+    ["ada\u3164", true],
+    ["ada\u2800", true],
+    ["ada\u{E0061}", true],
+    ["ada\uFE0F", true],
+    ["ada@shop.org", false],
+    ["Иван@почта.рф", false],
+    ["\u2600\uFE0F plans", false],
+    ["\uFF21\uFF22\uFF23 東京", false],
+  ])("%j: %s", (text, looks) => expect(looksLikeAnother(text)).toBe(looks));
 });
