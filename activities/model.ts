@@ -13,6 +13,8 @@ import { canonicalText, maxPayloadBytes } from "../src/store/index.ts";
 /** Of a call. All attempts of a step have to be summed in one of Postgres' integers. */
 const maxTokens = 2 ** 28;
 const maxCallIdCharacters = 256;
+/** Of one answer: each is an activity, and Temporal refuses a workflow that asks for thousands at once, again and again. */
+const maxToolCalls = 500;
 
 type Publish = (call: GovernedModelCall, text: string) => void;
 
@@ -65,6 +67,8 @@ function unkeepable(answer: ModelResult, usage: TokenUsage): EffectOutcome | und
   const failed = (message: string): EffectOutcome => ({ ...failure, message, usage });
   // What was counted so is not known.
   if (countable(usage) === undefined) return { ...failure, message: "model server counted impossible tokens" };
+  if (answer.toolCalls.length > maxToolCalls)
+    return failed(`the model asked for ${answer.toolCalls.length} calls at once, and ${maxToolCalls} is the most`);
   if (answer.toolCalls.some((call) => call.id.length > maxCallIdCharacters || call.id.includes("\0")))
     return failed("model server named a tool call in a way that cannot be kept");
   try {

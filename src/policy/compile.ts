@@ -72,10 +72,19 @@ function* compiling(
   const invalid = yield* validating(policies, schemaOf(tools, mentioned, history), together);
   refuseErrors(invalid);
   const compiled = { ...names, policies, history, slices: slicesOf([...policies.values()], tools, history) };
-  // The groups of every action are seen to match before anything is decided.
-  for (const slice of compiled.slices.values()) evaluator.hold(policySlice([]), slice.frame);
+  tryGroups(compiled);
   compilations.set(key, compiled);
   return compiled;
+}
+
+/** The groups of every action are seen to match before anything is decided. An engine that fails refuses the set: nothing is permitted then. */
+function tryGroups({ slices }: CompiledPolicies): void {
+  try {
+    for (const slice of slices.values()) evaluator.hold(policySlice([]), slice.frame);
+  } catch (cause) {
+    if (cause instanceof PolicyError) throw cause;
+    throw new PolicyError("policies_invalid", "the policy engine failed", { cause });
+  }
 }
 
 /**

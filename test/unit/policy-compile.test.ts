@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 
 import { noFacts } from "../../src/core/decision.ts";
 import {
@@ -14,6 +14,7 @@ import {
   policySetOf,
 } from "../../src/policy/index.ts";
 import type { PolicyRequest, PolicyTool } from "../../src/policy/index.ts";
+import { evaluator } from "../../src/policy/evaluator.ts";
 
 const amount = { type: "object", properties: { amount: { type: "integer" } }, required: ["amount"] };
 const pay: PolicyTool = { name: "pay", effect: "write", groups: ["money"], parameters: amount };
@@ -226,6 +227,23 @@ describe("what was read and validated before", () => {
     await expect(compileInTurns(refused, tools)).rejects.toMatchObject({ code: "policies_invalid" });
   });
 });
+
+it.each([
+  ["at once", (set: ReturnType<typeof documentOf>) => Promise.resolve().then(() => compilePolicies(set, tools))],
+  ["in turns", (set: ReturnType<typeof documentOf>) => compileInTurns(set, tools)],
+])(
+  "an engine that fails while it is made ready (%s) refuses the set, and the next try is a new one",
+  async (how, compile) => {
+    const set = documentOf(`@id("${how.replaceAll(" ", "-")}") permit (principal, action, resource);`);
+    const engine = vi.spyOn(evaluator, "hold").mockImplementation(() => {
+      throw new Error("unreachable");
+    });
+    onTestFinished(() => engine.mockRestore());
+    await expect(compile(set)).rejects.toMatchObject({ code: "policies_invalid", message: "the policy engine failed" });
+    engine.mockRestore();
+    expect(decide(await compile(set), request("look")).outcome).toBe("allow");
+  },
+);
 
 it("a set is checked in turns with others' work, to the same end", async () => {
   const text = (id: string, condition: string): string =>

@@ -1,0 +1,31 @@
+import { expect, it } from "vitest";
+
+import { modelActivity } from "../../activities/model.ts";
+import { issue } from "../../src/gate/governed-call.ts";
+import type { GovernedModelCall } from "../../src/gate/index.ts";
+import type { ModelProvider } from "../../src/providers/index.ts";
+
+const usage = { input: 10, cachedInput: 0, output: 10, reasoning: 0 };
+
+it.each([
+  [500, "result"],
+  [501, "failed"],
+])("an answer that asks for %i calls at once is a %s: its tokens are paid for either way", async (count, status) => {
+  const toolCalls = Array.from({ length: count }, (_, n) => ({ id: `c${n}`, name: "look", arguments: "{}" }));
+  const answer = { content: "", toolCalls, finishReason: "tool_calls", usage } as const;
+  const provider = { complete: () => Promise.resolve(answer) } as unknown as ModelProvider;
+  const run = { release: { document: { model: { name: "m", maxOutputTokens: 10 }, tools: [] } } };
+  const { signal } = new AbortController();
+  const call = issue({
+    kind: "model",
+    run,
+    seq: 0,
+    messages: [],
+    watched: false,
+    signal,
+  } as unknown as GovernedModelCall);
+  const outcome = await modelActivity(provider, () => undefined)(call as GovernedModelCall);
+  expect(outcome).toMatchObject({ status, usage });
+  if (status === "failed")
+    expect(outcome).toMatchObject({ message: "the model asked for 501 calls at once, and 500 is the most" });
+});
