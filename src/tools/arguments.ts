@@ -8,6 +8,8 @@ import { clip } from "./clip.ts";
 
 /** Arguments longer than this are refused before they are parsed. Bytes of the model's text. */
 const maxArgumentBytes = 256 * 1024;
+/** Names at the top are in the record of each decision, with what is known of their values. */
+const maxArguments = 1_000;
 /** Problems go to the model and to the record: short, and few. */
 const maxProblems = 5;
 const maxPathCharacters = 100;
@@ -34,6 +36,10 @@ export function parseArguments(text: string, parameters: JsonSchema): Parsed<Jso
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return refused("arguments must be a JSON object");
   }
+  const names = Object.keys(value);
+  if (names.length > maxArguments) return refused(`there are more than ${maxArguments} arguments`);
+  // Postgres keeps no NUL: the decision could not be recorded.
+  if (names.some((name) => name.includes("\0"))) return refused("an argument's name must not hold NUL");
   return fits(value as JsonObject, parameters);
 }
 

@@ -47,6 +47,15 @@ describe("a model's arguments", () => {
     expect(parseArguments(text, parameters)).toEqual({ ok: false, problem });
   });
 
+  test("whose names could not be recorded are refused, whatever the schema lets through", () => {
+    const many = (count: number) => JSON.stringify(Object.fromEntries(Array.from({ length: count }, (_, n) => [n, 1])));
+    const problems = ['{"a\\u0000b":1}', many(1_001), '{"a":{"\\u0000":1}}', many(1_000)].map((text) => {
+      const parsed = parseArguments(text, { type: "object" });
+      return parsed.ok ? "" : parsed.problem;
+    });
+    expect(problems).toEqual(["an argument's name must not hold NUL", "there are more than 1000 arguments", "", ""]);
+  });
+
   test("that are inherited do not count", () => {
     const schema = { type: "object", required: ["toString"] };
     expect(parseArguments("{}", schema)).toMatchObject({ ok: false });
