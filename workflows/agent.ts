@@ -119,8 +119,7 @@ class AgentRun {
       }
     } catch (error) {
       if (isCancellation(error)) return { status: "cancelled" };
-      if (error instanceof ActivityFailure)
-        return failed("internal", "a step could not be carried out; the worker's log says why");
+      if (isFailedStep(error)) return failed("internal", "a step could not be carried out; the worker's log says why");
       throw error;
     } finally {
       this.#phase = "closing";
@@ -268,6 +267,12 @@ class AgentRun {
 /** A step that is under way is waited for, and its end then looks like a failure: the run has ended for another reason. */
 function isCancelled(): boolean {
   return CancellationScope.current().consideredCancelled && patched("a cancelled step fails no run");
+}
+
+/** A local activity that fails for good is not wrapped, as others are. The run has to be closed in either case: it may hold money. */
+function isFailedStep(error: unknown): boolean {
+  if (error instanceof ActivityFailure) return true;
+  return error instanceof ApplicationFailure && patched("a failed local step ends the run");
 }
 
 function pauseAfter(waits: number): number {

@@ -57,6 +57,26 @@ test.each([
   },
 );
 
+test.each([
+  ["local", look],
+  ["ordinary", { id: "c1", name: "pay", arguments: '{"to":"ada","amount_cents":100}' }],
+])(
+  "a step that the database refuses for good ends its run, and the run is closed: in the %s lane",
+  async (_lane, call) => {
+    const world = await createWorld({ turns: [{ text: "not played" }] });
+    await world.pool.query(`create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'refused' using errcode = '23514'; end $$;
+    create trigger refuse before insert on decision for each row when (new.seq = 1) execute function refuse()`);
+    await withAnswers(world, [calls(call), say("done")]);
+    const run = await world.start();
+    expect(await world.closed(run, 20_000)).toMatchObject({
+      status: "failed",
+      failure: { code: "internal" },
+      heldMicroUsd: 0,
+    });
+  },
+);
+
 test("parallel calls cannot get past a policy that counts them", async () => {
   const world = await createWorld({
     turns: [
