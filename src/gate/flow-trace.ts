@@ -53,7 +53,8 @@ export function originOfLink(flow: Flow, link: string): Origin {
 /** Whether a value that stands nowhere is made of words that the user wrote, in whatever order. */
 export function isMadeOfUsersWords({ user }: Flow, value: string): boolean {
   const tokens = tokensOf(value);
-  return tokens.length > 0 && tokens.every((token) => user.tokens.has(token));
+  const areWords = tokens.length > 0 && tokens.every((token) => user.tokens.has(token));
+  return areWords && soughtValue(value).dressed.every((word) => user.dressed.has(word));
 }
 
 /** So many words in a row, of so many characters together, are hardly the same by accident. */

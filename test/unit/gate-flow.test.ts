@@ -345,6 +345,7 @@ describe("the worst origin of what a call says", () => {
     ],
     ["the user's value beside a day of others", { text: ["ada@home.example", "2026-03-02"] }, "user"],
     ["the user's words in another order", { text: "TechServices password reset" }, "user"],
+    ["with a sign at the end of one", { text: "TechServices_ password reset" }, "derived"],
     ["with another among them", { text: "TechServices password code" }, "derived"],
     ["in the order that untrusted text has", { text: "security code" }, "untrusted"],
     ["a trusted name beside the user's", { to: "ada@home.example", text: "bob@work.example" }, "trusted"],
