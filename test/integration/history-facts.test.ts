@@ -572,6 +572,8 @@ test("a sum goes by what a policy made of a call", async () => {
     [run.id, effective],
   );
   expect(await count(run, [sumOf()])).toEqual({ f: 500 });
+  // A name that every object has.
+  expect(await count(run, [fact({ name: "constructor" })])).toEqual({ constructor: 1 });
 });
 
 test("what cannot be counted is an error, and the gate denies", async () => {
