@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { BundleFolder } from "../src/audit/bundle-folder.ts";
+import { BundleFolder } from "../src/audit/export/bundle-folder.ts";
 import { evidenceFormat, parseTrust, trustFormat, verifyEvidence } from "../src/audit/offline/index.ts";
 import type { Manifest } from "../src/audit/offline/index.ts";
 import type { Json, JsonObject } from "../src/core/json.ts";

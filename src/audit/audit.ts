@@ -1,16 +1,16 @@
 import type { RunRecord } from "../core/run-record.ts";
-import { checkApprovals } from "./approvals.ts";
+import { checkApprovals } from "./approvals/approvals.ts";
 import { checkContents } from "./contents.ts";
 import { checkCosts } from "./costs.ts";
-import { checkDelegations } from "./delegated.ts";
-import { checkHistory } from "./history.ts";
-import { checkKeys } from "./keys.ts";
-import { checkLedger } from "./ledger.ts";
+import { checkDelegations } from "./approvals/delegated.ts";
+import { checkHistory } from "./replay/history.ts";
+import { checkKeys } from "./approvals/keys.ts";
+import { checkLedger } from "./ledger/ledger.ts";
 import { erasureOf } from "./erasure.ts";
-import { checkPoliciesInForce } from "./policies-in-force.ts";
-import { checkDecisions } from "./redecide.ts";
-import { createReplayers } from "./replayers.ts";
-import type { Replayers } from "./replayers.ts";
+import { checkPoliciesInForce } from "./ledger/policies-in-force.ts";
+import { checkDecisions } from "./decisions/redecide.ts";
+import { createReplayers } from "./replay/replayers.ts";
+import type { Replayers } from "./replay/replayers.ts";
 import { reportOf } from "./report.ts";
 import type { AuditReport } from "./report.ts";
 

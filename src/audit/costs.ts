@@ -2,10 +2,10 @@ import { budgetPolicy } from "../core/budget.ts";
 import { ceilingOf, costOf } from "../core/money.ts";
 import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { DecisionRecord, RunRecord } from "../core/run-record.ts";
-import { wasUsed } from "./approvals.ts";
-import { compiledSetsOf } from "./compiled-sets.ts";
-import type { CompiledSets } from "./compiled-sets.ts";
-import { readableEntries } from "./readable-entries.ts";
+import { wasUsed } from "./approvals/approvals.ts";
+import { compiledSetsOf } from "./decisions/compiled-sets.ts";
+import type { CompiledSets } from "./decisions/compiled-sets.ts";
+import { readableEntries } from "./ledger/readable-entries.ts";
 import { check } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
 

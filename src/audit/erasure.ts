@@ -2,8 +2,8 @@ import type { LedgerEntry } from "../core/ledger-event.ts";
 import type { RunRecord } from "../core/run-record.ts";
 import { scanEntry } from "../ledger/proof/index.ts";
 import type { Checkpoint } from "../ledger/proof/index.ts";
-import { isCovered } from "./entry-proof.ts";
-import { readableEntries } from "./readable-entries.ts";
+import { isCovered } from "./ledger/entry-proof.ts";
+import { readableEntries } from "./ledger/readable-entries.ts";
 import { check, notChecked } from "./report.ts";
 import type { AuditCheck } from "./report.ts";
 

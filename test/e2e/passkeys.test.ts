@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 
 import { createClient } from "../../src/api/index.ts";
 import type { ApiClient } from "../../src/api/index.ts";
-import { delegationProblemsAhead } from "../../src/audit/delegated.ts";
+import { delegationProblemsAhead } from "../../src/audit/approvals/delegated.ts";
 import { verifyRun } from "../../src/audit/index.ts";
 import type { Trust } from "../../src/audit/offline/index.ts";
 import type { ApprovalRequest } from "../../src/approvals/index.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 
 import { replayRun, timelineOf, verifyRun } from "../../src/audit/index.ts";
-import { checkDecisions } from "../../src/audit/redecide.ts";
+import { checkDecisions } from "../../src/audit/decisions/redecide.ts";
 import { standingKind, signText } from "../../src/approvals/index.ts";
 import { createClient } from "../../src/api/index.ts";
 import type { ApiClient } from "../../src/api/index.ts";

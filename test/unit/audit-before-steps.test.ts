@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { beforeStepsOf } from "../../src/audit/before-steps.ts";
-import { runContextOf } from "../../src/audit/recorded-step.ts";
+import { beforeStepsOf } from "../../src/audit/decisions/before-steps.ts";
+import { runContextOf } from "../../src/audit/decisions/recorded-step.ts";
 import type { Json } from "../../src/core/json.ts";
 import { flowRules } from "../../src/core/labels.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { cosignedCalls } from "../../src/audit/cosigned.ts";
+import { cosignedCalls } from "../../src/audit/ledger/cosigned.ts";
 import { cosigningOf } from "../../src/core/decision.ts";
 import type { Decision } from "../../src/core/decision.ts";
 import type { LedgerEntry, LedgerFacts, LedgerKind } from "../../src/core/ledger-event.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { checkKeys } from "../../src/audit/keys.ts";
+import { checkKeys } from "../../src/audit/approvals/keys.ts";
 import type { LedgerFacts } from "../../src/core/ledger-event.ts";
 import type { LedgerExcerpt, RunRecord } from "../../src/core/run-record.ts";
 import {

@@ -143,7 +143,7 @@ test.each([
 });
 
 test("an export that is asked to end leaves nothing of what it has not finished", () => {
-  const source = new URL("../../src/audit/bundle-folder.ts", import.meta.url).href;
+  const source = new URL("../../src/audit/export/bundle-folder.ts", import.meta.url).href;
   const script = `const { BundleFolder } = await import(${JSON.stringify(source)});
     for (const name of ["finished", "ended"]) {
       const folder = await BundleFolder.begin(${JSON.stringify(at("ends"))} + "/" + name, false);

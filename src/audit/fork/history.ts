@@ -11,7 +11,7 @@ import { parsePolicySet } from "../../policy/index.ts";
 import type { CompiledPolicies } from "../../policy/index.ts";
 import { canonicalText } from "../../store/canonical.ts";
 import { parseArguments } from "../../tools/index.ts";
-import { createActions } from "../backtest-rebuild.ts";
+import { createActions } from "../backtest/rebuild.ts";
 
 /** What other runs add to facts that are counted over more than one, by name; and the facts of which the record does not tell. */
 export type HistoryBeyond = { readonly known: Readonly<Record<string, number>>; readonly unknown: readonly string[] };

@@ -18,7 +18,7 @@ import type { ApprovalId } from "../../core/ids.ts";
 import { putPrincipal } from "../../registry/index.ts";
 import { decisionsOf, inTransaction, stepsOf } from "../../store/index.ts";
 import type { Pool, Tx } from "../../store/index.ts";
-import { wasUsed } from "../approvals.ts";
+import { wasUsed } from "../approvals/approvals.ts";
 import { lastDecision } from "./history.ts";
 import type { ForkPlan } from "./plan.ts";
 import { forkedBy } from "./seed.ts";

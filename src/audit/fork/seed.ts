@@ -8,8 +8,8 @@ import { activatePolicySet, putPrincipal, registerRelease, storePolicySet } from
 import type { Role } from "../../registry/index.ts";
 import { createRun, dataKeyOf, inTransaction, newRunKey, putPayloads, subjectKey } from "../../store/index.ts";
 import type { PayloadKeys, Pool, Sealing, Tx } from "../../store/index.ts";
-import { wasUsed } from "../approvals.ts";
-import { resolveStep, runContextOf } from "../recorded-step.ts";
+import { wasUsed } from "../approvals/approvals.ts";
+import { resolveStep, runContextOf } from "../decisions/recorded-step.ts";
 import type { ForkPlan } from "./plan.ts";
 import { spentTokensBySeq, tokensBySeq } from "./tokens.ts";
 

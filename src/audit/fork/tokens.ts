@@ -1,7 +1,7 @@
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import type { TokenUsage } from "../../core/money.ts";
 import type { RunRecord } from "../../core/run-record.ts";
-import { readableEntries } from "../readable-entries.ts";
+import { readableEntries } from "../ledger/readable-entries.ts";
 
 type Excerpt = Pick<RunRecord, "ledger">;
 

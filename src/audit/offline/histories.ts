@@ -1,7 +1,7 @@
 import type { Json } from "../../core/json.ts";
 import type { RunRecord } from "../../core/run-record.ts";
-import { at, eventsOf, executionHasEnded, hasEnded, linkProblems, scheduledInput } from "../history-events.ts";
-import { lostExecutions } from "../losses.ts";
+import { at, eventsOf, executionHasEnded, hasEnded, linkProblems, scheduledInput } from "../replay/history-events.ts";
+import { lostExecutions } from "../replay/losses.ts";
 import type { Findings } from "./findings.ts";
 
 /** An activity of a history, in one of the run's executions. `acted`: not one that was only put off, so that it is to be asked for again. */

@@ -1,9 +1,9 @@
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import { hexOf, noPrevious } from "../../ledger/proof/index.ts";
 import type { Hash } from "../../ledger/proof/index.ts";
-import { cosigningFault, wasMade } from "../cosigned.ts";
-import { notInForce } from "../in-force.ts";
-import type { Activation } from "../in-force.ts";
+import { cosigningFault, wasMade } from "../ledger/cosigned.ts";
+import { notInForce } from "../ledger/in-force.ts";
+import type { Activation } from "../ledger/in-force.ts";
 import type { CheckName, Findings } from "./findings.ts";
 import { StandingRules } from "./standing-rules.ts";
 
