@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
-import { checkEnrolment, Enrolments, isEnrolment } from "../../src/audit/offline/enrolment.ts";
+import { checkEnrolment } from "../../src/audit/offline/enrolment.ts";
+import { Enrolments, isEnrolment } from "../../src/audit/offline/enrolments.ts";
 import { Findings } from "../../src/audit/offline/findings.ts";
 import type { Leaf } from "../../src/audit/offline/in-toto.ts";
 import { parseTrust, trustFormat } from "../../src/audit/offline/index.ts";

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
-import { checkEnrolment, Enrolments } from "../../src/audit/offline/enrolment.ts";
+import { checkEnrolment } from "../../src/audit/offline/enrolment.ts";
+import { Enrolments } from "../../src/audit/offline/enrolments.ts";
 import { Findings } from "../../src/audit/offline/findings.ts";
 import { parseTrust, trustFormat } from "../../src/audit/offline/index.ts";
 import type { Leaf } from "../../src/audit/offline/index.ts";

@@ -9,6 +9,7 @@ import { decidedEntry, lastDecisions, unfallenProblems } from "../approvals/deci
 import { delegationProblems, delegationProblemsAhead } from "../approvals/delegated.ts";
 import { happenedBefore } from "../ledger/happened-before.ts";
 import type { Placed } from "../ledger/happened-before.ts";
+import type { Enrolments } from "./enrolments.ts";
 import type { FindingCode, Findings } from "./findings.ts";
 import type { Leaf } from "./in-toto.ts";
 import type { TrustRoots } from "./trust.ts";
@@ -19,67 +20,6 @@ const clockToleranceMs = 5_000;
 type Decided = ApprovalRecord["decisions"][number];
 /** A decision, a change of a call, or what somebody said of an interrupted one. */
 type Signed = Pick<Decided, "reviewer" | "keyId" | "publicKey" | "passkey" | "statement">;
-type Enrolled = {
-  readonly principal: string;
-  readonly publicKey: string;
-  readonly addedAt: string;
-  times: number;
-  readonly facts: LedgerEntry["facts"];
-  revoked?: Placed;
-};
-
-/** Keys as the log of enrolments has them, in its order. */
-export class Enrolments {
-  readonly #keys = new Map<string, Enrolled>();
-  readonly #people: readonly Leaf[];
-  readonly #whole: boolean;
-  readonly size: number;
-
-  /** `whole`: every entry of the log up to `size` is there, so that no revocation can be left out. */
-  constructor(leaves: readonly Leaf[], whole: boolean, size: number) {
-    this.#whole = whole;
-    this.size = size;
-    this.#people = leaves;
-    for (const leaf of leaves) this.#take(leaf);
-  }
-
-  get whole(): boolean {
-    return this.#whole;
-  }
-
-  /** The log's entries of keys and delegations. */
-  get people(): readonly Leaf[] {
-    return this.#people;
-  }
-
-  key(keyId: string): Enrolled | undefined {
-    return this.#keys.get(keyId);
-  }
-
-  #take(leaf: Leaf): void {
-    const { kind, at, facts } = leaf.entry;
-    const keyId = String(facts["keyId"]);
-    const known = this.#keys.get(keyId);
-    // Entries of delegations have no key.
-    if (kind === "approver.key.added" && known === undefined)
-      this.#keys.set(keyId, {
-        principal: String(facts["principal"]),
-        publicKey: String(facts["publicKey"]),
-        addedAt: at,
-        times: 1,
-        facts,
-      });
-    else if (kind === "approver.key.added" && known !== undefined) known.times += 1;
-    if (kind === "approver.key.revoked" && known !== undefined) {
-      known.revoked ??= leaf;
-    }
-  }
-}
-
-/** Kinds of entry that `Enrolments` reads. */
-export function isEnrolment({ kind }: LedgerEntry): boolean {
-  return kind.startsWith("approver.key.") || kind.startsWith("delegation.");
-}
 
 /**
  * Whose the keys are that signed a run's approvals, changes of calls and what became of interrupted ones: known to the auditor, enrolled

@@ -1,4 +1,4 @@
-import type { OfflineReport } from "./verify.ts";
+import type { OfflineReport } from "./conclude.ts";
 
 const words = { passed: "ok", failed: "WRONG", incomplete: "OPEN", not_made: "-" } as const;
 
