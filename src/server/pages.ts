@@ -56,7 +56,7 @@ export async function addPages(http: FastifyInstance): Promise<void> {
       add(`/pages/${name}`, { type, body: body.replace(`"${library.name}"`, `"${library.url}index.js"`) });
   }
   for (const [name, file] of modules) add(`${library.url}${name}`, file);
-  const page = (name: string): File => files.get(name) ?? { type: types.html, body: "" };
+  const page = (name: string): File => withParts(files, name);
   add("/keys", page("keys.html"));
   add("/approve", page("approve.html"));
   add("/grants", page("grants.html"));
@@ -68,6 +68,17 @@ export async function addPages(http: FastifyInstance): Promise<void> {
   };
   addOne("/approve/:approval", approvalIdPattern, page("approve.html"));
   addOne("/grants/:grant", standingIdPattern, page("grants.html"));
+}
+
+/** A page, with the parts that it names in comments of their own: what several pages have is in one file. */
+function withParts(files: ReadonlyMap<string, File>, name: string): File {
+  const bodyOf = (one: string): string => {
+    const file = files.get(one);
+    if (file === undefined) throw new Error(`there is no page or part \`${one}\``);
+    return file.body;
+  };
+  const body = bodyOf(name).replace(/<!-- ([a-z-]+\.html) -->/g, (_, part: string) => bodyOf(part).trimEnd());
+  return { type: types.html, body };
 }
 
 function send(reply: FastifyReply, { type, body }: File): FastifyReply {

@@ -1,4 +1,4 @@
-// What both pages share. Text is set as text, never as HTML; the content security policy refuses the other thing too.
+// What the pages share. Text is set as text, never as HTML; the content security policy refuses the other thing too.
 
 /** @type {string | undefined} The token, in this variable and nowhere else. */
 let token;
