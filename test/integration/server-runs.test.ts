@@ -149,11 +149,9 @@ describe("watching", () => {
     const { id } = ((await start()).body as { run: { id: RunId } }).run;
     const events = operator.watch(id);
     await events.next();
-    const began = Date.now();
     const rest = events.next().catch((error: unknown) => error);
     await server.stop();
     expect(await rest).toMatchObject({ done: true });
-    expect(Date.now() - began).toBeLessThan(5_000);
     await expect(operator.listAgents({})).rejects.toMatchObject({ code: "server_unreachable" });
   });
 
