@@ -4,7 +4,6 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
 import type { Browser, Page } from "playwright-core";
-import { pino } from "pino";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 
 import { createClient } from "../../src/api/index.ts";
@@ -16,13 +15,12 @@ import type { ApprovalRequest } from "../../src/approvals/index.ts";
 import { signStatementOf } from "../../src/cli/sign-decision.ts";
 import type { LedgerEntry } from "../../src/core/ledger-event.ts";
 import type { RunRecord } from "../../src/core/run-record.ts";
-import { createSequencer, createSigner } from "../../src/ledger/index.ts";
 import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
 import type { Role } from "../../src/registry/index.ts";
-import { createServer } from "../../src/server/index.ts";
 import { addAuthenticator, startChromium } from "../support/chromium.ts";
 import type { Authenticator } from "../support/chromium.ts";
 import { hasPython, startSecondReader } from "../support/second-reader.ts";
+import { sequencedLedger, testServer } from "../support/test-server.ts";
 import { createWorld, until } from "../support/world.ts";
 import { countersign, documentOf, errorIn } from "./program.ts";
 
@@ -451,23 +449,14 @@ async function createSite({
     policy: own,
     turns: [...before, { calls: [{ tool: "pay", arguments: { to, amount_cents: 6_000 } }] }, { text: "done" }],
   });
-  const originOf = (log: string) => `localhost/ledger/${log}`;
-  const signerOf = (log: string) => createSigner(originOf(log), new Uint8Array(32).fill(9));
   const errors: unknown[] = [];
-  const sequencer = createSequencer({
-    pool: world.pool,
-    signers: (log) => [signerOf(log)],
-    originOf,
-    onError: (error) => void errors.push(error),
-  });
-  const server = createServer({
+  const ledger = sequencedLedger(world.pool, (error) => void errors.push(error));
+  const server = testServer({
     pool: world.pool,
     databaseUrl: world.databaseUrl,
-    keys: world.keys,
     temporal: world.client,
     taskQueue: world.taskQueue,
-    ledger: { originOf, signerOf, flush: (log) => sequencer.flush(log) },
-    logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
+    ledger,
     virtualAuthenticators,
   });
   const { url, port } = await server.start(0);

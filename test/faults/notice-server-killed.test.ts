@@ -3,7 +3,8 @@ import { expect, onTestFinished, test } from "vitest";
 
 import { addReceiver, newWebhookSecret } from "../../src/notify/index.ts";
 import { spawnNoticeServer } from "../support/notice-server-process.ts";
-import { httpReceiver, noticeWorld, testKeys } from "../support/notice-world.ts";
+import { httpReceiver, noticeWorld } from "../support/notice-world.ts";
+import { testKeys } from "../support/test-server.ts";
 import { until } from "../support/world.ts";
 
 test("a server killed after its receiver was told and before that was written: told again, under the same id", async () => {

@@ -11,7 +11,8 @@ import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { checkPolicySet, loadPolicyDirectory } from "../../src/policy/index.ts";
 import { digestOf, putPayloads } from "../../src/store/index.ts";
-import { noticeWorld, testKeys, tools } from "../support/notice-world.ts";
+import { noticeWorld, tools } from "../support/notice-world.ts";
+import { testKeys } from "../support/test-server.ts";
 
 const policy = `
 @id("all") permit (principal, action, resource);

@@ -16,26 +16,18 @@ test("fifty decisions that Temporal refuses for good, and one hundred, keep no l
     },
   } as RunEngine;
   const world = await noticeWorld({ engine, serve: false });
-  const { serverOn } = await import("../support/notice-world.ts");
-  const { notifyOptionsOf } = await import("../../src/notify/index.ts");
   for (let n = 0; n < 100; n += 1) refused.add(await world.ask());
   const later = await world.ask();
   for (const request of refused) await world.end(request as ApprovalId, "approved");
   await world.end(later, "denied");
-  const server = serverOn(world.pool, world.databaseUrl, notifyOptionsOf({}), undefined, engine);
-  await server.start(0);
-  try {
-    await until(async () => {
-      const { rows } = await world.pool.query(
-        "select from approval_request where id = $1 and signalled_at is not null",
-        [later],
-      );
-      return rows.length === 1 ? true : undefined;
-    });
-    // Those that were refused get their turn again.
-    await until(async () => ([...refused].every((request) => (tries.get(request) ?? 0) >= 2) ? true : undefined));
-    expect(tries.get(later)).toBe(1);
-  } finally {
-    await server.stop();
-  }
+  await world.server.start(0);
+  await until(async () => {
+    const { rows } = await world.pool.query("select from approval_request where id = $1 and signalled_at is not null", [
+      later,
+    ]);
+    return rows.length === 1 ? true : undefined;
+  });
+  // Those that were refused get their turn again.
+  await until(async () => ([...refused].every((request) => (tries.get(request) ?? 0) >= 2) ? true : undefined));
+  expect(tries.get(later)).toBe(1);
 });

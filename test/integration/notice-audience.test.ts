@@ -7,7 +7,8 @@ import type { ApprovalId, RunId } from "../../src/core/ids.ts";
 import { addReceiver, recordOutcome, takeDue } from "../../src/notify/index.ts";
 import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
 import { inTransaction } from "../../src/store/index.ts";
-import { httpReceiver, noticeWorld, testKeys } from "../support/notice-world.ts";
+import { httpReceiver, noticeWorld } from "../support/notice-world.ts";
+import { testKeys } from "../support/test-server.ts";
 import type { Received } from "../support/notice-world.ts";
 import { until } from "../support/world.ts";
 

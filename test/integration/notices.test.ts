@@ -286,7 +286,7 @@ describe("webhooks", () => {
     const { inTransaction } = await import("../../src/store/index.ts");
     const world = await noticeWorld({ serve: false });
     const { addReceiver } = await import("../../src/notify/index.ts");
-    const { testKeys } = await import("../support/notice-world.ts");
+    const { testKeys } = await import("../support/test-server.ts");
     const settings = { kind: "email", to: "a@example.com" } as const;
     const events = ["opened", "decided"] as const;
     await addReceiver(world.pool, testKeys, {

@@ -1,7 +1,6 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 
 import type { FastifyInstance } from "fastify";
-import { pino } from "pino";
 import { ulid } from "ulid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -25,17 +24,15 @@ import type { ApprovalRequest, GrantCheck, SignedStatement } from "../../src/app
 import type { ApprovalRequirement } from "../../src/core/decision.ts";
 import { codeOf } from "../../src/core/errors.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
-import { createSigner } from "../../src/ledger/index.ts";
 import { activatePolicySet, hashToken, newToken, putPrincipal, registerRelease } from "../../src/registry/index.ts";
 import { releaseOfDocument } from "../../src/registry/index.ts";
 import type { Role } from "../../src/registry/index.ts";
-import { createServer } from "../../src/server/index.ts";
-import { createRun, digestOf, inTransaction, payloadKeysOf, putPayloads } from "../../src/store/index.ts";
+import { createRun, digestOf, inTransaction, putPayloads } from "../../src/store/index.ts";
 import { freshDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { softwarePasskey } from "../support/software-passkey.ts";
+import { testKeys, testServer } from "../support/test-server.ts";
 
-const payloadKeys = payloadKeysOf(Buffer.alloc(32, 1));
 const opened = new Date("2026-01-02T03:04:05.000Z");
 const hour = 3_600_000;
 const at = (ms: number): Date => new Date(opened.getTime() + ms);
@@ -80,16 +77,7 @@ beforeAll(async () => {
     await putPrincipal(pool, { id, displayName: id, roles: [role], groups: ["treasury"] }, token);
   }
   await pool.query("update principal set person = 'rita' where id = 'rita.admin'");
-  const originOf = (log: string) => `localhost/ledger/${log}`;
-  const server = createServer({
-    pool,
-    databaseUrl: database.url,
-    keys: payloadKeys,
-    temporal: undefined as never,
-    taskQueue: "none",
-    ledger: { originOf, signerOf: (log) => createSigner(originOf(log), new Uint8Array(32).fill(9)) },
-    logger: pino({ level: "silent" }),
-  });
+  const server = testServer({ pool, databaseUrl: database.url });
   http = await server.http();
   await http.ready();
 });
@@ -123,7 +111,7 @@ const need = (signed?: "passkey"): ApprovalRequirement => ({
 async function ask(requirement = need("passkey")): Promise<ApprovalRequest> {
   const run = `run_${ulid(opened.getTime())}` as RunId;
   return within(async (tx) => {
-    const [input, rendered] = (await putPayloads(tx, payloadKeys, [{ prompt: run }, `tool of ${run}`])) as [
+    const [input, rendered] = (await putPayloads(tx, testKeys, [{ prompt: run }, `tool of ${run}`])) as [
       Digest,
       Digest,
     ];

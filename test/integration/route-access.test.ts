@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { routes } from "../../src/api/index.ts";
 import type { Role, Route, RouteName } from "../../src/api/index.ts";
-import { notifyOptionsOf } from "../../src/notify/index.ts";
 import {
   activePolicySet,
   hashToken,
@@ -14,7 +13,7 @@ import {
   setPolicyGuard,
 } from "../../src/registry/index.ts";
 import { inTransaction } from "../../src/store/index.ts";
-import { noticeWorld, serverOn } from "../support/notice-world.ts";
+import { noticeWorld } from "../support/notice-world.ts";
 
 /**
  * Who may call what, written down beside the table that the server is made of: a changed role fails here, and so does a new route without
@@ -145,7 +144,6 @@ const missing: Readonly<Record<string, string>> = {
 let http: FastifyInstance;
 let world: Awaited<ReturnType<typeof noticeWorld>>;
 let there: Readonly<Record<string, string>>;
-let stop: () => Promise<void>;
 
 beforeAll(async () => {
   world = await noticeWorld({ serve: false, keep: true });
@@ -163,15 +161,10 @@ beforeAll(async () => {
     agent: "support",
     log: "shop",
   };
-  const server = serverOn(pool, world.databaseUrl, notifyOptionsOf({}));
-  http = await server.http();
+  http = await world.server.http();
   await http.ready();
-  stop = async () => {
-    await server.stop();
-    await world.close();
-  };
 });
-afterAll(() => stop());
+afterAll(() => world.close());
 
 const pathWith = (path: string, ids: Readonly<Record<string, string>>): string =>
   path.replace(/:([a-z]+)/g, (_, name: string) => ids[name] ?? missing[name] ?? "elsewhere").replace("*", "0/000");
@@ -257,6 +250,12 @@ test("pages and their files are for anybody", async () => {
   const open = Object.entries(beside).flatMap(([path, roles]) => (isOpen(roles) && path !== "/pages/" ? [path] : []));
   for (const path of [...open, ...served().filter((one) => one.startsWith("/pages/"))])
     expect((await call("GET", pathWith(path, there))).status, path).toBe(200);
+});
+
+test.each(["/approve", "/grants", "/keys"])("%s has the form to sign in, once", async (path) => {
+  const { body } = await call("GET", path);
+  expect(body.match(/<form id="sign-in"/g)).toHaveLength(1);
+  expect(body).not.toContain("<!--");
 });
 
 const held = Object.entries(beside).filter(([path, roles]) => !isOpen(roles) && path !== "/codec/encode");

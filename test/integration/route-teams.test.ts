@@ -3,11 +3,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { routes } from "../../src/api/index.ts";
 import type { Role, Route, RouteName } from "../../src/api/index.ts";
-import { addReceiver, notifyOptionsOf } from "../../src/notify/index.ts";
+import { addReceiver } from "../../src/notify/index.ts";
 import { freeze, hashToken, newToken, principalByToken, putPrincipal } from "../../src/registry/index.ts";
 import type { RoleTeams } from "../../src/registry/index.ts";
 import { placeHold } from "../../src/store/index.ts";
-import { noticeWorld, serverOn, testKeys } from "../support/notice-world.ts";
+import { noticeWorld } from "../support/notice-world.ts";
+import { testKeys } from "../support/test-server.ts";
 
 /**
  * Roles that are held for named teams, at every route: what is of another team is refused to whoever holds each role there is, `admin` too, for
@@ -137,7 +138,6 @@ const holders = { shop: newToken(), bank: newToken(), both: newToken() };
 type Holder = keyof typeof holders;
 let http: FastifyInstance;
 let world: Awaited<ReturnType<typeof noticeWorld>>;
-let stop: () => Promise<void>;
 
 beforeAll(async () => {
   world = await noticeWorld({ serve: false, keep: true });
@@ -184,15 +184,10 @@ beforeAll(async () => {
     key: "0".repeat(64),
     delegation: "dlg_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   };
-  const server = serverOn(pool, world.databaseUrl, notifyOptionsOf({}));
-  http = await server.http();
+  http = await world.server.http();
   await http.ready();
-  stop = async () => {
-    await server.stop();
-    await world.close();
-  };
 });
-afterAll(() => stop());
+afterAll(() => world.close());
 
 async function send(as: Holder, { method, path }: Pick<Route, "method" | "path">, body: object = {}, query = "") {
   const url = path.replace(/:([a-z]+)/g, (_, name: string) => there[name] ?? "") + query;

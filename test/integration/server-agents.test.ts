@@ -12,7 +12,8 @@ import {
 } from "../../src/registry/index.ts";
 import { digestOf, inTransaction } from "../../src/store/index.ts";
 import type { Tx } from "../../src/store/index.ts";
-import { document, serveForFile, tool } from "../support/served-api.ts";
+import { serveForFile } from "../support/served-api.ts";
+import { document, tool } from "../support/test-records.ts";
 import type { Answer } from "../support/served-api.ts";
 
 const { call, database, register } = serveForFile();

@@ -6,7 +6,8 @@ import { keyIdOf, openRequest, publicKeyOf, signStatement, statementText } from 
 import type { ApprovalStatement } from "../../src/approvals/index.ts";
 import type { ApprovalId, Digest, RunId } from "../../src/core/ids.ts";
 import { digestOf, putPayloads } from "../../src/store/index.ts";
-import { keys, reviewerKey, serveForFile } from "../support/served-api.ts";
+import { reviewerKey, serveForFile } from "../support/served-api.ts";
+import { testKeys } from "../support/test-server.ts";
 import type { tokens } from "../support/served-api.ts";
 
 const { anotherServer, call, database, engine, register, start } = serveForFile();
@@ -15,7 +16,7 @@ describe("approvals", () => {
   async function pending(): Promise<{ readonly run: RunId; readonly approval: ApprovalId }> {
     await register({ agent: "asking" });
     const { id: run } = ((await start({ agent: "asking" })).body as { run: { id: RunId } }).run;
-    const [rendered] = await putPayloads(database().pool, keys, ["tool `act`\n"]);
+    const [rendered] = await putPayloads(database().pool, testKeys, ["tool `act`\n"]);
     const policies = (await call("GET", "/v1/policies/shop", { as: "reviewer" })).body as { policySet: Digest };
     const now = new Date();
     const approval = await openRequest(database().pool, {

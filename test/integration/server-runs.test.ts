@@ -5,7 +5,8 @@ import type { WatchEvent } from "../../src/api/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import { activatePolicySet, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
 import { publishDelta } from "../../src/store/index.ts";
-import { document, serveForFile, tokens } from "../support/served-api.ts";
+import { serveForFile, tokens } from "../support/served-api.ts";
+import { document } from "../support/test-records.ts";
 
 const { anotherServer, call, database, engine, register, start } = serveForFile();
 

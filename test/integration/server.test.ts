@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { errorCodes, routes } from "../../src/api/index.ts";
 import type { ErrorCode } from "../../src/api/index.ts";
 import { hashToken, newToken } from "../../src/registry/index.ts";
-import { document, serveForFile, tokens, tool } from "../support/served-api.ts";
+import { serveForFile, tokens } from "../support/served-api.ts";
+import { document, tool } from "../support/test-records.ts";
 
 const { anotherServer, call, http, logged } = serveForFile();
 

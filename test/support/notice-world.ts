@@ -2,22 +2,16 @@ import { createServer as createHttpServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-import { pino } from "pino";
-import { ulid } from "ulid";
 import { onTestFinished } from "vitest";
 
 import { createClient } from "../../src/api/index.ts";
 import { openRequest } from "../../src/approvals/index.ts";
 import type { NewRequest } from "../../src/approvals/index.ts";
 import type { ApprovalId, Digest, RunId } from "../../src/core/ids.ts";
-import type { Json } from "../../src/core/json.ts";
 import type { ReleaseDocument } from "../../src/core/release.ts";
-import { createSigner } from "../../src/ledger/index.ts";
 import { notifyOptionsOf } from "../../src/notify/index.ts";
 import type { NotifyOptions } from "../../src/notify/index.ts";
-import { policySetOf } from "../../src/policy/index.ts";
 import {
-  activatePolicySet,
   hashToken,
   moveChannel,
   newToken,
@@ -25,13 +19,12 @@ import {
   registerRelease,
   releaseOfDocument,
 } from "../../src/registry/index.ts";
-import { createServer } from "../../src/server/index.ts";
 import type { RunEngine } from "../../src/server/run-engine.ts";
-import { createRun, digestOf, payloadKeysOf, putPayloads } from "../../src/store/index.ts";
+import { digestOf, putPayloads } from "../../src/store/index.ts";
 import type { Pool, Tx } from "../../src/store/index.ts";
 import { freshDatabase } from "./database.ts";
-
-export const testKeys = payloadKeysOf(Buffer.alloc(32, 7));
+import { activatePolicies, document, registerRun } from "./test-records.ts";
+import { testKeys, testServer } from "./test-server.ts";
 
 /** Temporal is not needed where nobody runs: what a server does beside it is real. */
 export const noEngine = {
@@ -54,24 +47,8 @@ export function serverOn(
   now?: () => Date,
   engine: RunEngine = noEngine,
 ) {
-  return createServer(
-    {
-      pool,
-      databaseUrl,
-      keys: testKeys,
-      temporal: undefined as never,
-      taskQueue: "none",
-      ledger: {
-        originOf: (log) => `localhost/ledger/${log}`,
-        signerOf: (log) => createSigner(`localhost/ledger/${log}`, new Uint8Array(32).fill(9)),
-      },
-      logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
-      origin: "https://ask.example.com",
-      notify,
-      ...(now === undefined ? {} : { now }),
-    },
-    engine,
-  );
+  const options = { pool, databaseUrl, origin: "https://ask.example.com", notify };
+  return testServer({ ...options, ...(now === undefined ? {} : { now }) }, engine);
 }
 
 export const tools = [
@@ -111,24 +88,12 @@ export async function noticeWorld(
   const { pool } = database;
   let offset = 0;
   const now = () => new Date(Date.now() + offset);
-  const release = releaseOfDocument({
-    v: 1,
-    team: "shop",
-    agent: "support",
-    useCase: "tests",
-    riskTier: "limited",
-    model: { name: "scripted/none", maxOutputTokens: 100 },
-    prompt: "help",
-    tools,
-    limits: { maxSteps: 5, maxCostMicroUsd: 1_000, maxWallClockMs: 60_000 },
-  });
+  const release = releaseOfDocument(document({ tools }));
   await registerRelease(pool, release, "operator", now());
   const place = { team: "shop", agent: "support", channel: "production", release: release.digest } as const;
   await moveChannel(pool, { ...place, by: "operator", reason: "", now: now() });
   const text = options.policy ?? '@id("all") permit (principal, action, resource);';
-  const { document, problems } = policySetOf([{ name: "test.cedar", text }]);
-  if (problems.length > 0) throw new Error(JSON.stringify(problems));
-  const { digest: policySet } = await activatePolicySet(pool, "shop", document as unknown as Json, "operator", now());
+  const policySet = await activatePolicies(pool, "shop", text, now());
   const token = newToken();
   await putPrincipal(
     pool,
@@ -143,26 +108,13 @@ export async function noticeWorld(
   };
   if (options.keep !== true) onTestFinished(close);
 
-  async function run(): Promise<RunId> {
-    const id = `run_${ulid()}` as RunId;
-    const [input] = await putPayloads(pool, testKeys, [{ prompt: "go" }]);
-    await createRun(pool, {
-      id,
-      team: "shop",
-      agent: "support",
-      release: release.digest,
-      input: input!,
-      requestedBy: "operator",
-      limits: release.document.limits,
-      now: now(),
-    });
-    return id;
-  }
+  const run = (): Promise<RunId> => registerRun(pool, testKeys, release, { prompt: "go" }, now());
 
   return {
     close,
     pool,
     databaseUrl: database.url,
+    server,
     release,
     policySet,
     token,

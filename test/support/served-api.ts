@@ -7,15 +7,14 @@ import { afterAll, beforeAll } from "vitest";
 import type { ErrorCode, Role } from "../../src/api/index.ts";
 import { addReviewerKey, publicKeyOf } from "../../src/approvals/index.ts";
 import type { ApprovalId, RunId } from "../../src/core/ids.ts";
-import type { ReleaseDocument, ToolDefinition } from "../../src/core/release.ts";
-import { createSequencer, createSigner } from "../../src/ledger/index.ts";
+import type { ReleaseDocument } from "../../src/core/release.ts";
 import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
-import { createServer } from "../../src/server/index.ts";
 import type { RunEngine } from "../../src/server/run-engine.ts";
-import { payloadKeysOf } from "../../src/store/index.ts";
 import { TemporalError } from "../../src/temporal/index.ts";
 import { freshDatabase } from "./database.ts";
 import type { TestDatabase } from "./database.ts";
+import { document } from "./test-records.ts";
+import { sequencedLedger, testServer } from "./test-server.ts";
 
 /** Temporal is not here: these tests are of what the server does with what Temporal says. */
 class ScriptedEngine implements RunEngine {
@@ -54,7 +53,6 @@ class ScriptedEngine implements RunEngine {
   }
 }
 
-export const keys = payloadKeysOf(new Uint8Array(32).fill(7));
 export const tokens: Record<Role | "nobody" | "second", string> = {
   operator: newToken(),
   reviewer: newToken(),
@@ -67,9 +65,6 @@ export const tokens: Record<Role | "nobody" | "second", string> = {
 export const reviewerKey = generateKeyPairSync("ed25519")
   .privateKey.export({ format: "pem", type: "pkcs8" })
   .toString();
-
-const originOf = (log: string) => `localhost/ledger/${log}`;
-const signerOf = (log: string) => createSigner(originOf(log), new Uint8Array(32).fill(9));
 
 export type Answer = { readonly status: number; readonly body: never; readonly code: ErrorCode | undefined };
 
@@ -100,26 +95,8 @@ export function serveForFile() {
       addedBy: "admin",
       now: new Date(),
     });
-    const sequencer = createSequencer({
-      pool,
-      signers: (log) => [signerOf(log)],
-      originOf,
-      onError: (error) => {
-        throw error;
-      },
-    });
-    const server = createServer(
-      {
-        pool,
-        databaseUrl: database.url,
-        keys,
-        temporal: undefined as never,
-        taskQueue: "none",
-        ledger: { originOf, signerOf, flush: (log) => sequencer.flush(log) },
-        logger: pino({ level: "trace" }, { write: (line: string) => void (logged += line) }),
-      },
-      engine,
-    );
+    const logger = pino({ level: "trace" }, { write: (line: string) => void (logged += line) });
+    const server = testServer({ pool, databaseUrl: database.url, ledger: sequencedLedger(pool), logger }, engine);
     http = await server.http();
     await http.ready();
     stop = () => server.stop();
@@ -131,20 +108,7 @@ export function serveForFile() {
   });
 
   /** A second server on the same database and engine, as a deployment has them. */
-  function anotherServer() {
-    return createServer(
-      {
-        pool: database.pool,
-        databaseUrl: database.url,
-        keys,
-        temporal: undefined as never,
-        taskQueue: "none",
-        ledger: { originOf, signerOf },
-        logger: pino({ level: "silent" }),
-      },
-      engine,
-    );
-  }
+  const anotherServer = () => testServer({ pool: database.pool, databaseUrl: database.url }, engine);
 
   async function call(
     method: "GET" | "POST",
@@ -185,35 +149,5 @@ export function serveForFile() {
     call,
     register,
     start,
-  };
-}
-
-/** What a release says of a tool. */
-export function tool(name: string, effect: ToolDefinition["effect"] = "read"): ToolDefinition {
-  return {
-    name,
-    description: name,
-    parameters: { type: "object", properties: { amount: { type: "integer" } } },
-    effect,
-    groups: [],
-    idempotency: "key",
-    short: true,
-    timeoutMs: 1_000,
-    implementation: { kind: "http", method: "POST", url: "https://example.com/tool" },
-  };
-}
-
-export function document(changes: Partial<ReleaseDocument> = {}): ReleaseDocument {
-  return {
-    v: 1,
-    team: "shop",
-    agent: "support",
-    useCase: "tests",
-    riskTier: "limited",
-    model: { name: "scripted/none", maxOutputTokens: 100 },
-    prompt: "help",
-    tools: [tool("look"), tool("act", "write")],
-    limits: { maxSteps: 5, maxCostMicroUsd: 1_000, maxWallClockMs: 60_000 },
-    ...changes,
   };
 }

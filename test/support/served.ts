@@ -1,36 +1,23 @@
-import { pino } from "pino";
 import { onTestFinished } from "vitest";
 
 import { resolutionKind, signStatement, signText, statementText, textOfSigned } from "../../src/approvals/index.ts";
 import type { ResolutionStatement, UnknownOutcome } from "../../src/approvals/index.ts";
 import type { ApprovalId } from "../../src/core/ids.ts";
-import { createSequencer, createSigner } from "../../src/ledger/index.ts";
 import { hashToken, newToken, putPrincipal } from "../../src/registry/index.ts";
-import { createServer } from "../../src/server/index.ts";
+import { sequencedLedger, signerOf, testServer } from "./test-server.ts";
 import type { World } from "./world.ts";
 
 type Http = Awaited<ReturnType<typeof serve>>["http"];
 
 /** The server with a sequencer beside it, on a clock of the test's own. */
 export async function serve(world: World, now: () => Date = () => new Date()) {
-  const originOf = (log: string) => `test/ledger/${log}`;
-  const signerOf = (log: string) => createSigner(originOf(log), new Uint8Array(32).fill(9));
-  const sequencer = createSequencer({
-    pool: world.pool,
-    signers: (log) => [signerOf(log)],
-    originOf,
-    onError: (error) => {
-      throw error;
-    },
-  });
-  const server = createServer({
+  const server = testServer({
     pool: world.pool,
     databaseUrl: world.databaseUrl,
     keys: world.keys,
     temporal: world.client,
     taskQueue: world.taskQueue,
-    ledger: { originOf, signerOf, flush: (log) => sequencer.flush(log) },
-    logger: pino({ level: "silent" }),
+    ledger: sequencedLedger(world.pool),
     now,
   });
   onTestFinished(() => server.stop());

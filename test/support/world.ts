@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
-import { ulid } from "ulid";
 import { onTestFinished } from "vitest";
 import type { TestContext } from "vitest";
 import {
@@ -40,7 +39,6 @@ import type { RunLimits } from "../../src/core/release.ts";
 import type { RetrievalSource } from "../../src/core/retrieval.ts";
 import type { RunInput } from "../../src/core/run.ts";
 import { appendToOutbox, logSize } from "../../src/ledger/index.ts";
-import { policySetOf } from "../../src/policy/index.ts";
 import {
   createModelProvider,
   defineScript,
@@ -49,29 +47,19 @@ import {
   startScriptedModel,
 } from "../../src/providers/index.ts";
 import type { ScriptInput } from "../../src/providers/index.ts";
-import { activatePolicySet, putPrincipal, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
+import { putPrincipal, registerRelease, releaseOfDocument } from "../../src/registry/index.ts";
 import { keyAdded } from "../../src/server/index.ts";
-import {
-  contentDigest,
-  createRun,
-  dataKeyOf,
-  inTransaction,
-  payloadKeysOf,
-  newRunKey,
-  putPayloads,
-  sealingOf,
-  subjectKey,
-  runById,
-  stepsOf,
-} from "../../src/store/index.ts";
+import { contentDigest, inTransaction, putPayloads, sealingOf, runById, stepsOf } from "../../src/store/index.ts";
 import type { RunRow } from "../../src/store/index.ts";
-import { approvalEdited, policyActivated } from "../../src/server/ledger-events.ts";
+import { approvalEdited } from "../../src/server/ledger-events.ts";
 import { connectTemporal, createPayloadCodec, startAgentRun, startWorker, wakeRun } from "../../src/temporal/index.ts";
 import type { AgentWorker, AgentWorkerOptions } from "../../src/temporal/index.ts";
 import { loadToolModule } from "../../src/tools/index.ts";
 import { testBundle, testBundleFile } from "./bundle.ts";
 import { freshDatabase } from "./database.ts";
 import { freshTaskQueue, testTemporal } from "./temporal.ts";
+import { activatePolicies, registerRun } from "./test-records.ts";
+import { testKeys } from "./test-server.ts";
 
 const fixtures = fileURLToPath(new URL("../fixtures/", import.meta.url));
 
@@ -102,7 +90,7 @@ export async function createWorld(options: {
   readonly onTestFinished?: TestContext["onTestFinished"];
 }) {
   const database = await freshDatabase();
-  const keys = payloadKeysOf(Buffer.alloc(32, 7));
+  const keys = testKeys;
   const temporal = await connectTemporal({ ...testTemporal(), codec: createPayloadCodec(database.pool, keys) });
   const taskQueue = freshTaskQueue();
   const folder = await mkdtemp(join(tmpdir(), "countersign-world-"));
@@ -142,15 +130,7 @@ export async function createWorld(options: {
   });
   await registerRelease(pool, release, "operator", now);
   const activate = async (text: string, history: readonly HistoryFact[] = []): Promise<void> => {
-    const { document, problems } = policySetOf([{ name: "test.cedar", text }], history);
-    if (problems.length > 0) throw new Error(JSON.stringify(problems));
-    const at = new Date();
-    await inTransaction(pool, async (tx) => {
-      const set = await activatePolicySet(tx, "testers", document as unknown as Json, "operator", at);
-      const { digest, activation } = set;
-      if (activation !== undefined)
-        await appendToOutbox(tx, [policyActivated("testers", digest, activation, "operator", at)]);
-    });
+    await activatePolicies(pool, "testers", text, new Date(), history);
   };
   await activate(options.policy ?? openPolicy);
 
@@ -295,25 +275,8 @@ export async function createWorld(options: {
     },
 
     async register(input: Partial<RunInput> = {}): Promise<RunId> {
-      const id = `run_${ulid()}` as RunId;
       const full = { prompt: "go", ...input, tags: { effects: join(folder, "effects"), ...input.tags } };
-      const subject = full.subject === undefined ? "" : subjectKey(keys, full.subject.id);
-      const dataKey = await dataKeyOf(pool, keys, subject, new Date());
-      const { sealing, sealedKey } = newRunKey(dataKey, id);
-      const [digest] = await putPayloads(pool, sealing, [full as unknown as Json]);
-      await createRun(pool, {
-        id,
-        team: "testers",
-        agent: "tester",
-        release: release.digest,
-        input: digest!,
-        requestedBy: "operator",
-        limits: release.document.limits,
-        subjectKey: subject,
-        contents: { dataKey: dataKey.id, sealedKey },
-        now: new Date(),
-      });
-      return id;
+      return registerRun(pool, keys, release, full, new Date());
     },
 
     async start(input: Partial<RunInput> = {}): Promise<RunId> {
