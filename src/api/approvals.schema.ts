@@ -86,7 +86,7 @@ export const approvalPage = z.object({
         .string()
         .nullable()
         .describe(
-          "its arguments in short, to tell requests apart; null where they are erased, and for who is no reviewer of all that the list has: with `team`, who is one for that team has them",
+          "a tool's arguments, or a model's answer, in short, to tell requests apart; null where it is another call, or erased, and for who is no reviewer for its team",
         ),
     }),
   ),

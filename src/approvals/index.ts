@@ -52,6 +52,8 @@ export {
 export type { KeyState, Passkey, ReviewerKey } from "./keys.ts";
 export { lineDiff } from "./line-diff.ts";
 export type { DiffLine } from "./line-diff.ts";
+export { askedContents } from "./asked-contents.ts";
+export type { AskedContents } from "./asked-contents.ts";
 export { renderAction, renderChange, rendererVersion, shortArguments } from "./render.ts";
 export { alwaysApproved, approvedCalls, policyLoads, reviewerLoads } from "./report.ts";
 export type { CallRecord, PolicyLoad, ReportScope, ReviewerLoad } from "./report.ts";

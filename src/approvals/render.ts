@@ -27,11 +27,10 @@ export function renderAction(action: Action, tool?: ReadTool): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** The arguments of {@link renderAction}'s text on one line, cut to `characters`: to tell requests apart, never to decide by. */
-export function shortArguments(rendered: string, characters: number): string {
-  const lines = rendered.split("\n");
-  const args = lines.slice(lines.indexOf("arguments:") + 1).map((line) => line.trim());
-  const text = args.filter((line) => line !== "").join(", ");
+/** Arguments as {@link renderAction} has them, on one line, cut to `characters`: to tell requests apart, never to decide by. */
+export function shortArguments(args: Json, tool: ReadTool | undefined, characters: number): string {
+  const lines = renderArguments(args, tool).map((line) => line.trim());
+  const text = lines.filter((line) => line !== "").join(", ");
   return text.length <= characters ? text : `${text.slice(0, characters - 1)}…`;
 }
 

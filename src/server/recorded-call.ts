@@ -76,7 +76,8 @@ export async function callOf(tx: Tx, keys: PayloadKeys, request: ApprovalRequest
   return contentDigest(asked.salt, action as unknown as Json) === request.action ? { ...asked, action } : undefined;
 }
 
-function objectIn(text: string | undefined): JsonObject | undefined {
+/** The arguments of a call as a model wrote them; undefined where they are no object. */
+export function objectIn(text: string | undefined): JsonObject | undefined {
   if (text === undefined) return undefined;
   try {
     const value = JSON.parse(text === "" ? "{}" : text) as Json;

@@ -21,6 +21,8 @@ export type Scope =
 export type Caller = Omit<Principal, "roleTeams"> & {
   /** Whose rows a list may have; undefined: every team's. */
   readonly teams: readonly string[] | undefined;
+  /** The roles that they have for a team: of a list, each row is of one. */
+  readonly rolesIn: (team: string) => readonly Role[];
 };
 
 type Access = readonly Exclude<Role, "admin">[];
@@ -35,18 +37,23 @@ export function callerFor(principal: Principal, access: Access, scope: Scope): C
   const { roleTeams = {}, ...rest } = principal;
   const within = (team?: string): readonly Role[] => rolesFor(principal, team);
   const given = (roles: readonly Role[]): Caller => {
-    if (hasRole({ roles }, access)) return { ...rest, roles, teams: undefined };
+    if (hasRole({ roles }, access)) return { ...rest, rolesIn: within, roles, teams: undefined };
     throw new ApiError("forbidden", `\`${principal.id}\` has no such role for this team`, {
       hint: "roles may be limited to teams: `countersign doctor` says which yours are; an admin gives others",
     });
   };
-  if (scope === "no team") return { ...rest, roles: within(), teams: undefined };
+  if (scope === "no team") return { ...rest, rolesIn: within, roles: within(), teams: undefined };
   if (scope === "all teams") return given(within());
   if (scope === "a list") {
     const roles = within();
-    if (hasRole({ roles }, access)) return { ...rest, roles, teams: undefined };
+    if (hasRole({ roles }, access)) return { ...rest, rolesIn: within, roles, teams: undefined };
     const opening = principal.roles.filter((role) => opens(role, access));
-    return { ...rest, roles, teams: [...new Set(opening.flatMap((role) => teamsWith(roleTeams, role)))] };
+    return {
+      ...rest,
+      rolesIn: within,
+      roles,
+      teams: [...new Set(opening.flatMap((role) => teamsWith(roleTeams, role)))],
+    };
   }
   if ("team" in scope) return given(within(scope.team));
   const fitting = scope.oneOf.map((team) => within(team)).find((roles) => hasRole({ roles }, access));

@@ -10,6 +10,7 @@ import type { RunRecord } from "../../src/core/run-record.ts";
 import { appendToOutbox } from "../../src/ledger/index.ts";
 import { detectorOptionsOf } from "../../src/policy/index.ts";
 import { approvalDecided } from "../../src/server/ledger-events.ts";
+import { shortCalls } from "../../src/server/short-calls.ts";
 import { putPrincipal } from "../../src/registry/index.ts";
 import { decisionsOf, digestOf, getPayload, inTransaction, stepsOf } from "../../src/store/index.ts";
 import { cancelRun, startAgentRun } from "../../src/temporal/index.ts";
@@ -144,6 +145,8 @@ describe("an answer that needs a person", () => {
     expect(await getPayload(world.pool, world.keys, request.rendered)).toMatch(
       /- "Pay at https:\/\/eve\.example\/pay\."/,
     );
+    const listed = await shortCalls(world.pool, world.keys, [request]);
+    expect(listed.get(request.id)).toBe('text: "Pay at https://eve.example/pay."');
     expect(await world.states(run)).toEqual(["scripted/test:done", "look:done", "scripted/test:waiting"]);
     // Its call is settled while people think.
     expect(await stepsOf(world.pool, run, 2)).toMatchObject([{ costMicroUsd: expect.any(Number), result: null }]);

@@ -6,6 +6,7 @@ import { renderAction, requestById } from "../../src/approvals/index.ts";
 import { buildProgram } from "../../src/cli/program.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import { hashToken, putPrincipal } from "../../src/registry/index.ts";
+import type { Principal } from "../../src/registry/index.ts";
 import { createServer } from "../../src/server/index.ts";
 import { getPayload, putPayloads, sealingOf, stepsOf } from "../../src/store/index.ts";
 import { createWorld } from "../support/world.ts";
@@ -14,13 +15,15 @@ import type { World } from "../support/world.ts";
 /** The commands as rita would use them, against a real server. */
 async function commands(world: World) {
   const rita = await world.reviewer("rita");
-  const people = { rita: ["reviewer"], operator: ["operator"], zoe: ["auditor"] };
-  for (const [id, roles] of Object.entries(people))
-    await putPrincipal(
-      world.pool,
-      { id, displayName: id, roles: roles as never, groups: id === "rita" ? ["treasury"] : [] },
-      hashToken(`${id}-token-of-the-test`),
-    );
+  const people = {
+    rita: { roles: ["reviewer"], groups: ["treasury"] },
+    operator: { roles: ["operator"], groups: [] },
+    zoe: { roles: ["auditor"], groups: [] },
+    tess: { roles: ["reviewer"], groups: [], roleTeams: { reviewer: ["testers"] } },
+    otto: { roles: ["reviewer", "auditor"], groups: [], roleTeams: { reviewer: ["others"], auditor: ["testers"] } },
+  } satisfies Record<string, Omit<Principal, "id" | "displayName">>;
+  for (const [id, rest] of Object.entries(people))
+    await putPrincipal(world.pool, { id, displayName: id, ...rest }, hashToken(`${id}-token-of-the-test`));
   const server = createServer({
     pool: world.pool,
     databaseUrl: world.databaseUrl,
@@ -56,6 +59,11 @@ async function commands(world: World) {
 }
 
 const turns = [{ calls: [{ tool: "pay", arguments: { to: "ada", amount_cents: 6_000 } }] }, { text: "done" }];
+/** What somebody's inbox says of the newest request's call. */
+const listedBy = async (run: Awaited<ReturnType<typeof commands>>, who: Parameters<typeof run>[0]) => {
+  const page = JSON.parse(await run(who, "--json", "approvals", "list")) as { approvals: { call: string | null }[] };
+  return page.approvals[0]?.call;
+};
 const payState = async (world: World, run: RunId) =>
   (await stepsOf(world.pool, run)).find(({ name }) => name === "pay")?.state;
 
@@ -105,6 +113,7 @@ test("a request that shows another call than it is about is not signed by the co
   await pool.query("alter table approval_request disable trigger user");
   await pool.query("update approval_request set rendered = $2 where id = $1", [request.id, rendered]);
   await pool.query("alter table approval_request enable trigger user");
+  expect(await listedBy(run, "rita")).toBe('amount_cents: 6000 (60.00), to: "ada"');
   for (const decision of ["approve", "deny"])
     await expect(run("rita", "approvals", decision, request.id, "--yes")).rejects.toMatchObject({
       code: "shown_differently",
@@ -134,7 +143,13 @@ forbid (principal, action == Action::"tool/pay", resource);`,
   await world.work();
   const run = await commands(world);
   const id = await world.start();
-  await run("rita", "approvals", "approve", (await world.request(id)).id, "--yes");
+  const request = await world.request(id);
+  const capped = 'amount_cents: 250 (2.50), to: "ada"';
+  // Auditors' reads of contents are recorded, and a list is no such read: who audits this team, and reviews for another, is shown none.
+  const shown = { rita: capped, tess: capped, otto: null, zoe: null } as const;
+  for (const [who, call] of Object.entries(shown) as ["rita", string | null][])
+    expect([who, await listedBy(run, who)]).toEqual([who, call]);
+  await run("rita", "approvals", "approve", request.id, "--yes");
   expect(await world.closed(id)).toMatchObject({ status: "completed" });
   expect(await payState(world, id)).toBe("done");
 });
@@ -162,7 +177,10 @@ test("a reviewer asks back, is answered, sees both, and then changes the call", 
     run("rita", "approvals", "edit", request.id, "--set", "amount_cents=lots", "--yes"),
   ).rejects.toMatchObject({ code: "arguments_invalid" });
   await expect(run("rita", "approvals", "edit", request.id, "--yes")).rejects.toMatchObject({ code: "usage" });
-  await run("rita", "approvals", "edit", request.id, "--set", "amount_cents=3000", "--reason", "half", "--yes");
+  await run("rita", "approvals", "edit", request.id, "--set", "amount_cents=5500", "--reason", "most", "--yes");
+  const changed = await world.request(id);
+  expect(await listedBy(run, "rita")).toBe('amount_cents: 5500 (55.00), to: "ada"');
+  await run("rita", "approvals", "edit", changed.id, "--set", "amount_cents=3000", "--reason", "half", "--yes");
   expect(await world.closed(id)).toMatchObject({ status: "completed" });
   expect(await payState(world, id)).toBe("done");
   expect(await run("rita", "approvals", "show", request.id)).toContain("ended by rita, who changed the call");

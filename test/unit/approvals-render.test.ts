@@ -29,9 +29,9 @@ test("a long row of spaces is read once, and not from each of them", () => {
 
 describe("what a reviewer reads", () => {
   test("in a list: the arguments on one line, cut", () => {
-    const text = renderAction(actionOf({ order_id: "A-1", amount_cents: 500_000, reason: "x".repeat(500) }));
-    expect(shortArguments(text, 50)).toBe('amount_cents: 500000 (5,000.00), order_id: "A-1",…');
-    expect(shortArguments(renderAction(actionOf({})), 50)).toBe("(nothing)");
+    const args = { order_id: "A-1", amount_cents: 500_000, reason: "x".repeat(500) };
+    expect(shortArguments(args, undefined, 50)).toBe('amount_cents: 500000 (5,000.00), order_id: "A-1",…');
+    expect(shortArguments({}, undefined, 50)).toBe("(nothing)");
   });
 
   test("names the action and its arguments in order, with cents as money", () => {

@@ -10,14 +10,13 @@ import {
   eventsOf,
   listRequests,
   noteViewing,
-  shortArguments,
   statementFacts,
   takeDue,
   whoMayDecide,
 } from "../../approvals/index.ts";
 import type { ApprovalRequest } from "../../approvals/index.ts";
 import { approvalIdPattern, peopleLog } from "../../core/ids.ts";
-import type { ApprovalId, Digest } from "../../core/ids.ts";
+import type { ApprovalId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox, logSize } from "../../ledger/index.ts";
@@ -32,13 +31,13 @@ import { approvalDecided, approvalDue } from "../ledger-events.ts";
 import { noteAuditorsRead } from "../note-read.ts";
 import { viewOfNotice } from "../receiver-views.ts";
 import { callOf, madeWith } from "../recorded-call.ts";
+import { shortCalls } from "../short-calls.ts";
 import { messageViews } from "./approval-messages.ts";
 import { existingRequest } from "./approval-request.ts";
 import { subjectOf } from "./unknown-outcomes.ts";
 
 const eventsShown = 200;
-const shortCharacters = 120;
-const nothingShown: ReadonlyMap<Digest, Json> = new Map();
+const nothingShown: ReadonlyMap<ApprovalId, string> = new Map();
 /** Stands for what reviewers were shown and is erased. */
 const erasedText = "ERASED";
 
@@ -56,16 +55,11 @@ export const approvalHandlers: Handlers<"listApprovals" | "showApproval" | "deci
     const page = rows.slice(0, limit);
     const views = await viewsOfApprovals(services.pool, page, services.now());
     // Auditors' reads of contents are recorded, one by one: a list shows them none.
-    const { roles } = caller();
-    const mayRead = roles.includes("reviewer") || roles.includes("admin");
-    const digests = mayRead ? page.map(({ rendered }) => rendered) : [];
-    // The inbox is there whatever became of one text; `approvals show` says what.
-    const shown = await getPayloads(services.pool, services.keys, [...new Set(digests)]).catch(() => nothingShown);
-    const callIn = (digest: Digest | undefined) => {
-      const text = digest === undefined ? undefined : shown.get(digest);
-      return typeof text === "string" ? shortArguments(text, shortCharacters) : null;
-    };
-    const approvals = views.map((view, place) => ({ ...view, call: callIn(page[place]?.rendered) }));
+    const { rolesIn } = caller();
+    const read = page.filter(({ team }) => rolesIn(team).some((role) => role === "reviewer" || role === "admin"));
+    // The inbox is there whatever became of one call; `approvals show` says what.
+    const calls = await shortCalls(services.pool, services.keys, read).catch(() => nothingShown);
+    const approvals = views.map((view) => ({ ...view, call: calls.get(view.id) ?? null }));
     return { approvals, next: rows.length > limit ? (page.at(-1)?.id ?? null) : null };
   },
 
