@@ -33,43 +33,58 @@ export function beforeStepsOf(record: RunRecord, run: RunContext): BeforeSteps {
   const shared = start();
   // What a record has in another order is gone through in that order, and then no step's past is the beginning of the next one's.
   const isInOrder = steps.every(({ seq }, place) => place === 0 || seq > (steps[place - 1]?.seq ?? 0));
-  const before = (seq: number) => ({
-    past: steps.filter((step) => step.seq < seq),
-    known: isInOrder ? shared : start(),
-  });
+  const before = (seq: number): Past =>
+    isInOrder
+      ? { steps, count: countBelow(steps, seq), known: shared }
+      : inAnotherOrder(steps.filter((step) => step.seq < seq));
+  const inAnotherOrder = (past: readonly StepRecord[]): Past => ({ steps: past, count: past.length, known: start() });
 
-  function flowOf({ flows }: Known, past: readonly StepRecord[], rules: FlowRules): Flow {
+  function flowOf(past: Past, rules: FlowRules): Flow {
+    const { flows } = past.known;
     const known = flows.get(rules) ?? [startFlow(run, rules)];
     flows.set(rules, known);
     return reach(known, past, (flow, step) => extendFlow(flow, run, finished(record, step)));
   }
 
   return {
-    flow(seq, rules) {
-      const { past, known } = before(seq);
-      return flowOf(known, past, rules);
-    },
+    flow: (seq, rules) => flowOf(before(seq), rules),
     conversation(seq, rules) {
-      const { past, known } = before(seq);
+      const past = before(seq);
+      const { known } = past;
       const { head, count } = reach(known.heads, past, (last, step) => {
         const more = transcript(release.prompt, input.prompt, finished(record, step)).slice(opening.length);
         const next = { head: extendHead(last.head, more), count: last.count + more.length };
         known.messages.push(...more);
         return next;
       });
-      return { messages: known.messages.slice(0, count), head, flow: flowOf(known, past, rules) };
+      return { messages: known.messages.slice(0, count), head, flow: flowOf(past, rules) };
     },
   };
 }
 
-/** The state after `past`, from the last one of `known`, which begins with the state before all. */
+/** The first `count` of `steps`, and what is known of them. */
+type Past = { readonly steps: readonly StepRecord[]; readonly count: number; readonly known: Known };
+
+/** How many steps have a smaller number, where they are in order. */
+function countBelow(steps: readonly StepRecord[], seq: number): number {
+  let [from, to] = [0, steps.length];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if ((steps[middle]?.seq ?? 0) < seq) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}
+
+/** The state after a past, from the last one of `known` that is no later; `known` begins with the state before all. */
 function reach<State>(
   known: State[],
-  past: readonly StepRecord[],
+  { steps, count }: Past,
   extend: (before: State, step: StepRecord) => State,
 ): State {
-  for (const step of past.slice(known.length - 1)) known.push(extend(known.at(-1) as State, step));
-  return known[past.length] as State;
+  for (let place = known.length - 1; place < count; place += 1)
+    known.push(extend(known.at(-1) as State, steps[place] as StepRecord));
+  return known[count] as State;
 }
 
 /** A step as the conversation has it: none where a model was given up without an answer. */
