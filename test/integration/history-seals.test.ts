@@ -72,6 +72,8 @@ async function ranAndClosed() {
   return { world, run };
 }
 
+type Started = { workflowExecutionStartedEventAttributes: { continuedExecutionRunId: string } };
+
 const sealOf = (record: RunRecord) =>
   verifyRun(record, verifierKey).checks.find(({ name }) => name === "seals") ?? { status: "missing", problems: [] };
 
@@ -192,6 +194,20 @@ test("a history that Temporal deleted first is told by the ledger, and its run i
   expect(verifyRun({ ...sound, histories: hidden }, verifierKey)).toMatchObject({ verdict: "refuted" });
   const ledger = { ...sound.ledger, losses: record.ledger.losses ?? [] };
   expect(verifyRun({ ...sound, ledger }, verifierKey)).toMatchObject({ verdict: "refuted" });
+  // What the execution that is here asked for has to be recorded, whatever was lost beside it.
+  const [kept] = structuredClone(sound.histories) as [{ temporalRunId: string; history: { events: Started[] } }];
+  kept.history.events[0]!.workflowExecutionStartedEventAttributes.continuedExecutionRunId = "lost";
+  const histories = [{ temporalRunId: "lost", history: null }, kept as unknown as RunRecord["histories"][number]];
+  const beside: RunRecord = { ...sound, histories };
+  const again = async (one: RunRecord) => (await replayRun(one, code)).checks.find(({ name }) => name === "history");
+  expect(await again(beside)).toMatchObject({
+    status: "incomplete",
+    detail: expect.stringContaining("1 of 2 are lost"),
+  });
+  expect(await again({ ...beside, steps: beside.steps.slice(0, -1) })).toMatchObject({
+    status: "failed",
+    problems: ["model 2: asked for, but not recorded"],
+  });
 });
 
 test("of a run that lost one execution, the others are in the record and are looked at", async () => {

@@ -1,5 +1,8 @@
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -9,6 +12,7 @@ import { ApiError } from "../../src/api/index.ts";
 import { exitCodeOf, reportOf } from "../../src/cli/cli-error.ts";
 import { unansweredText } from "../../src/cli/fork-text.ts";
 import { buildProgram } from "../../src/cli/program.ts";
+import { launch } from "../e2e/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-refusals-"));
 const at = (name: string) => join(folder, name);
@@ -153,6 +157,30 @@ test("an export that is asked to end leaves nothing of what it has not finished"
     process.exit(143);`;
   expect(spawnSync(process.execPath, ["--input-type=module", "-e", script]).status).toBe(143);
   expect(readdirSync(at("ends"))).toEqual(["finished"]);
+});
+
+test("an export that is ended by Ctrl-C leaves no half bundle", async () => {
+  // It is asked for the first run when its folder has been begun, and never answers.
+  const server = createServer();
+  const asked = once(server, "request");
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const place = at("interrupted");
+  mkdirSync(place);
+  const args = ["audit", "export", runId, "-o", join(place, "bundle"), "--url", url, "--token", "t"];
+  const program = launch(args, { COUNTERSIGN_HOME: at("home") });
+  try {
+    await asked;
+    expect(readdirSync(place)).toEqual([expect.stringMatching(/^bundle\.partial-/)]);
+    program.kill("SIGINT");
+    expect((await program.ended).code).toBe(130);
+    expect(readdirSync(place)).toEqual([]);
+  } finally {
+    program.kill("SIGKILL");
+    server.closeAllConnections();
+    server.close();
+  }
 });
 
 test("a fork whose model was not heard is no comparison", () => {
