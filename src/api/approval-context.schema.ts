@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { approvalId, microUsd, principalId, runId, time } from "./common.schema.ts";
-import { approvalStates } from "./vocabulary.ts";
+import { approvalStates } from "../core/states.ts";
 
 const origin = z.enum(["user", "operator", "trusted", "derived", "untrusted"]);
 

@@ -5,7 +5,7 @@ import { renderHints } from "../core/render.ts";
 import { approvalContext } from "./approval-context.schema.ts";
 import { approvalId, digest, json, jsonObject, name, pageSize, principalId, runId, time } from "./common.schema.ts";
 import { noticeView } from "./receivers.schema.ts";
-import { approvalStates } from "./vocabulary.ts";
+import { approvalStates } from "../core/states.ts";
 
 export const approvalState = z.enum(approvalStates);
 

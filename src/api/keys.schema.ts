@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { digest, principalId, time } from "./common.schema.ts";
-import { keyStates } from "./vocabulary.ts";
+import { keyStates } from "../core/states.ts";
 
 const base64url = z.string().regex(/^[A-Za-z0-9_-]*$/, "expected base64url");
 

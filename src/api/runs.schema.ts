@@ -1,6 +1,7 @@
 import { z } from "zod";
 
-import { decisionCodes, effectStates } from "./vocabulary.ts";
+import { denialCodes } from "../core/decision.ts";
+import { stepStates } from "../core/states.ts";
 import { runFailureCodes, runStatuses } from "../core/run.ts";
 import { approvalSummary } from "./approvals.schema.ts";
 import { channel } from "./agents.schema.ts";
@@ -78,7 +79,7 @@ export const decisionView = z
       .enum(["call", "answer"])
       .describe("of a model's step: whether it is on the call, or on what the model answered"),
     outcome: z.enum(["allow", "deny", "require_approval"]),
-    code: z.enum(decisionCodes).nullable(),
+    code: z.enum(denialCodes).nullable(),
     policies: z.array(z.string()),
     policySet: digest,
     approval: approvalId.nullable(),
@@ -97,7 +98,7 @@ export const stepView = z
     seq: z.int(),
     kind: stepKind,
     name: z.string(),
-    state: z.enum(effectStates),
+    state: z.enum(stepStates),
     action: digest,
     askedBy: z.int().nullable(),
     callIndex: z.int().nullable(),

@@ -1,3 +1,4 @@
+import type { ApprovalState } from "../core/states.ts";
 import type { Tx } from "../store/index.ts";
 import { capacityOf, tableOf, votePersons } from "./capacity.ts";
 import type { Capacity, StoredCapacity, Table } from "./capacity.ts";
@@ -10,7 +11,6 @@ import type { Vote } from "./routing.ts";
 import { assertionOf, kindOf, signatureFault } from "./signature.ts";
 import type { SignedStatement } from "./signature.ts";
 import { nextState } from "./state.ts";
-import type { ApprovalState } from "./state.ts";
 import { parseStatement, readStatement } from "./statement.ts";
 import type { ApprovalStatement } from "./statement.schema.ts";
 import { approvalHolds, approvalsThatHold, decisionsOf, isFallen, mismatch } from "./stored-decisions.ts";

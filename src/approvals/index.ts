@@ -39,17 +39,8 @@ export { checkGrant, consumeGrant } from "./grants.ts";
 export type { GrantCheck } from "./grants.ts";
 export { coseAlgorithms, publicKeyOfCose } from "./cose.ts";
 export { countPasskeyUse, openEnrolment, takeEnrolment } from "./enrolment.ts";
-export {
-  addReviewerKey,
-  confirmKey,
-  keyStates,
-  listKeys,
-  lockKey,
-  proposeKey,
-  reviewerKey,
-  revokeReviewerKey,
-} from "./keys.ts";
-export type { KeyState, Passkey, ReviewerKey } from "./keys.ts";
+export { addReviewerKey, confirmKey, listKeys, lockKey, proposeKey, reviewerKey, revokeReviewerKey } from "./keys.ts";
+export type { Passkey, ReviewerKey } from "./keys.ts";
 export { lineDiff } from "./line-diff.ts";
 export type { DiffLine } from "./line-diff.ts";
 export { askedContents } from "./asked-contents.ts";
@@ -93,8 +84,6 @@ export { argumentsOf, ordered, requirementsFault, termsDigest, termsFault, toolD
 export { renderTerms } from "./standing-text.ts";
 export { standingMatches, standingUsesOf, takeStanding, writeStandingUse } from "./standing-use.ts";
 export type { StandingClaim, StandingUse, StoredStandingUse } from "./standing-use.ts";
-export { approvalStates } from "./state.ts";
-export type { ApprovalState } from "./state.ts";
 export { keyIdOf, parseStatement, publicKeyOf, signStatement, statementText, verifyStatement } from "./statement.ts";
 export type { ApprovalStatement } from "./statement.schema.ts";
 export { decisionsOf, isFallen, statementFacts } from "./stored-decisions.ts";

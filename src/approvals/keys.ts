@@ -1,4 +1,5 @@
 import type { Digest } from "../core/ids.ts";
+import type { KeyState } from "../core/states.ts";
 import type { Tx } from "../store/index.ts";
 import { ApprovalError } from "./errors.ts";
 import type { KeyKind } from "./signature.ts";
@@ -36,9 +37,6 @@ export type ReviewerKey = {
   readonly revokedAt: Date | null;
   readonly revokedBy: string | null;
 };
-
-export const keyStates = ["proposed", "active", "revoked"] as const;
-export type KeyState = (typeof keyStates)[number];
 
 /** Keys of one person that are not revoked: more is a mistake, or somebody who fills the list. */
 const maxKeys = 20;

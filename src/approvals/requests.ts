@@ -2,10 +2,10 @@ import { ulid } from "ulid";
 
 import type { ApprovalRequirement, Barred } from "../core/decision.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
+import type { ApprovalState } from "../core/states.ts";
 import { teamList } from "../store/index.ts";
 import type { TeamFilter, Tx } from "../store/index.ts";
 import { nextDueAfter } from "./routing.ts";
-import type { ApprovalState } from "./state.ts";
 
 export type NewRequest = {
   readonly team: string;

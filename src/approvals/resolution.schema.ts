@@ -1,8 +1,7 @@
 import { z } from "zod";
 
-import { approvalIdPattern, digestPattern, runIdPattern } from "../core/ids.ts";
-import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { ChangedCall, ToolResult } from "../core/transcript.ts";
+import { approvalId, digest, nonce, reviewer, runId, stepSeq, time } from "./signed-fields.ts";
 import type { SignedKind } from "./signed-text.ts";
 
 const type = "countersign/resolution/v1";
@@ -11,27 +10,18 @@ const type = "countersign/resolution/v1";
 const schema = z.strictObject({
   v: z.literal(1),
   type: z.literal(type),
-  unknown: z
-    .string()
-    .regex(approvalIdPattern)
-    .transform((value) => value as ApprovalId),
+  unknown: approvalId,
   team: z.string(),
-  run: z
-    .string()
-    .regex(runIdPattern)
-    .transform((value) => value as RunId),
-  seq: z.int().min(0),
+  run: runId,
+  seq: stepSeq,
   /** Digest of the action: exactly what may have been done. */
-  action: z
-    .string()
-    .regex(digestPattern)
-    .transform((value) => value as Digest),
+  action: digest,
   outcome: z.enum(["happened", "did_not_happen"]),
-  reviewer: z.string().min(1),
+  reviewer,
   /** How they know; the agent is told. */
   reason: z.string().trim().min(1).max(2_000),
-  nonce: z.string().regex(/^[A-Za-z0-9_-]{22,64}$/),
-  issuedAt: z.iso.datetime({ precision: 3 }),
+  nonce,
+  issuedAt: time,
 });
 
 export type ResolutionStatement = z.output<typeof schema>;

@@ -1,6 +1,6 @@
 import type { ApprovalId, RunId } from "../core/ids.ts";
+import type { ApprovalState } from "../core/states.ts";
 import type { Tx } from "../store/index.ts";
-import type { ApprovalState } from "./state.ts";
 
 export type SimilarDecisions = {
   /** How many requests of the same team and agent for the same tool ended so. */

@@ -1,17 +1,13 @@
 import { z } from "zod";
 
-import { digestPattern, namePattern, toolNamePattern } from "../core/ids.ts";
+import { namePattern, toolNamePattern } from "../core/ids.ts";
 import type { Digest } from "../core/ids.ts";
 import type { StandingTerms } from "../core/standing-grant.ts";
+import { digest, nonce, reviewer, time } from "./signed-fields.ts";
 import type { SignedKind } from "./signed-text.ts";
 
 export const standingIdPattern = /^sgr_[0-9A-HJKMNP-TV-Z]{26}$/;
 const type = "countersign/standing-grant/v1";
-const digest = z
-  .string()
-  .regex(digestPattern)
-  .transform((value) => value as Digest);
-const time = z.iso.datetime({ precision: 3 });
 const argument = z.string().min(1).max(128);
 
 const target = z.union([
@@ -64,8 +60,8 @@ const statement = z.strictObject({
   tool: z.string(),
   /** Digest of the terms. */
   terms: digest,
-  reviewer: z.string().min(1),
-  nonce: z.string().regex(/^[A-Za-z0-9_-]{22,64}$/),
+  reviewer,
+  nonce,
   issuedAt: time,
   /** Until when the grant can be approved. */
   expiresAt: time,

@@ -1,18 +1,7 @@
 import type { ApprovalRequirement } from "../core/decision.ts";
+import type { ApprovalState } from "../core/states.ts";
 import { isMet } from "./routing.ts";
 import type { Vote } from "./routing.ts";
-
-export const approvalStates = [
-  "pending",
-  "approved",
-  "denied",
-  "expired",
-  "cancelled",
-  "consumed",
-  /** The grant was used, and nobody can tell what came of it until a person looks. */
-  "outcome_unknown",
-] as const;
-export type ApprovalState = (typeof approvalStates)[number];
 
 export type ApprovalEvent =
   | { readonly kind: "decided"; readonly decision: "approve" | "deny" }

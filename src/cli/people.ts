@@ -8,7 +8,7 @@ import { secretOf } from "../dev/index.ts";
 import type { Home } from "../dev/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { hashToken, newToken, putPrincipal } from "../registry/index.ts";
-import type { Role, RoleTeams } from "../registry/index.ts";
+import type { Principal } from "../registry/index.ts";
 import { keyAdded, keyProposed } from "../server/index.ts";
 import { inTransaction } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
@@ -55,15 +55,7 @@ export async function setUpPeople(pool: Pool, home: Home): Promise<People> {
   return { token: operatorToken, reviewer: { principal: reviewer.id, token: reviewerToken, keyFile } };
 }
 
-export type NewPerson = {
-  readonly id: string;
-  readonly displayName: string;
-  readonly roles: readonly Role[];
-  readonly groups: readonly string[];
-  /** For which teams a role is held, where that is not for all. */
-  readonly roleTeams?: RoleTeams;
-  /** Who is behind it, where they have other accounts too. */
-  readonly person?: string;
+export type NewPerson = Principal & {
   /** SPKI of an Ed25519 key, base64: what they will sign decisions with. */
   readonly publicKey: string | undefined;
 };

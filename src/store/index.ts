@@ -37,7 +37,8 @@ export {
 } from "./payloads.ts";
 export type { Content, SealedPayload } from "./payloads.ts";
 export { createRun, decisionsOf, listRuns, runById, stepsOf } from "./runs.ts";
-export type { DecisionRow, NewRun, RunFilter, RunRow, StepRow, StepState } from "./runs.ts";
+export type { DecisionRow, NewRun, RunFilter, RunRow, StepRow } from "./runs.ts";
+export type { StepState } from "../core/states.ts";
 export { teamList } from "./team-filter.ts";
 export type { TeamFilter } from "./team-filter.ts";
 export { listenForDeltas, publishDelta, renewWatch } from "./watch.ts";

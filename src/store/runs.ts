@@ -4,6 +4,7 @@ import type { StepCode, StepKind } from "../core/action.ts";
 import type { RunFacts } from "../core/decision.ts";
 import type { RunLimits } from "../core/release.ts";
 import type { RunFailure, RunStatus } from "../core/run.ts";
+import type { StepState } from "../core/states.ts";
 import type { Tx } from "./database.ts";
 import { teamList } from "./team-filter.ts";
 import type { TeamFilter } from "./team-filter.ts";
@@ -112,8 +113,6 @@ export async function listRuns(tx: Tx, filter: RunFilter): Promise<readonly RunR
   );
   return rows;
 }
-
-export type StepState = "waiting" | "intended" | "done" | "failed" | "denied" | "unknown" | "cancelled";
 
 export type StepRow = {
   readonly seq: number;

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { ApprovalRequirement } from "../../src/core/decision.ts";
-import { approvalStates } from "../../src/approvals/index.ts";
-import type { ApprovalState } from "../../src/approvals/index.ts";
+import { approvalStates } from "../../src/core/states.ts";
+import type { ApprovalState } from "../../src/core/states.ts";
 import { nextState } from "../../src/approvals/state.ts";
 import type { Vote } from "../../src/approvals/index.ts";
 import type { ApprovalEvent } from "../../src/approvals/state.ts";

@@ -4,6 +4,8 @@ import type { Command } from "commander";
 import type { ApprovalDetail } from "../../api/index.ts";
 import { codeOf } from "../../core/errors.ts";
 import type { ApprovalId } from "../../core/ids.ts";
+import { approvalStates } from "../../core/states.ts";
+import type { ApprovalState } from "../../core/states.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { describeWhole, wantedText } from "../approval-text.ts";
@@ -18,13 +20,10 @@ import { addDelegationCommands } from "./delegations.ts";
 import { addReportCommand } from "./approvals-report.ts";
 import { positive } from "./run.ts";
 
-const states = ["pending", "approved", "denied", "expired", "cancelled", "consumed", "outcome_unknown"] as const;
-type State = (typeof states)[number];
-
 type DecideFlags = { readonly like?: ApprovalId; readonly key?: string; readonly reason: string; readonly yes?: true };
 type ListFlags = {
   readonly team?: string;
-  readonly state: State | "all";
+  readonly state: ApprovalState | "all";
   readonly limit: number;
   readonly cursor?: string;
 };
@@ -35,7 +34,7 @@ export function addApprovalCommands(program: Command): void {
     .command("list")
     .description("approval requests, newest first")
     .option("--team <team>")
-    .addOption(new Option("--state <state>").choices([...states, "all"]).default("pending"))
+    .addOption(new Option("--state <state>").choices([...approvalStates, "all"]).default("pending"))
     .option("--limit <n>", "how many", positive, 20)
     .option("--cursor <cursor>", "`next` of the page before")
     .action((flags: ListFlags, command: Command) => list(cliOf(command), flags));
