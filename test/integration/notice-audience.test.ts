@@ -1,4 +1,5 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import type { TestContext } from "vitest";
 
 import { createClient } from "../../src/api/index.ts";
 import { askAgain, askForOutcome } from "../../src/approvals/index.ts";
@@ -12,14 +13,15 @@ import { testKeys } from "../support/test-server.ts";
 import type { Received } from "../support/notice-world.ts";
 import { until } from "../support/world.ts";
 
+type Finished = TestContext["onTestFinished"];
 type World = Awaited<ReturnType<typeof noticeWorld>>;
 type Told = { readonly type: string; readonly data: Record<string, unknown> };
 
 const ok = (response: { end(text: string): void }) => response.end("ok");
 
 /** A webhook's receiver, and what it was told. */
-async function listen(world: World, rest: object = {}) {
-  const server = await httpReceiver(ok);
+async function listen(world: World, finished: Finished, rest: object = {}) {
+  const server = await httpReceiver(ok, finished);
   await world.client.addReceiver({ body: { team: "shop", address: { kind: "webhook", url: server.url }, ...rest } });
   const told = (): readonly Told[] => server.received.map(({ body }: Received) => JSON.parse(body) as Told);
   return { told, types: () => told().map(({ type }) => type.replace("approval.", "")) };
@@ -40,14 +42,16 @@ test("one that hangs has four attempts under way and no more, and everybody else
   await world.client.addReceiver({ body: { team: "shop", address: { kind: "webhook", url: hanging.url } } });
   for (let n = 0; n < 40; n += 1) await world.ask();
   await until(async () => (hanging.received.length === 4 ? true : undefined));
-  const good = await listen(world);
+  const good = await listen(world, onTestFinished);
   for (let n = 0; n < 12; n += 1) await world.ask();
   await until(async () => (good.told().length === 12 ? true : undefined));
   expect(hanging.received).toHaveLength(4);
 });
 
-test("two servers that take at once take together what one receiver may have; whose server died is taken again", async () => {
-  const world = await noticeWorld({ serve: false });
+test.concurrent("two servers that take at once take together what one receiver may have; whose server died is taken again", async ({
+  onTestFinished,
+}) => {
+  const world = await noticeWorld({ onTestFinished, serve: false });
   const settings = { kind: "email", to: "a@example.com" } as const;
   const receiver = { team: "shop", groups: [], events: ["opened"], level: "link", by: "operator", settings } as const;
   await addReceiver(world.pool, testKeys, { ...receiver, now: world.now() });
@@ -66,13 +70,15 @@ test("two servers that take at once take together what one receiver may have; wh
   expect(await take(new Date(now.getTime() + 60_001))).toHaveLength(4);
 });
 
-test("everybody who may decide is reminded, whom it was escalated to as well, and they hear how it ended", async () => {
-  const world = await noticeWorld();
+test.concurrent("everybody who may decide is reminded, whom it was escalated to as well, and they hear how it ended", async ({
+  onTestFinished,
+}) => {
+  const world = await noticeWorld({ onTestFinished });
   const [legal, compliance, managers, sales] = [
-    await listen(world, { groups: ["legal"] }),
-    await listen(world, { groups: ["compliance"] }),
-    await listen(world, { groups: ["managers"] }),
-    await listen(world, { groups: ["sales"] }),
+    await listen(world, onTestFinished, { groups: ["legal"] }),
+    await listen(world, onTestFinished, { groups: ["compliance"] }),
+    await listen(world, onTestFinished, { groups: ["managers"] }),
+    await listen(world, onTestFinished, { groups: ["sales"] }),
   ];
   const either: ApprovalRequirement = {
     policy: "contract/either",
@@ -103,9 +109,11 @@ test("everybody who may decide is reminded, whom it was escalated to as well, an
   expect(sales.told()).toEqual([]);
 });
 
-test("what was approved and not used in time is not said to have been decided by nobody", async () => {
-  const world = await noticeWorld();
-  const { told } = await listen(world, { events: ["expired"] });
+test.concurrent("what was approved and not used in time is not said to have been decided by nobody", async ({
+  onTestFinished,
+}) => {
+  const world = await noticeWorld({ onTestFinished });
+  const { told } = await listen(world, onTestFinished, { events: ["expired"] });
   const used = await world.ask();
   await world.end(used, "approved");
   await world.pool.query("update approval_request set state = 'expired' where id = $1", [used]);
@@ -119,8 +127,10 @@ test("what was approved and not used in time is not said to have been decided by
   );
 });
 
-test("a question is told to who asked for the run, an answer to those who decide, each once", async () => {
-  const world = await noticeWorld();
+test.concurrent("a question is told to who asked for the run, an answer to those who decide, each once", async ({
+  onTestFinished,
+}) => {
+  const world = await noticeWorld({ onTestFinished });
   const token = newToken();
   await putPrincipal(
     world.pool,
@@ -129,10 +139,10 @@ test("a question is told to who asked for the run, an answer to those who decide
   );
   const rita = createClient({ baseUrl: world.url, token });
   const events = ["asked", "answered"];
-  const requester = await listen(world, { requester: "operator", events: ["asked"], level: "full" });
-  const other = await listen(world, { requester: "rita", events });
-  const treasury = await listen(world, { groups: ["treasury"], events });
-  const legal = await listen(world, { groups: ["legal"], events });
+  const requester = await listen(world, onTestFinished, { requester: "operator", events: ["asked"], level: "full" });
+  const other = await listen(world, onTestFinished, { requester: "rita", events });
+  const treasury = await listen(world, onTestFinished, { groups: ["treasury"], events });
+  const legal = await listen(world, onTestFinished, { groups: ["legal"], events });
   const approval = await world.ask();
   await rita.askApproval({ params: { approval }, body: { text: "Whose order is it?" } });
   await allTold(world, 2);
@@ -161,10 +171,12 @@ async function unknownCall(world: World, run: RunId): Promise<void> {
   );
 }
 
-test("an unknown outcome is told, in the transaction that asks: to whose approval the call had, else to all", async () => {
-  const world = await noticeWorld();
-  const compliance = await listen(world, { groups: ["compliance"], level: "full" });
-  const legal = await listen(world, { groups: ["sales"] });
+test.concurrent("an unknown outcome is told, in the transaction that asks: to whose approval the call had, else to all", async ({
+  onTestFinished,
+}) => {
+  const world = await noticeWorld({ onTestFinished });
+  const compliance = await listen(world, onTestFinished, { groups: ["compliance"], level: "full" });
+  const legal = await listen(world, onTestFinished, { groups: ["sales"] });
   const run = await world.run();
   const requirement = { policy: "p", group: "treasury", orGroups: ["compliance"], quorum: 1, expiresMs: hour };
   const approval = await world.ask({ run, requirements: [requirement], text: "refund of 189 dollars" });

@@ -6,10 +6,12 @@ import type { AddressInfo, Socket } from "node:net";
 import { SMTPServer } from "smtp-server";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { TestContext } from "vitest";
 
 import { httpReceiver, noticeWorld } from "../support/notice-world.ts";
 import { until } from "../support/world.ts";
 
+type Finished = TestContext["onTestFinished"];
 type World = Awaited<ReturnType<typeof noticeWorld>>;
 type Address = Parameters<World["client"]["addReceiver"]>[0]["body"]["address"];
 
@@ -28,10 +30,12 @@ const notice = (
 
 const ok = (response: { end(text: string): void }) => response.end("ok");
 
-describe("webhooks", () => {
-  test("a request is told to the receivers of its groups, signed, with no arguments; its end is told too", async () => {
-    const world = await noticeWorld();
-    const receiver = await httpReceiver(ok);
+describe.concurrent("webhooks", () => {
+  test("a request is told to the receivers of its groups, signed, with no arguments; its end is told too", async ({
+    onTestFinished,
+  }) => {
+    const world = await noticeWorld({ onTestFinished });
+    const receiver = await httpReceiver(ok, onTestFinished);
     const { secret, receiver: added } = await add(
       world,
       { kind: "webhook", url: receiver.url },
@@ -79,9 +83,11 @@ describe("webhooks", () => {
     expect(kept).toHaveLength(3);
   });
 
-  test("whoever named no events gets all, those of before and those to come; a change counts from then on, and is in the ledger", async () => {
-    const world = await noticeWorld();
-    const receiver = await httpReceiver(ok);
+  test("whoever named no events gets all, those of before and those to come; a change counts from then on, and is in the ledger", async ({
+    onTestFinished,
+  }) => {
+    const world = await noticeWorld({ onTestFinished });
+    const receiver = await httpReceiver(ok, onTestFinished);
     const { receiver: unnamed } = await add(world, { kind: "webhook", url: receiver.url });
     expect(unnamed.events).toBeNull();
     const { receiver: named } = await add(world, { kind: "webhook", url: receiver.url }, { events: ["opened"] });
@@ -128,12 +134,14 @@ describe("webhooks", () => {
       );
   });
 
-  test("a receiver that is down, then busy, gets it in the end: the same id, the same body, each attempt signed anew", async () => {
-    const world = await noticeWorld();
+  test("a receiver that is down, then busy, gets it in the end: the same id, the same body, each attempt signed anew", async ({
+    onTestFinished,
+  }) => {
+    const world = await noticeWorld({ onTestFinished });
     const receiver = await httpReceiver((response, _got, n) => {
       if (n === 1) response.socket?.destroy();
       else response.writeHead(n === 2 ? 503 : 204, { "retry-after": "20" }).end();
-    });
+    }, onTestFinished);
     const { secret } = await add(world, { kind: "webhook", url: receiver.url });
     const approval = await world.ask();
     const first = await notice(world, approval, ({ attempts, reason }) => attempts === 1 && reason !== null);
@@ -150,9 +158,11 @@ describe("webhooks", () => {
     for (const { body, headers } of receiver.received) new Webhook(secret!).verify(body, headers);
   });
 
-  test("escalations and reminders that fall due together for several requirements are one notice each, with the request's link", async () => {
-    const world = await noticeWorld();
-    const [managers, legal] = [await httpReceiver(ok), await httpReceiver(ok)];
+  test("escalations and reminders that fall due together for several requirements are one notice each, with the request's link", async ({
+    onTestFinished,
+  }) => {
+    const world = await noticeWorld({ onTestFinished });
+    const [managers, legal] = [await httpReceiver(ok, onTestFinished), await httpReceiver(ok, onTestFinished)];
     await add(world, { kind: "webhook", url: managers.url }, { groups: ["managers"] });
     await add(world, { kind: "webhook", url: legal.url }, { groups: ["legal"], events: ["reminded"] });
     const terms = {
@@ -204,9 +214,9 @@ describe("webhooks", () => {
     ]);
   });
 
-  test("410 disables it, and shows; the others that waited for it have failed", async () => {
-    const world = await noticeWorld();
-    const receiver = await httpReceiver((response) => response.writeHead(410).end());
+  test("410 disables it, and shows; the others that waited for it have failed", async ({ onTestFinished }) => {
+    const world = await noticeWorld({ onTestFinished });
+    const receiver = await httpReceiver((response) => response.writeHead(410).end(), onTestFinished);
     const { receiver: added } = await add(world, { kind: "webhook", url: receiver.url });
     const approval = await world.ask();
     expect(await notice(world, approval, ({ state }) => state === "failed")).toMatchObject({ attempts: 1 });
@@ -218,44 +228,11 @@ describe("webhooks", () => {
     });
   });
 
-  test("one that hangs, one that redirects, and one that never stops answering hold up nobody and cost no memory", async () => {
-    const world = await noticeWorld({ env: { COUNTERSIGN_NOTIFY_TIMEOUT_MS: "400" } });
-    const elsewhere = await httpReceiver(ok);
-    const hanging = await httpReceiver(() => undefined);
-    const redirecting = await httpReceiver((response) => response.writeHead(307, { location: elsewhere.url }).end());
-    const chunk = Buffer.alloc(1024 * 1024, "x");
-    let written = 0;
-    const endless = await httpReceiver((response) => {
-      const more = (): void => {
-        if (written >= 500 || response.destroyed) return;
-        written += 1;
-        response.write(chunk, more);
-      };
-      response.writeHead(200);
-      more();
-    });
-    const good = await httpReceiver(ok);
-    for (const { url } of [hanging, redirecting, endless, good]) await add(world, { kind: "webhook", url });
-    const approval = await world.ask();
-    await until(async () => {
-      const all = await noticesOf(world, approval);
-      return all.every(({ state, reason }) => state === "delivered" || reason !== null) ? true : undefined;
-    });
-    const states = (await noticesOf(world, approval)).map(({ state, reason }) => `${state} ${reason}`).toSorted();
-    expect(states).toEqual([
-      "delivered null",
-      "delivered null",
-      "queued no answer in 0.4 s",
-      "queued the receiver answered 307, and redirects are not followed",
-    ]);
-    expect(elsewhere.received).toEqual([]);
-    // Some megabytes are in the buffers of the sockets.
-    expect(written).toBeLessThan(50);
-  });
-
-  test("removed: what waited is withdrawn, its address is gone from the store, and nothing more is sent", async () => {
-    const world = await noticeWorld();
-    const receiver = await httpReceiver((response) => response.writeHead(500).end());
+  test("removed: what waited is withdrawn, its address is gone from the store, and nothing more is sent", async ({
+    onTestFinished,
+  }) => {
+    const world = await noticeWorld({ onTestFinished });
+    const receiver = await httpReceiver((response) => response.writeHead(500).end(), onTestFinished);
     const { receiver: added } = await add(world, { kind: "webhook", url: receiver.url });
     const approval = await world.ask();
     await notice(world, approval, ({ attempts, reason }) => attempts === 1 && reason !== null);
@@ -269,8 +246,8 @@ describe("webhooks", () => {
     expect((await world.client.listReceivers({})).receivers).toEqual([]);
   });
 
-  test("a private address is refused when it is added, and when its name leads there", async () => {
-    const world = await noticeWorld({ env: { COUNTERSIGN_NOTIFY_ALLOW: "" } });
+  test("a private address is refused when it is added, and when its name leads there", async ({ onTestFinished }) => {
+    const world = await noticeWorld({ onTestFinished, env: { COUNTERSIGN_NOTIFY_ALLOW: "" } });
     await expect(add(world, { kind: "webhook", url: "https://127.0.0.1/x" })).rejects.toMatchObject({
       code: "address_refused",
     });
@@ -281,10 +258,12 @@ describe("webhooks", () => {
     await expect(add(world, { kind: "email", to: "a@example.com" })).rejects.toMatchObject({ code: "mail_not_set_up" });
   });
 
-  test("the queue: written with the request or not at all, taken by one only, and again after the lease", async () => {
+  test("the queue: written with the request or not at all, taken by one only, and again after the lease", async ({
+    onTestFinished,
+  }) => {
     const { takeDue, recordOutcome } = await import("../../src/notify/index.ts");
     const { inTransaction } = await import("../../src/store/index.ts");
-    const world = await noticeWorld({ serve: false });
+    const world = await noticeWorld({ onTestFinished, serve: false });
     const { addReceiver } = await import("../../src/notify/index.ts");
     const { testKeys } = await import("../support/test-server.ts");
     const settings = { kind: "email", to: "a@example.com" } as const;
@@ -330,8 +309,8 @@ describe("webhooks", () => {
   });
 });
 
-describe("mail", () => {
-  async function mailServer(onRcpt?: (address: string) => Error | undefined) {
+describe.concurrent("mail", () => {
+  async function mailServer(finished: Finished, onRcpt?: (address: string) => Error | undefined) {
     const mails: string[] = [];
     const server = new SMTPServer({
       authOptional: true,
@@ -348,7 +327,7 @@ describe("mail", () => {
     });
     server.listen(0, "127.0.0.1");
     await once(server.server, "listening");
-    onTestFinished(async () => {
+    finished(async () => {
       await new Promise<void>((resolve) => {
         server.close(() => resolve());
       });
@@ -357,9 +336,11 @@ describe("mail", () => {
     return { mails, env: { COUNTERSIGN_SMTP_URL: url, COUNTERSIGN_SMTP_FROM: "Asks <asks@example.com>" } };
   }
 
-  test("arrives at a real mail server; names cannot add headers or markup; the full level has the arguments", async () => {
-    const { mails, env } = await mailServer();
-    const world = await noticeWorld({ env });
+  test("arrives at a real mail server; names cannot add headers or markup; the full level has the arguments", async ({
+    onTestFinished,
+  }) => {
+    const { mails, env } = await mailServer(onTestFinished);
+    const world = await noticeWorld({ onTestFinished, env });
     await add(world, { kind: "email", to: "rita@example.com" }, { level: "full", events: ["opened"] });
     const approval = await world.ask({
       name: "x\r\nBcc: eve@example.com\r\n\r\n<img src=1>",
@@ -380,13 +361,15 @@ describe("mail", () => {
     expect(page).toContain(`https://ask.example.com/approve/${approval}`);
   });
 
-  test("an address that the server refuses for good has failed at once; a request that ended meanwhile is not asked about", async () => {
+  test("an address that the server refuses for good has failed at once; a request that ended meanwhile is not asked about", async ({
+    onTestFinished,
+  }) => {
     let down = true;
-    const { mails, env } = await mailServer((address) => {
+    const { mails, env } = await mailServer(onTestFinished, (address) => {
       if (address.startsWith("nobody")) return Object.assign(new Error("no such user"), { responseCode: 550 });
       return down ? Object.assign(new Error("later"), { responseCode: 450 }) : undefined;
     });
-    const world = await noticeWorld({ env });
+    const world = await noticeWorld({ onTestFinished, env });
     await add(world, { kind: "email", to: "nobody@example.com" }, { events: ["opened"] });
     await add(world, { kind: "email", to: "rita@example.com" }, { events: ["opened"] });
     const approval = await world.ask();
@@ -399,6 +382,44 @@ describe("mail", () => {
     world.forward(10_000);
     expect(await notice(world, approval, ({ state }) => state === "withdrawn")).toMatchObject({ attempts: 2 });
     expect(mails).toEqual([]);
+  });
+});
+
+// What has a short time alone: nothing else takes it from them.
+describe("what hangs", () => {
+  test("a receiver that hangs, one that redirects, and one that never stops answering hold up nobody and cost no memory", async () => {
+    const world = await noticeWorld({ env: { COUNTERSIGN_NOTIFY_TIMEOUT_MS: "400" } });
+    const elsewhere = await httpReceiver(ok);
+    const hanging = await httpReceiver(() => undefined);
+    const redirecting = await httpReceiver((response) => response.writeHead(307, { location: elsewhere.url }).end());
+    const chunk = Buffer.alloc(1024 * 1024, "x");
+    let written = 0;
+    const endless = await httpReceiver((response) => {
+      const more = (): void => {
+        if (written >= 500 || response.destroyed) return;
+        written += 1;
+        response.write(chunk, more);
+      };
+      response.writeHead(200);
+      more();
+    });
+    const good = await httpReceiver(ok);
+    for (const { url } of [hanging, redirecting, endless, good]) await add(world, { kind: "webhook", url });
+    const approval = await world.ask();
+    await until(async () => {
+      const all = await noticesOf(world, approval);
+      return all.every(({ state, reason }) => state === "delivered" || reason !== null) ? true : undefined;
+    });
+    const states = (await noticesOf(world, approval)).map(({ state, reason }) => `${state} ${reason}`).toSorted();
+    expect(states).toEqual([
+      "delivered null",
+      "delivered null",
+      "queued no answer in 0.4 s",
+      "queued the receiver answered 307, and redirects are not followed",
+    ]);
+    expect(elsewhere.received).toEqual([]);
+    // Some megabytes are in the buffers of the sockets.
+    expect(written).toBeLessThan(50);
   });
 });
 
@@ -452,14 +473,22 @@ describe("a mail server", () => {
   });
 });
 
-describe("Slack", () => {
-  test("an incoming webhook that is gone is disabled; one that is busy is asked when it says, as seconds or as a date", async () => {
-    const world = await noticeWorld();
-    const gone = await httpReceiver((response) => response.writeHead(404).end("no_service"));
-    const lost = await httpReceiver((response) => response.writeHead(404).end("a proxy's page"));
+describe.concurrent("Slack", () => {
+  test("an incoming webhook that is gone is disabled; one that is busy is asked when it says, as seconds or as a date", async ({
+    onTestFinished,
+  }) => {
+    const world = await noticeWorld({ onTestFinished });
+    const gone = await httpReceiver((response) => response.writeHead(404).end("no_service"), onTestFinished);
+    const lost = await httpReceiver((response) => response.writeHead(404).end("a proxy's page"), onTestFinished);
     const later = new Date(world.now().getTime() + 1_800_000).toUTCString();
-    const busy = await httpReceiver((response) => response.writeHead(429, { "retry-after": "1800" }).end());
-    const dated = await httpReceiver((response) => response.writeHead(429, { "retry-after": later }).end());
+    const busy = await httpReceiver(
+      (response) => response.writeHead(429, { "retry-after": "1800" }).end(),
+      onTestFinished,
+    );
+    const dated = await httpReceiver(
+      (response) => response.writeHead(429, { "retry-after": later }).end(),
+      onTestFinished,
+    );
     for (const { url } of [gone, lost, busy, dated]) await add(world, { kind: "slack", url });
     const approval = await world.ask();
     const all = await until(async () => {
@@ -479,13 +508,16 @@ describe("Slack", () => {
     expect(receivers.map(({ disabled }) => disabled !== null)).toEqual([false, false, false, true]);
   });
 
-  test("a bot posts blocks with a link and no button; mentions in names are words; a revoked token disables", async () => {
+  test("a bot posts blocks with a link and no button; mentions in names are words; a revoked token disables", async ({
+    onTestFinished,
+  }) => {
     let revoked = false;
-    const slack = await httpReceiver((response) =>
-      response.end(JSON.stringify(revoked ? { ok: false, error: "token_revoked" } : { ok: true })),
+    const slack = await httpReceiver(
+      (response) => response.end(JSON.stringify(revoked ? { ok: false, error: "token_revoked" } : { ok: true })),
+      onTestFinished,
     );
     const api = new URL(slack.url).origin;
-    const world = await noticeWorld({ env: { COUNTERSIGN_SLACK_API_URL: `${api}/api/` } });
+    const world = await noticeWorld({ onTestFinished, env: { COUNTERSIGN_SLACK_API_URL: `${api}/api/` } });
     const token = "xoxb-1234567890-abcdef";
     await add(world, { kind: "slack", token, conversation: "C0123456789" }, { events: ["opened"] });
     const approval = await world.ask({ name: "<!channel> *now* <https://evil.example|click>" });
@@ -508,9 +540,9 @@ describe("Slack", () => {
     expect(JSON.stringify(await world.client.listReceivers({}))).not.toContain(token);
   });
 
-  test("an incoming webhook gets the same", async () => {
-    const world = await noticeWorld();
-    const slack = await httpReceiver(ok);
+  test("an incoming webhook gets the same", async ({ onTestFinished }) => {
+    const world = await noticeWorld({ onTestFinished });
+    const slack = await httpReceiver(ok, onTestFinished);
     const { receiver: added } = await add(world, { kind: "slack", url: slack.url });
     expect(added.shown).not.toContain("key");
     expect(await world.client.testReceiver({ params: { receiver: added.id } })).toEqual({

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 import { onTestFinished } from "vitest";
+import type { TestContext } from "vitest";
 
 import { createClient } from "../../src/api/index.ts";
 import { openRequest } from "../../src/approvals/index.ts";
@@ -81,6 +82,8 @@ export async function noticeWorld(
     readonly policy?: string;
     readonly serve?: boolean;
     readonly engine?: RunEngine;
+    /** The test's own, where tests run at once. */
+    readonly onTestFinished?: TestContext["onTestFinished"];
     /** Whoever asks for it closes it. */ readonly keep?: boolean;
   } = {},
 ) {
@@ -106,7 +109,7 @@ export async function noticeWorld(
     await server.stop();
     await database.close();
   };
-  if (options.keep !== true) onTestFinished(close);
+  if (options.keep !== true) (options.onTestFinished ?? onTestFinished)(close);
 
   const run = (): Promise<RunId> => registerRun(pool, testKeys, release, { prompt: "go" }, now());
 
@@ -160,7 +163,10 @@ export type Received = {
 };
 
 /** A real HTTP server on loopback, which answers as `answer` does, and what it received. */
-export async function httpReceiver(answer: (response: ServerResponse, got: Received, n: number) => void) {
+export async function httpReceiver(
+  answer: (response: ServerResponse, got: Received, n: number) => void,
+  finished: TestContext["onTestFinished"] = onTestFinished,
+) {
   const received: Received[] = [];
   const server = createHttpServer((request: IncomingMessage, response: ServerResponse) => {
     const pieces: Buffer[] = [];
@@ -176,7 +182,7 @@ export async function httpReceiver(answer: (response: ServerResponse, got: Recei
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(async () => {
+  finished(async () => {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });
