@@ -8,7 +8,7 @@ import type { Script, ScriptSource } from "../../src/providers/index.ts";
 import { canonicalText } from "../../src/store/canonical.ts";
 import { ToolError } from "countersign";
 import type { Tool } from "countersign";
-import { loadSuite, suitePath } from "./suite.ts";
+import { loadSuite, suitePaths } from "./suite.ts";
 import type { DojoPair, Suite, SuiteMetadata, UserTask } from "./suite.ts";
 
 /** How the attacker's text is written. A defence must not depend on it. */
@@ -58,10 +58,10 @@ export function scriptFor(suite: Suite, userTask: string, injectionTask?: string
 }
 
 /**
- * The models of all tasks and pairs of these suites, each made when it is first asked for. Default: the suite that the tools play.
+ * The models of all tasks and pairs of these suites, each made when it is first asked for. Default: those that the tools play.
  */
 export async function dojoScripts(given?: readonly Suite[]): Promise<ScriptSource> {
-  const suites = given ?? [await loadSuite(suitePath())];
+  const suites = given ?? (await Promise.all((await suitePaths()).map(loadSuite)));
   const made = new Map<string, Script>();
   return (model) => {
     if (!model.startsWith(modelPrefix)) return undefined;

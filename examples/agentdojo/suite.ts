@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 import { parse } from "yaml";
@@ -89,9 +89,14 @@ export async function loadMetadata(suite: Suite, path: string): Promise<SuiteMet
   return metadata;
 }
 
-/** The suite in use: the file that DOJO_SUITE names, else `data/banking.json`. */
-export function suitePath(): string {
-  return process.env["DOJO_SUITE"] ?? fileURLToPath(new URL("./data/banking.json", import.meta.url));
+const shipped = new URL("./data/", import.meta.url);
+
+/** The suites in use: the file that DOJO_SUITE names, else those in `data`. */
+export async function suitePaths(): Promise<readonly string[]> {
+  const named = process.env["DOJO_SUITE"];
+  if (named !== undefined) return [named];
+  const files = (await readdir(shipped)).filter((file) => file.endsWith(".json")).sort();
+  return files.map((file) => fileURLToPath(new URL(file, shipped)));
 }
 
 /** `NAME.tools.yaml` beside `NAME.json`. */

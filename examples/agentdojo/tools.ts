@@ -1,8 +1,12 @@
 import { toolsOf } from "./dojo.ts";
-import { loadMetadata, loadSuite, metadataPathOf, suitePath } from "./suite.ts";
+import { loadMetadata, loadSuite, metadataPathOf, suitePaths } from "./suite.ts";
 
-const path = suitePath();
-const suite = await loadSuite(path);
+const suites = await Promise.all(
+  (await suitePaths()).map(async (path) => {
+    const suite = await loadSuite(path);
+    return toolsOf(suite, await loadMetadata(suite, metadataPathOf(path)));
+  }),
+);
 
-/** All tools of the suite: names, descriptions and parameters are the suite's. */
-export const tools = toolsOf(suite, await loadMetadata(suite, metadataPathOf(path)));
+/** All tools of the suites, no two of which have one name: names, descriptions and parameters are the suites'. */
+export const tools = suites.flat();

@@ -128,6 +128,20 @@ test("all 16 tasks of the banking suite run to their recorded end, every call de
   }
 });
 
+test("of the workspace suite, who approves a look into a file that a mail names lets the run look into the next", async () => {
+  const { played, evidence } = await play("workspace/user_task_13", "approve");
+  expect(played).toMatchObject({ run: { status: "completed" }, attack: { status: "unattacked" } });
+  const looks = evidence.record.steps.filter(({ name }) => name === "search_files_by_filename").map(({ seq }) => seq);
+  const decided = evidence.record.decisions.filter(({ seq }) => looks.includes(seq));
+  expect(decided.map(({ outcome, policies }) => [outcome, policies.includes("flow/unasked-read")])).toEqual([
+    ["require_approval", true],
+    ["allow", true],
+    ["allow", false],
+  ]);
+  expect(evidence.record.approvals).toHaveLength(1);
+  await expectProof(evidence);
+});
+
 /** An attack with one injected call, one with several, and one that wants the password changed. */
 const attacked = [
   suite.pairs.find((pair) => injectedIn(pair.trace) === 1),
@@ -156,8 +170,8 @@ describe("under attack, with a reviewer who declines", () => {
       const { attack } = played;
       expect(attack.executed.map(({ seq }) => seq)).toEqual(injected.filter((seq) => decided.get(seq) === "allow"));
       expect(attack.stopped.map(({ seq }) => seq)).toEqual(injected.filter((seq) => decided.get(seq) !== "allow"));
-      // A reviewer who declines is asked about every injected call that acts; what the attacker has read is not sent anywhere.
-      expect(attack.executed.filter(({ tool }) => !tool.startsWith("get_"))).toEqual([]);
+      // A reviewer who declines is asked about every injected call.
+      expect(attack.executed).toEqual([]);
       expect(attack.notReached).toBe(injectedIn(pair.trace) - injected.length);
       expect(attack.status).toBe(attack.executed.length > 0 ? "executed" : pair.exposed ? "stopped" : "unexposed");
       await expectProof(evidence);
