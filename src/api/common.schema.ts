@@ -11,6 +11,8 @@ import {
 } from "../core/ids.ts";
 import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { roles } from "../core/roles.ts";
+import type { Role } from "../core/roles.ts";
 
 /** The same schema, with the branded type that the pattern proves. */
 function branded<Value>(schema: z.ZodType): z.ZodType<Value, Value> {
@@ -46,9 +48,5 @@ export const stepKind = z.enum(stepKinds);
 export const pageSize = z.coerce.number().int().min(1).max(200).default(50);
 export const count = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
-export const roles = ["operator", "reviewer", "auditor", "admin"] as const;
-/**
- * `operator` registers and runs agents and activates policies, `reviewer` decides on what policies hold back, `auditor` reads
- * records and the ledger, `admin` may do all of it.
- */
-export type Role = (typeof roles)[number];
+export { roles };
+export type { Role };

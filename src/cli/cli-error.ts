@@ -32,6 +32,8 @@ const refusals: ReadonlySet<string> = new Set([
   "incomplete",
   "not_delivered",
   "policies_invalid",
+  "cases_invalid",
+  "decision_not_found",
   "fork_refused",
 ]);
 

@@ -4,7 +4,7 @@ import type { Digest } from "../core/ids.ts";
 import { digestPattern, namePattern } from "../core/ids.ts";
 import { callablesOf, kindOf } from "../core/retrieval.ts";
 import type { Callable } from "../core/retrieval.ts";
-import type { PolicyDirectory, PolicySetDocument } from "../policy/index.ts";
+import type { PolicyDirectory, PolicySetDocument, PolicyTeam } from "../policy/index.ts";
 import type { Cli } from "./cli.ts";
 import { CliError } from "./cli-error.ts";
 import { shortDigest } from "./terminal.ts";
@@ -57,15 +57,22 @@ export async function wholeDigest(client: Cli["client"], start: string, team: st
 }
 
 /** Tools and sources of the team's agents in production; one of each kind and name. */
-export async function toolsOf({ client }: Cli, team: string): Promise<readonly Callable[]> {
+export async function toolsOf(cli: Cli, team: string): Promise<readonly Callable[]> {
+  return (await agentsOf(cli, team)).tools;
+}
+
+/** The team's agents as `TEAM/NAME`, and what they can call. */
+export async function agentsOf(
+  { client }: Cli,
+  team: string,
+): Promise<PolicyTeam & { readonly tools: readonly Callable[] }> {
   const { agents } = await client.listAgents({});
   const own = agents.filter((agent) => agent.team === team);
   if (own.length === 0)
     throw new CliError("usage", `team \`${team}\` has no agents`, { hint: "see `countersign agent list`" });
   const details = await Promise.all(own.map((agent) => client.showAgent({ params: agent })));
-  return distinctTools(
-    details.flatMap(({ production }) => (production === null ? [] : callablesOf(production.document))),
-  );
+  const tools = details.flatMap(({ production }) => (production === null ? [] : callablesOf(production.document)));
+  return { name: team, agents: own.map(({ agent }) => `${team}/${agent}`), tools: distinctTools(tools) };
 }
 
 /** One of each kind and name: a source may have the name of a tool. */

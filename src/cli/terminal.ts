@@ -113,3 +113,8 @@ export function localTime(iso: string | null): string {
 export function shortDigest(digest: string): string {
   return digest.slice(0, 12);
 }
+
+/** `1 error`, `2 errors`, `0 policies`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}

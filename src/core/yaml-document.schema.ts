@@ -2,6 +2,8 @@ import { isAlias, isCollection, isMap, isNode, isScalar, LineCounter, parseDocum
 import type { Document } from "yaml";
 import type { z } from "zod";
 
+import { didYouMean } from "./did-you-mean.ts";
+
 export type YamlProblem = {
   readonly line: number;
   readonly column: number;
@@ -13,15 +15,19 @@ export type ParsedYaml<Value> =
   | { readonly ok: false; readonly problems: readonly YamlProblem[] };
 
 /** Longer documents are refused before they are parsed, in characters. */
-const maxCharacters = 256 * 1024;
+const defaultLength = 256 * 1024;
 /** Aliases make small files unfold into huge ones. */
-const maxAliasCount = 50;
+const maxAliasCount = 100;
 
 /**
  * YAML (1.2, so JSON too) that a person wrote, checked against `schema`: all problems at once, each with the line and column it is
  * at. Duplicate keys are problems.
  */
-export function parseYaml<Schema extends z.ZodType>(text: string, schema: Schema): ParsedYaml<z.output<Schema>> {
+export function parseYaml<Schema extends z.ZodType>(
+  text: string,
+  schema: Schema,
+  maxCharacters = defaultLength,
+): ParsedYaml<z.output<Schema>> {
   if (text.length > maxCharacters)
     return failed([{ line: 1, column: 1, path: "", message: `the file is longer than ${maxCharacters} characters` }]);
   const lines = new LineCounter();
@@ -30,8 +36,11 @@ export function parseYaml<Schema extends z.ZodType>(text: string, schema: Schema
     const { line, col } = lines.linePos(offset);
     return { line, column: col, path, message };
   };
-  if (document.errors.length > 0)
-    return failed(document.errors.map((error) => problemAt(error.pos[0], "", firstLine(error.message))));
+  // What comes after something that is no YAML is mostly told because of it.
+  const duplicates = document.errors.filter(({ code }) => code === "DUPLICATE_KEY");
+  const errors = duplicates.length === document.errors.length ? duplicates : document.errors.slice(0, 1);
+  if (errors.length > 0) return failed(errors.map((error) => problemAt(error.pos[0], "", firstLine(error.message))));
+  if (document.contents === null) return failed([problemAt(0, "", "the file is empty")]);
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount });
@@ -40,11 +49,16 @@ export function parseYaml<Schema extends z.ZodType>(text: string, schema: Schema
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return { ok: true, value: parsed.data };
-  return failed(parsed.error.issues.flatMap((issue) => problemsOf(issue, document, problemAt)));
+  return failed(
+    parsed.error.issues
+      .flatMap((issue) => problemsOf(issue, schema, document, problemAt))
+      .toSorted((a, b) => a.line - b.line || a.column - b.column),
+  );
 }
 
 function problemsOf(
   issue: z.core.$ZodIssue,
+  schema: z.core.$ZodType,
   document: Document.Parsed,
   problemAt: (offset: number, path: string, message: string) => YamlProblem,
 ): readonly YamlProblem[] {
@@ -52,10 +66,43 @@ function problemsOf(
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => {
       const path = [...issue.path, key];
-      return problemAt(keyOffsetOf(document, issue.path, key), pathText(path), "is not a field here");
+      const meant = didYouMean(key, fieldsAt(schema, issue.path));
+      const message = `is not a field here${meant === undefined ? "" : `; did you mean \`${meant}\`?`}`;
+      return problemAt(keyOffsetOf(document, issue.path, key), pathText(path), message);
     });
   }
-  return [problemAt(offsetOf(document, issue.path), pathText(issue.path), lowerFirst(issue.message))];
+  const unset = /^Invalid input: expected (.+), received undefined$/.exec(issue.message);
+  const message = unset === null ? lowerFirst(issue.message) : `is missing: expected ${unset[1] ?? "a value"}`;
+  return [problemAt(offsetOf(document, issue.path), pathText(issue.path), message)];
+}
+
+/** The fields that may stand at a path; of a union, those of all its kinds. */
+function fieldsAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): readonly string[] {
+  const { def } = (schema as z.core.$ZodTypes)._zod;
+  const [step, ...rest] = path;
+  switch (def.type) {
+    case "object": {
+      const inner = def.shape[String(step)];
+      if (step === undefined) return Object.keys(def.shape);
+      return inner === undefined ? [] : fieldsAt(inner, rest);
+    }
+    case "array":
+      return step === undefined ? [] : fieldsAt(def.element, rest);
+    case "record":
+      return step === undefined ? [] : fieldsAt(def.valueType, rest);
+    case "union":
+      return def.options.flatMap((option) => fieldsAt(option, path));
+    case "optional":
+    case "nullable":
+    case "default":
+    case "prefault":
+    case "readonly":
+      return fieldsAt(def.innerType, path);
+    case "pipe":
+      return fieldsAt(def.in, path);
+    default:
+      return [];
+  }
 }
 
 /** Of the key itself, where the mapping at `path` has it. */

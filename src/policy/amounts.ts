@@ -1,5 +1,6 @@
 import type { ArgumentType } from "./argument-types.ts";
 import type { PolicyProblem } from "./errors.ts";
+import { placeOfAnnotation } from "./places.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { actionOfTool, groupsOfTool, inputOf } from "./schema.ts";
 import type { PolicyTool } from "./schema.ts";
@@ -14,7 +15,7 @@ export function amountProblems(policies: Iterable<ReadPolicy>, tools: readonly P
     const amount = approval?.find((one) => one.amount !== undefined)?.amount;
     const covered = tools.filter((tool) => coversAction(scope.action, actionOfTool(tool), groupsOfTool(tool)));
     if (amount === undefined || covered.length === 0) return [];
-    const place = { policy: id, line: lineOfAnnotation(text) };
+    const place = { policy: id, ...(placeOfAnnotation(text, "amount") ?? { line: 1, column: 1 }) };
     const typeIn = (tool: PolicyTool): ArgumentType | undefined => inputOf(tool).get(amount)?.type;
     const lacking = covered.filter((tool) => typeIn(tool) === undefined);
     const wrong = covered.filter((tool) => !lacking.includes(tool) && !isNumber(typeIn(tool)));
@@ -42,9 +43,4 @@ function candidates(tools: readonly PolicyTool[]): string {
 
 function named(tools: readonly PolicyTool[]): string {
   return tools.map(({ name }) => `\`${name}\``).join(", ");
-}
-
-function lineOfAnnotation(text: string): number {
-  const at = text.search(/@amount\s*\(/);
-  return at < 0 ? 1 : text.slice(0, at).split("\n").length;
 }

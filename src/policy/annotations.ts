@@ -1,4 +1,5 @@
 import type { ApprovalRequirement, Obligation } from "../core/decision.ts";
+import { didYouMean } from "../core/did-you-mean.ts";
 import { dataClasses } from "../core/labels.ts";
 import type { DataClass } from "../core/labels.ts";
 import { approvalFaults, approvalNames, requirementsOf } from "./approval-annotations.ts";
@@ -70,8 +71,14 @@ export function annotationFaults(given: GivenAnnotations, effect: "permit" | "fo
     within,
     reason,
   } = Object.fromEntries(given) as Annotations;
+  // What others say of a policy without the annotation that was meant would mislead.
+  if (unknown.length > 0)
+    return unknown.map((name) => {
+      const meant = didYouMean(name, annotationNames);
+      const hint = meant === undefined ? `expected one of @${annotationNames.join(", @")}` : `did you mean @${meant}?`;
+      return `@${name} is not known; ${hint}`;
+    });
   return [
-    ...unknown.map((name) => `@${name} is not known; expected one of @${annotationNames.join(", @")}`),
     ...empty.map((name) => `@${name} has no value`),
     ...refuseIf(id === undefined, "@id is missing"),
     ...refuseIf(!fits(id, policyIdPattern), "@id: expected letters, digits, and . _ / - after the first"),
@@ -114,7 +121,12 @@ function decisionFaults(annotations: Annotations, effect: "permit" | "forbid"): 
   );
   if (decision === undefined && instructed.length === 0) return [];
   const known = decisionName(decision);
-  if (known === undefined) return [`@decision: expected ${Object.keys(decisions).map(quoted).join(", ")}`];
+  if (known === undefined) {
+    const names = Object.keys(decisions);
+    const meant = didYouMean(decision ?? "", names);
+    const hint = meant === undefined ? "" : `; did you mean ${quoted(meant)}?`;
+    return [`@decision: expected ${names.map(quoted).join(", ")}${hint}`];
+  }
   const { needs, may }: { readonly needs: readonly AnnotationName[]; readonly may: readonly AnnotationName[] } =
     decisions[known];
   return [

@@ -1,25 +1,13 @@
-import { parseDocument } from "yaml";
-import { z } from "zod";
-
 import type { Approved } from "../core/approved.ts";
-import { effectClasses } from "../core/action.ts";
-import { denialCodes, noFacts } from "../core/decision.ts";
-import type { Decision, DenialCode, HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
-import { toolNamePattern } from "../core/ids.ts";
-import type { Digest } from "../core/ids.ts";
-import type { JsonObject } from "../core/json.ts";
-import { confidentialities, dataClasses, labelsOfAll, origins } from "../core/labels.ts";
-import type { CallLabels, ValueLabels } from "../core/labels.ts";
-import { riskTiers } from "../core/release.ts";
-import { sourceFields } from "../core/retrieval.schema.ts";
-import { asTool } from "../core/retrieval.ts";
+import type { Decision, DenialCode } from "../core/decision.ts";
+import { didYouMean } from "../core/did-you-mean.ts";
+import type { Json } from "../core/json.ts";
+import { canonicalText } from "../store/canonical.ts";
 import { compilePolicies } from "./compile.ts";
 import type { CompiledPolicies } from "./compile.ts";
 import { explain } from "./decide.ts";
-import { PolicyError } from "./errors.ts";
 import type { PolicySetDocument } from "./policy-set.ts";
 import type { PolicyRequest } from "./request.ts";
-import { groupNamePattern } from "./schema.ts";
 import type { PolicyTool } from "./schema.ts";
 
 type CaseApproval = { readonly policy: string; readonly group: string; readonly approvals: number };
@@ -27,6 +15,8 @@ type CaseApproval = { readonly policy: string; readonly group: string; readonly 
 /** One request and the decision that its author expects. */
 export type PolicyCase = {
   readonly name: string;
+  /** Where it begins in its `cases.yaml`, from 1. */
+  readonly line: number;
   readonly request: PolicyRequest;
   /** How many members of a group have approved what a policy asks for, on its own terms. */
   readonly approved: readonly CaseApproval[];
@@ -43,10 +33,13 @@ export type CaseTable = { readonly tools: readonly PolicyTool[]; readonly cases:
 
 export type CaseResult = {
   readonly name: string;
+  readonly line: number;
   readonly passed: boolean;
   readonly decision: Decision;
   /** What differs, one line each; empty if it passed. */
   readonly differences: readonly string[];
+  /** Why it may test something else than its author means. */
+  readonly warnings: readonly string[];
 };
 
 export type CaseReport = {
@@ -63,14 +56,61 @@ export function runCases(
 ): CaseReport {
   const compiled = compilePolicies(document, tools);
   const fired = new Set<string>();
-  const results = cases.map(({ name, request, approved, expect }): CaseResult => {
+  const ids = document.policies.map(({ id }) => id);
+  const results = cases.map((one): CaseResult => {
+    const { name, line, request, approved, expect } = one;
     const { decision, detail } = explain(compiled, request, onItsTerms(compiled, request, approved));
     for (const { policy } of decision.policies) fired.add(policy);
     const found = differences(expect, decision);
-    const why = found.length > 0 && detail !== undefined ? [detail] : [];
-    return { name, passed: found.length === 0, decision, differences: [...found, ...why] };
+    const why = found.length === 0 ? [] : [...(detail === undefined ? [] : [detail]), ...unmeetable(one, cases, ids)];
+    const passed = found.length === 0;
+    return {
+      name,
+      line,
+      passed,
+      decision,
+      differences: [...found, ...why],
+      warnings: doubtsOf(one, decision, detail, ids),
+    };
   });
-  return { results, uncovered: document.policies.map(({ id }) => id).filter((id) => !fired.has(id)) };
+  return { results, uncovered: ids.filter((id) => !fired.has(id)) };
+}
+
+/** Why no decision could be what a case expects. */
+function unmeetable(one: PolicyCase, cases: readonly PolicyCase[], ids: readonly string[]): readonly string[] {
+  const { expect } = one;
+  const asked = ({ request: it, approved: by }: PolicyCase): string => canonicalText([it, by] as unknown as Json);
+  const rivals = cases.filter((other) => other !== one && other.expect.outcome !== expect.outcome);
+  const rival = rivals.find((other) => asked(other) === asked(one));
+  return [
+    ...(expect.policies ?? []).flatMap((id) => unknownPolicy(id, ids)),
+    ...(rival === undefined
+      ? []
+      : [`line ${rival.line} asks the same, and expects ${rival.expect.outcome}: ${rival.name}`]),
+  ];
+}
+
+function doubtsOf(
+  { approved, expect }: PolicyCase,
+  decision: Decision,
+  detail: string | undefined,
+  ids: readonly string[],
+): readonly string[] {
+  const isUndecidable = decision.outcome === "deny" && decision.code === "undecidable";
+  return [
+    ...approved.flatMap(({ policy }) => unknownPolicy(policy, ids)),
+    ...(isUndecidable && expect.outcome === "deny" && expect.code === undefined
+      ? [
+          `denied because it cannot be decided (${detail ?? "no reason"}): say \`code: undecidable\` where that is meant`,
+        ]
+      : []),
+  ];
+}
+
+function unknownPolicy(id: string, ids: readonly string[]): readonly string[] {
+  if (ids.includes(id)) return [];
+  const meant = didYouMean(id, ids);
+  return [`the pack has no policy ${id}${meant === undefined ? "" : `; did you mean ${meant}?`}`];
 }
 
 /** What a case says was approved, as the policies themselves ask for it. */
@@ -99,302 +139,4 @@ function differences(expected: PolicyCase["expect"], decision: Decision): string
     ...compare("code", expected.code, code),
     ...compare("policies", expected.policies?.toSorted().join(", "), policies.toSorted().join(", ")),
   ];
-}
-
-const text = z.string().max(10_000);
-const count = z.int().min(0);
-const jsonObject = z.record(z.string(), z.json()) as unknown as z.ZodType<JsonObject>;
-
-const toolSchema = z.strictObject({
-  name: z.string().regex(toolNamePattern),
-  effect: z.enum(effectClasses),
-  groups: z.array(z.string().regex(groupNamePattern)).default([]),
-  parameters: jsonObject.default({ type: "object", properties: {} }),
-});
-
-/** A source; like a tool's, its description and its code are no matter here. */
-const sourceSchema = z
-  .strictObject({
-    name: z.string().regex(toolNamePattern),
-    effect: z.enum(["read", "egress"]).default("read"),
-    groups: z.array(z.string().regex(groupNamePattern)).default([]),
-    results: sourceFields.results,
-    dataClasses: sourceFields.dataClasses,
-    topK: sourceFields.topK.default(5),
-  })
-  .transform((source): PolicyTool => asTool({ ...source, description: "", short: false, timeoutMs: 1 }));
-
-const seen = z.strictObject({
-  untrusted: z.boolean().optional(),
-  confidentiality: z.enum(confidentialities).optional(),
-  sources: z.array(text).optional(),
-  dataClasses: z.array(z.enum(dataClasses)).optional(),
-});
-
-const labels = z.strictObject({
-  confidentiality: z.enum(confidentialities).default("public"),
-  sources: z.array(text).default([]),
-});
-
-/** What differs from a run that has done and read nothing. */
-const givenFacts = z.strictObject({
-  at: z.iso.datetime().optional(),
-  environment: z.strictObject({ name: text, region: text }).partial().optional(),
-  requester: z
-    .strictObject({ roles: z.array(text), groups: z.array(text) })
-    .partial()
-    .optional(),
-  steps: count.optional(),
-  spentMicroUsd: count.optional(),
-  sameName: count.optional(),
-  sameNameApproved: count.optional(),
-  approvals: count.optional(),
-  history: z.record(z.string(), count).optional(),
-  origins: z.record(z.string(), z.enum(origins)).optional(),
-  destination: z.enum([...origins, "none"]).optional(),
-  contested: z.boolean().optional(),
-  mixedScript: z.boolean().optional(),
-  bestOrigin: z.enum([...origins, "none"]).optional(),
-  worstOrigin: z.enum([...origins, "none"]).optional(),
-  ungroundedLinks: count.optional(),
-  dataClasses: z.array(z.enum(dataClasses)).optional(),
-  labels: z
-    .strictObject({ arguments: z.record(z.string(), labels).default({}), destination: labels, content: labels })
-    .partial({ destination: true, content: true })
-    .optional(),
-  seen: seen.optional(),
-});
-
-/** What differs from a final answer of no particular text. */
-const givenResponse = z.strictObject({
-  finishReason: z.enum(["stop", "tool_calls", "length", "content_filter"]).optional(),
-  /** Default: it asks for no tools. */
-  final: z.boolean().optional(),
-  characters: count.default(0),
-  tools: z.array(z.string().regex(toolNamePattern)).default([]),
-  /** Default: as many as `tools`. */
-  calls: count.optional(),
-  callDataClasses: z.array(z.enum(dataClasses)).default([]),
-  links: z
-    .strictObject({ grounded: count, untrusted: count, ungrounded: count, hosts: z.array(text) })
-    .partial()
-    .default({}),
-});
-
-const circumstances = z.strictObject({
-  agent: z
-    .strictObject({
-      team: text,
-      name: text,
-      release: text.default("0".repeat(64)),
-      useCase: text,
-      riskTier: z.enum(riskTiers),
-    })
-    .optional(),
-  requestedBy: text.optional(),
-  /** null: on nobody's behalf, although `defaults` names somebody. */
-  subject: z.strictObject({ id: text, email: text.optional() }).nullable().optional(),
-  facts: givenFacts.optional(),
-});
-type Circumstances = z.infer<typeof circumstances>;
-
-const someAgent = {
-  team: "team",
-  name: "agent",
-  release: "0".repeat(64),
-  useCase: "cases",
-  riskTier: "limited",
-} as const;
-
-const expectation = z.strictObject({
-  outcome: z.enum(["allow", "deny", "require_approval"]),
-  code: z.enum(denialCodes).optional(),
-  policies: z.array(text).optional(),
-});
-
-const caseSchema = z
-  .strictObject({
-    name: text,
-    tool: text.optional(),
-    retrieval: text.optional(),
-    arguments: jsonObject.default({}),
-    model: text.optional(),
-    maxOutputTokens: z.int().default(1_000),
-    response: givenResponse.optional(),
-    approved: z.array(z.strictObject({ policy: text, group: text, approvals: count })).default([]),
-    expect: expectation,
-    ...circumstances.shape,
-  })
-  .refine(
-    ({ tool, retrieval, model }) => [tool, retrieval, model].filter((name) => name !== undefined).length === 1,
-    "expected either `tool`, `retrieval` or `model`",
-  )
-  .refine((one) => one.response === undefined || one.model !== undefined, "`response` is what a `model` answered");
-
-const tableSchema = z.strictObject({
-  v: z.literal(1),
-  tools: z.array(toolSchema).max(500).default([]),
-  retrieval: z.array(sourceSchema).max(100).default([]),
-  defaults: circumstances.default({}),
-  cases: z.array(caseSchema).max(10_000),
-});
-
-/** Reads the text of a `cases.yaml` (its format: policies/README.md) of a pack that declares `history`. Throws PolicyError `cases_invalid`. */
-export function parseCases(yaml: string, file = "cases.yaml", history: readonly HistoryFact[] = []): CaseTable {
-  const parsed = tableSchema.safeParse(plainOf(yaml, file));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new PolicyError(
-      "cases_invalid",
-      `${file}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "unknown shape"}`,
-    );
-  }
-  const { defaults, cases, ...called } = parsed.data;
-  const tools: readonly PolicyTool[] = [...called.tools, ...called.retrieval];
-  refuseUndeclared("defaults", defaults, file, history);
-  for (const one of cases) refuseUndeclared(`case ${JSON.stringify(one.name)}`, one, file, history);
-  return { tools, cases: cases.map((one) => caseOf(one, defaults, history)) };
-}
-
-/** A misspelt fact would leave the real one at nought, and the case would test something else. */
-function refuseUndeclared(
-  where: string,
-  { facts }: Circumstances,
-  file: string,
-  declared: readonly HistoryFact[],
-): void {
-  const unknown = Object.keys(facts?.history ?? {}).find((fact) => !declared.some(({ name }) => name === fact));
-  if (unknown === undefined) return;
-  throw new PolicyError("cases_invalid", `${file}: ${where}: the pack counts no fact ${JSON.stringify(unknown)}`);
-}
-
-function plainOf(yaml: string, file: string): unknown {
-  try {
-    const document = parseDocument(yaml);
-    const [error] = document.errors;
-    if (error === undefined) return document.toJS({ maxAliasCount: 100 }) as unknown;
-    throw error;
-  } catch (cause) {
-    const message = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : "not YAML";
-    throw new PolicyError("cases_invalid", `${file}: ${message}`, { cause });
-  }
-}
-
-function caseOf(
-  given: z.infer<typeof caseSchema>,
-  defaults: Circumstances,
-  history: readonly HistoryFact[],
-): PolicyCase {
-  const subject = given.subject === undefined ? defaults.subject : given.subject;
-  return {
-    name: given.name,
-    request: {
-      agent: given.agent ?? defaults.agent ?? someAgent,
-      run: {
-        id: "run_00000000000000000000000000",
-        requestedBy: given.requestedBy ?? defaults.requestedBy ?? "someone",
-        ...(subject === null || subject === undefined ? {} : { subject: subjectOf(subject) }),
-      },
-      step: stepOf(given),
-      facts: factsOf({ ...defaults.facts, ...given.facts }, history, given.response),
-    },
-    approved: given.approved,
-    expect: {
-      outcome: given.expect.outcome,
-      ...(given.expect.code === undefined ? {} : { code: given.expect.code }),
-      ...(given.expect.policies === undefined ? {} : { policies: given.expect.policies }),
-    },
-  };
-}
-
-function stepOf({ tool, retrieval, model, response, ...given }: z.infer<typeof caseSchema>): PolicyRequest["step"] {
-  if (tool !== undefined) return { kind: "tool", tool, arguments: given.arguments };
-  if (retrieval !== undefined) return { kind: "retrieval", tool: retrieval, arguments: given.arguments };
-  if (response === undefined) return { kind: "model", model: model ?? "", maxOutputTokens: given.maxOutputTokens };
-  return { kind: "response", model: model ?? "", response: responseOf(response) };
-}
-
-function responseOf({ links, ...given }: z.infer<typeof givenResponse>): ResponseFacts {
-  const { tools, characters, callDataClasses } = given;
-  const calls = given.calls ?? tools.length;
-  return {
-    answer: noDigest,
-    action: noDigest,
-    finishReason: given.finishReason ?? (calls > 0 ? "tool_calls" : "stop"),
-    final: given.final ?? calls === 0,
-    characters,
-    calls,
-    tools,
-    callDataClasses,
-    links: {
-      grounded: links.grounded ?? 0,
-      untrusted: links.untrusted ?? 0,
-      ungrounded: links.ungrounded ?? 0,
-      hosts: links.hosts ?? [],
-    },
-  };
-}
-
-const noDigest = "0".repeat(64) as Digest;
-
-/** History facts that a case does not mention are nought; links of an answer are what its text has. */
-function factsOf(
-  given: z.infer<typeof givenFacts>,
-  history: readonly HistoryFact[],
-  response: z.infer<typeof givenResponse> | undefined,
-): RunFacts {
-  const { environment, requester, seen: read } = given;
-  const { flow } = noFacts;
-  const seenFacts = {
-    untrusted: read?.untrusted ?? false,
-    confidentiality: confidentialities.indexOf(read?.confidentiality ?? "public"),
-    sources: read?.sources ?? [],
-    dataClasses: read?.dataClasses ?? [],
-  };
-  return {
-    at: given.at ?? noFacts.at,
-    environment: { ...noFacts.environment, ...withoutUndefined(environment) },
-    requester: { ...noFacts.requester, ...withoutUndefined(requester) },
-    steps: given.steps ?? 0,
-    spentMicroUsd: given.spentMicroUsd ?? 0,
-    sameName: given.sameName ?? 0,
-    sameNameApproved: given.sameNameApproved ?? 0,
-    approvals: given.approvals ?? 0,
-    history: { ...Object.fromEntries(history.map(({ name }) => [name, 0])), ...given.history },
-    flow: {
-      origins: given.origins ?? flow.origins,
-      destination: given.destination ?? flow.destination,
-      contested: given.contested ?? false,
-      mixedScript: given.mixedScript ?? false,
-      best: given.bestOrigin ?? flow.best,
-      worst: given.worstOrigin ?? "none",
-      ungroundedLinks: given.ungroundedLinks ?? (response?.links.untrusted ?? 0) + (response?.links.ungrounded ?? 0),
-      dataClasses: given.dataClasses ?? [],
-      // Without any, values are no better than all that was seen.
-      ...(given.labels === undefined ? {} : { labels: callLabelsOf(given.labels, labelsOfAll(seenFacts)) }),
-      seen: seenFacts,
-    },
-  };
-}
-
-function callLabelsOf(given: NonNullable<z.infer<typeof givenFacts>["labels"]>, all: ValueLabels): CallLabels {
-  const labelsOf = ({ confidentiality, sources }: z.infer<typeof labels>): ValueLabels => ({
-    confidentiality: confidentialities.indexOf(confidentiality),
-    sources,
-  });
-  return {
-    arguments: Object.fromEntries(Object.entries(given.arguments).map(([name, one]) => [name, labelsOf(one)])),
-    destination: given.destination === undefined ? all : labelsOf(given.destination),
-    content: given.content === undefined ? all : labelsOf(given.content),
-  };
-}
-
-function withoutUndefined<Value extends object>(
-  value: Value = {} as Value,
-): { [Key in keyof Value]: NonNullable<Value[Key]> } {
-  return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined)) as never;
-}
-
-function subjectOf({ id, email }: { id: string; email?: string | undefined }): { id: string; email?: string } {
-  return email === undefined ? { id } : { id, email };
 }

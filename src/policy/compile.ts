@@ -3,6 +3,7 @@ import { LRUCache } from "lru-cache";
 import type { ValidationError } from "@cedar-policy/cedar-wasm/nodejs";
 
 import type { HistoryFact } from "../core/decision.ts";
+import { didYouMean } from "../core/did-you-mean.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
 import { digestOf, sha256 } from "../store/canonical.ts";
@@ -13,7 +14,8 @@ import type { PolicyProblem } from "./errors.ts";
 import { historyProblems } from "./history-facts.ts";
 import { evaluator, policySlice } from "./evaluator.ts";
 import { obligationProblems } from "./obligations.ts";
-import { lineOf, messageOf, readPolicy } from "./policy.ts";
+import { placeOf } from "./places.ts";
+import { messageOf, readPolicy } from "./policy.ts";
 import type { ReadPolicy } from "./policy.ts";
 import { locate, parsePolicySet } from "./policy-set.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
@@ -123,7 +125,7 @@ function* checking(
   }
   const { policies, problems } = yield* reading(checked);
   const schema = schemaFor(tools, checked.history, mentionsResponse([...policies.values()]));
-  const found = [...problems, ...(yield* validating(policies, schema, together))];
+  const found = [...problems, ...worthSaying(yield* validating(policies, schema, together))];
   if (![...policies.values()].some((policy) => policy.effect === "permit")) {
     found.push({ severity: "warning", message: "no policy permits anything: every step will be denied" });
   }
@@ -134,6 +136,20 @@ function* checking(
   found.push(...historyProblems(checked, tools, sources));
   return found.map((problem) => locate(problem, sources));
 }
+
+/**
+ * Cedar warns of a policy without an action that could be asked about twice over: where its action is misspelt there is an error, and else
+ * `lintPolicies` tells those that are meant for tools to come from those that are not.
+ */
+function worthSaying(problems: readonly PolicyProblem[]): readonly PolicyProblem[] {
+  const faulty = new Set(problems.filter(({ severity }) => severity === "error").map(({ policy }) => policy));
+  const without = new Set(problems.filter(({ message }) => message.startsWith(noAction)).map(({ policy }) => policy));
+  return problems.filter(
+    ({ severity, policy }) => severity === "error" || !(faulty.has(policy) || without.has(policy)),
+  );
+}
+
+const noAction = "unable to find an applicable action";
 
 type ReadSet = {
   readonly policies: ReadonlyMap<string, ReadPolicy>;
@@ -227,18 +243,35 @@ function validateTogether(policies: ReadonlyMap<string, ReadPolicy>, schema: Ced
       `cedar refuses the tools' schema: ${answer.errors[0]?.message ?? "no reason"}`,
     );
   }
+  const actions = Object.keys(schema[""]?.actions ?? {});
   const problem =
     (severity: "error" | "warning") =>
     (found: ValidationError): PolicyProblem => {
-      const line = lineOf(policies.get(found.policyId)?.text ?? "", found.error.sourceLocations?.[0]?.start);
+      const start = found.error.sourceLocations?.[0]?.start;
       return {
         severity,
         policy: found.policyId,
-        ...(line === undefined ? {} : { line }),
-        message: messageOf(found.error),
+        ...(start === undefined ? {} : placeOf(policies.get(found.policyId)?.text ?? "", start)),
+        message: withActionsMeant(messageOf(found.error), actions),
       };
     };
   return [...answer.validationErrors.map(problem("error")), ...answer.validationWarnings.map(problem("warning"))];
+}
+
+/** Cedar suggests whatever is spelt alike: `tool` for `refund`, where there is a `tool/refund`. */
+function withActionsMeant(message: string, actions: readonly string[]): string {
+  const [, unknown] = /^unrecognized action `Action::"(.*?)"`/.exec(message) ?? [];
+  if (unknown === undefined) return message;
+  const whole = actions.find((action) => action.slice(action.indexOf("/") + 1) === unknown);
+  const meant = whole ?? didYouMean(unknown, actions);
+  const [kind = ""] = unknown.split("/");
+  const alike = actions.filter((action) => action.startsWith(`${kind}/`));
+  const known = (alike.length === 0 ? actions : alike).toSorted();
+  const help =
+    meant === undefined
+      ? `there are ${known.slice(0, 10).join(", ")}${known.length > 10 ? ", …" : ""}`
+      : `did you mean \`Action::"${meant}"\`?`;
+  return `unrecognized action \`Action::"${unknown}"\` (${help})`;
 }
 
 function toolsDigest(tools: readonly PolicyTool[]): Digest {

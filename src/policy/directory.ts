@@ -1,7 +1,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-import { parseCases } from "./cases.ts";
+import { parseCases } from "./case-file.ts";
 import type { CaseTable } from "./cases.ts";
 import { PolicyError, refuseErrors } from "./errors.ts";
 import type { PolicyProblem } from "./errors.ts";
@@ -19,18 +19,24 @@ import type { RatesFile } from "./rates.ts";
 export type PolicyDirectory = CaseTable & {
   readonly document: PolicySetDocument;
   readonly sources: PolicySources;
+  /** Warnings of policies that lie below the directory, where they are not read. */
+  readonly unread: readonly PolicyProblem[];
 };
 
 /**
- * Reads a pack; subdirectories are not looked at. Throws PolicyError `directory_unreadable`, `policies_invalid` (with
- * file and line; parsing only, validation needs the team's tools: `checkPolicySet`), or `cases_invalid`.
+ * Reads a pack; subdirectories are no part of it. Throws PolicyError `directory_unreadable`, `policies_invalid` (with
+ * file, line and column; parsing only, validation needs the team's tools: `checkPolicySet`), or `cases_invalid`.
  */
 export async function loadPolicyDirectory(directory: string): Promise<PolicyDirectory> {
   const names = await listed(directory);
   const cedarNames = names.filter((name) => name.endsWith(".cedar"));
+  const below = await foldersWithPolicies(directory, names);
   if (cedarNames.length === 0) {
-    throw new PolicyError("directory_unreadable", `expected at least one *.cedar file in \`${directory}\``);
+    throw new PolicyError("directory_unreadable", `expected at least one *.cedar file in \`${directory}\``, {
+      ...(below.length === 0 ? {} : { hint: `there are some in ${below.join(", ")}: give one of these` }),
+    });
   }
+  refuseErrors(misnamed(names));
   const files = await Promise.all(cedarNames.map(async (name) => ({ name, text: await readText(directory, name) })));
   const history = names.includes("history.yaml") ? parseHistory(await readText(directory, "history.yaml")) : noHistory;
   const rates = names.includes("rates.yaml") ? await readText(directory, "rates.yaml") : undefined;
@@ -41,8 +47,41 @@ export async function loadPolicyDirectory(directory: string): Promise<PolicyDire
   const table = names.includes("cases.yaml")
     ? parseCases(await readText(directory, "cases.yaml"), "cases.yaml", document.history)
     : { tools: [], cases: [] };
-  const places = rates === undefined ? [] : placesOfRates({ policies }, rates);
-  return { document, sources: new Map([...sources, ...history.sources, ...places]), ...table };
+  const places = rates === undefined ? [] : placesOfRates(rates);
+  const unread = below.map((folder): PolicyProblem => {
+    return {
+      severity: "warning",
+      file: folder,
+      message: "its policies are not read: they count only in the pack's own folder",
+    };
+  });
+  return { document, sources: new Map([...sources, ...history.sources, ...places]), unread, ...table };
+}
+
+/** Files that are meant for the pack, and would be no part of it: `rates.yml` would limit nothing. */
+function misnamed(names: readonly string[]): PolicyProblem[] {
+  return names.flatMap((name): PolicyProblem[] => {
+    const right = name.toLowerCase().replace(/\.yml$/, ".yaml");
+    const isMeant = packFiles.includes(right) || right.endsWith(".cedar");
+    return isMeant && right !== name
+      ? [{ severity: "error", file: name, message: `is not read under this name: call it ${right}` }]
+      : [];
+  });
+}
+
+const packFiles: readonly string[] = ["cases.yaml", "history.yaml", "rates.yaml"];
+
+/** Subdirectories with policies in them, by name. */
+async function foldersWithPolicies(directory: string, names: readonly string[]): Promise<readonly string[]> {
+  const inside = await Promise.all(
+    names.map((name) =>
+      readdir(join(directory, name)).then(
+        (files) => files,
+        () => [],
+      ),
+    ),
+  );
+  return names.filter((_, index) => inside[index]?.some((name) => name.endsWith(".cedar")) === true);
 }
 
 const noRates: RatesFile = { policies: [], facts: [], problems: [] };
@@ -75,11 +114,19 @@ async function listed(directory: string): Promise<string[]> {
 async function readText(directory: string, name: string): Promise<string> {
   const path = join(directory, name);
   try {
-    const { size } = await stat(path);
-    if (size > maxFileLength) throw new RangeError(`expected at most ${maxFileLength} bytes, got ${size}`);
+    const found = await stat(path);
+    // Reading a pipe would wait for whoever writes to it.
+    if (!found.isFile()) throw new RangeError("it is no file");
+    if (found.size > maxFileLength) throw new RangeError(`expected at most ${maxFileLength} bytes, got ${found.size}`);
     return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
   } catch (cause) {
-    const why = cause instanceof RangeError ? cause.message : "not a readable UTF-8 file";
-    throw new PolicyError("directory_unreadable", `${name}: ${why}`, { cause });
+    throw new PolicyError("directory_unreadable", `${path}: ${whyUnreadable(cause)}`, { cause });
   }
+}
+
+function whyUnreadable(cause: unknown): string {
+  if (cause instanceof RangeError) return cause.message;
+  const { code } = cause as NodeJS.ErrnoException;
+  if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") return "it is not UTF-8 text";
+  return code === "ENOENT" ? "it is a link to nothing" : `it cannot be read (${code ?? "no reason"})`;
 }

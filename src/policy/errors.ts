@@ -1,4 +1,5 @@
 import { CodedError } from "../core/errors.ts";
+import type { YamlProblem } from "../core/yaml-document.schema.ts";
 
 /** One thing that is wrong, or looks wrong, with a policy set. */
 export type PolicyProblem = {
@@ -8,6 +9,8 @@ export type PolicyProblem = {
   readonly file?: string;
   /** From 1: in `file` if there is one, else in the policy's own text. */
   readonly line?: number;
+  /** From 1, in characters. */
+  readonly column?: number;
   readonly message: string;
 };
 
@@ -34,26 +37,47 @@ export class PolicyError extends CodedError<PolicyErrorCode> {
   }
 }
 
-/** Throws `policies_invalid` if any problem is an error; its message shows the first of them. */
-export function refuseErrors(problems: readonly PolicyProblem[]): void {
+/** Throws PolicyError if any problem is an error; its message shows the first of them. */
+export function refuseErrors(
+  problems: readonly PolicyProblem[],
+  code: "policies_invalid" | "cases_invalid" = "policies_invalid",
+): void {
   const errors = problems.filter((problem) => problem.severity === "error");
   const [first] = errors;
   if (first === undefined) return;
   const others = errors.length === 1 ? "" : ` (and ${errors.length - 1} more)`;
-  throw new PolicyError("policies_invalid", `${formatProblem(first)}${others}`, {
+  throw new PolicyError(code, `${formatProblem(first)}${others}`, {
     problems: errors,
     hint: "run `countersign policy check` on the directory to see every problem with its line",
   });
 }
 
-/** `support.cedar:12: policy refund/limit: unexpected token`. */
+/** `support.cedar:12:8: policy refund/limit: unexpected token`. */
 export function formatProblem(problem: PolicyProblem): string {
-  const place =
-    problem.file === undefined
-      ? problem.line === undefined
-        ? []
-        : [`line ${problem.line}`]
-      : [problem.line === undefined ? problem.file : `${problem.file}:${problem.line}`];
   const policy = problem.policy === undefined ? [] : [`policy ${problem.policy}`];
-  return [...place, ...policy, problem.message].join(": ");
+  return [...placeText(problem), ...policy, problem.message].join(": ");
+}
+
+function placeText({ file, line, column }: PolicyProblem): string[] {
+  if (file !== undefined) return [[file, line, column].filter((part) => part !== undefined).join(":")];
+  if (line === undefined) return [];
+  return [column === undefined ? `line ${line}` : `line ${line}, column ${column}`];
+}
+
+/** As a person reads a pack: file by file, from the top; what has no place comes last. */
+export function inReadingOrder<Problem extends PolicyProblem>(problems: readonly Problem[]): Problem[] {
+  const fileOf = ({ file }: Problem): string => file ?? "\uffff";
+  return problems.toSorted(
+    (a, b) =>
+      (fileOf(a) === fileOf(b) ? 0 : fileOf(a) < fileOf(b) ? -1 : 1) ||
+      (a.line ?? 0) - (b.line ?? 0) ||
+      (a.column ?? 0) - (b.column ?? 0),
+  );
+}
+
+/** What is wrong with a YAML file of a pack. */
+export function yamlProblems(file: string, problems: readonly YamlProblem[]): PolicyProblem[] {
+  return problems.map(({ line, column, path, message }) => {
+    return { severity: "error", file, line, column, message: path === "" ? message : `${path}: ${message}` };
+  });
 }

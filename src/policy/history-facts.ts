@@ -4,9 +4,12 @@ import { z } from "zod";
 import { effectClasses } from "../core/action.ts";
 import { historyScopes } from "../core/decision.ts";
 import type { HistoryFact } from "../core/decision.ts";
+import { didYouMean } from "../core/did-you-mean.ts";
 import { toolNamePattern } from "../core/ids.ts";
 import { parseYaml } from "../core/yaml-document.schema.ts";
+import { yamlProblems } from "./errors.ts";
 import type { PolicyProblem } from "./errors.ts";
+import type { Place } from "./places.ts";
 import { readPolicy } from "./policy.ts";
 import type { PolicySetDocument, PolicySources } from "./policy-set.ts";
 import { actionOfTool, groupNamePattern, groupsOfTool, inputOf, isKindGroup, modelAction } from "./schema.ts";
@@ -93,10 +96,7 @@ export type HistoryFile = {
 export function parseHistory(yaml: string, file = "history.yaml"): HistoryFile {
   const parsed = parseYaml(yaml, historyFile);
   if (!parsed.ok) {
-    const problems = parsed.problems.map(({ line, path, message }): PolicyProblem => {
-      return { severity: "error", file, line, message: path === "" ? message : `${path}: ${message}` };
-    });
-    return { facts: [], sources: new Map(), problems };
+    return { facts: [], sources: new Map(), problems: yamlProblems(file, parsed.problems) };
   }
   const facts = Object.entries(parsed.value.facts)
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -111,16 +111,24 @@ export function parseHistory(yaml: string, file = "history.yaml"): HistoryFile {
 }
 
 /** No `@id` has a colon, so that policies and facts share one table of places. */
-function placeName(fact: string): string {
+export function placeName(fact: string): string {
   return `history:${fact}`;
 }
 
 function placesOf(yaml: string, file: string): PolicySources {
+  return new Map([...placesOfKeys(yaml, "facts")].map(([key, place]) => [placeName(key), { file, ...place }]));
+}
+
+/** Where the keys of a YAML file's mapping are. */
+export function placesOfKeys(yaml: string, field: string): ReadonlyMap<string, Place> {
   const lineCounter = new LineCounter();
-  const facts: unknown = parseDocument(yaml, { lineCounter }).get("facts", true);
-  const keys = (isMap(facts) ? facts.items : []).flatMap(({ key }) => (isScalar(key) && key.range ? [key] : []));
+  const mapping: unknown = parseDocument(yaml, { lineCounter }).get(field, true);
+  const keys = (isMap(mapping) ? mapping.items : []).flatMap(({ key }) => (isScalar(key) && key.range ? [key] : []));
   return new Map(
-    keys.map((key) => [placeName(String(key.value)), { file, line: lineCounter.linePos(key.range?.[0] ?? 0).line }]),
+    keys.map((key) => {
+      const { line, col: column } = lineCounter.linePos(key.range?.[0] ?? 0);
+      return [String(key.value), { line, column }];
+    }),
   );
 }
 
@@ -159,11 +167,18 @@ export function historyProblems(
   const known = new Set(tools.flatMap((tool) => [actionOfTool(tool), ...groupsOfTool(tool)]));
   return facts.flatMap((fact) => {
     const problem = (severity: PolicyProblem["severity"], message: string): PolicyProblem => {
-      return { severity, ...sources.get(placeName(fact.name)), message: `history fact ${fact.name}: ${message}` };
+      const { isWritten: _written, ...place } = sources.get(placeName(fact.name)) ?? {};
+      return { severity, ...place, message: `history fact ${fact.name}: ${message}` };
     };
     const absent = fact.actions.filter((action) => /^(?:tool|retrieval|group)\//.test(action) && !known.has(action));
     return [
-      ...absent.map((action) => problem("error", `no tool or source is ${action}`)),
+      ...absent.map((action) => {
+        const meant = didYouMean(action, [...known]);
+        return problem(
+          "error",
+          `no tool or source is ${action}${meant === undefined ? "" : `; did you mean ${meant}?`}`,
+        );
+      }),
       ...(absent.length > 0 ? [] : sumFaults(fact, tools)).map((message) => problem("error", message)),
       ...(policies.some((policy) => readsFact(policy, fact.name)) ? [] : [problem("warning", "no policy reads it")]),
     ];

@@ -21,9 +21,9 @@ export function conjunctsOf({ conditions }: Pick<PolicyJson, "conditions">): rea
 }
 
 function split(body: Json, negated: boolean, clause: number): Conjunct[] {
-  const inner = operand(body, "!")?.["arg"];
+  const inner = operandsOf(body, "!")?.["arg"];
   if (inner !== undefined) return split(inner, !negated, clause);
-  const parts = operand(body, negated ? "||" : "&&");
+  const parts = operandsOf(body, negated ? "||" : "&&");
   const { left, right } = parts ?? {};
   if (left !== undefined && right !== undefined) {
     return [...split(left, negated, clause), ...split(right, negated, clause)];
@@ -35,24 +35,24 @@ function split(body: Json, negated: boolean, clause: number): Conjunct[] {
 export function constantOf(expression: Json): boolean | undefined {
   const value = literal(expression);
   if (typeof value === "boolean") return value;
-  const not = operand(expression, "!")?.["arg"];
+  const not = operandsOf(expression, "!")?.["arg"];
   if (not !== undefined) return inverse(constantOf(not));
   const and = both(expression, "&&");
   if (and !== undefined) return and.includes(false) ? false : and.every((one) => one === true) ? true : undefined;
   const or = both(expression, "||");
   if (or !== undefined) return or.includes(true) ? true : or.every((one) => one === false) ? false : undefined;
-  const same = operand(expression, "==");
+  const same = operandsOf(expression, "==");
   if (same !== undefined) return equal(same);
-  const differs = operand(expression, "!=");
+  const differs = operandsOf(expression, "!=");
   if (differs !== undefined) return inverse(equal(differs));
-  const like = operand(expression, "like");
+  const like = operandsOf(expression, "like");
   if (like !== undefined) return patternOf(like) === "*" ? true : undefined;
-  const choice = operand(expression, "if-then-else");
+  const choice = operandsOf(expression, "if-then-else");
   return choice === undefined ? undefined : constantChoice(choice);
 }
 
 function both(expression: Json, operator: "&&" | "||"): readonly (boolean | undefined)[] | undefined {
-  const { left, right } = operand(expression, operator) ?? {};
+  const { left, right } = operandsOf(expression, operator) ?? {};
   return left === undefined || right === undefined ? undefined : [constantOf(left), constantOf(right)];
 }
 
@@ -89,8 +89,21 @@ export function operationsIn(expression: Json, operator: string): readonly JsonO
   const waiting: Json[] = [expression];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     if (typeof next !== "object" || next === null) continue;
-    const own = operand(next, operator);
+    const own = operandsOf(next, operator);
     if (own !== undefined) found.push(own);
+    waiting.push(...(Object.values(next) as Json[]));
+  }
+  return found;
+}
+
+/** Every entity that an expression or a scope names. */
+export function entitiesIn(expression: Json): readonly { readonly type: string; readonly id: string }[] {
+  const found: { type: string; id: string }[] = [];
+  const waiting: Json[] = [expression];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (typeof next !== "object" || next === null) continue;
+    const { type, id } = isObject(next) ? next : {};
+    if (typeof type === "string" && typeof id === "string") found.push({ type, id });
     waiting.push(...(Object.values(next) as Json[]));
   }
   return found;
@@ -100,7 +113,7 @@ export function operationsIn(expression: Json, operator: string): readonly JsonO
 export function pathOf(expression: Json | undefined): string | undefined {
   if (!isObject(expression)) return undefined;
   if (typeof expression["Var"] === "string") return expression["Var"];
-  const access = operand(expression, ".");
+  const access = operandsOf(expression, ".");
   const before = pathOf(access?.["left"]);
   return before === undefined || typeof access?.["attr"] !== "string" ? undefined : `${before}.${access["attr"]}`;
 }
@@ -110,7 +123,8 @@ export function literal(expression: Json | undefined): string | number | boolean
   return typeof value === "object" ? undefined : value;
 }
 
-function operand(expression: Json, operator: string): JsonObject | undefined {
+/** The operands of this operation, if the expression is one. */
+export function operandsOf(expression: Json, operator: string): JsonObject | undefined {
   const value = isObject(expression) && Object.hasOwn(expression, operator) ? expression[operator] : undefined;
   return isObject(value) ? value : undefined;
 }

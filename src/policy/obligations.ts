@@ -89,7 +89,7 @@ export function obligationProblems(policies: Iterable<ReadPolicy>, tools: readon
     if (denied.length === 0) return [];
     const isNone = unable.length === covered.length;
     const message = `${wantText(obligation, isNone, covered.length > 0)}: ${denied.join(" and ")} are denied where it fires${hintOf(obligation, denied)}`;
-    return [{ severity: "warning", policy: id, line: 1, message }];
+    return [{ severity: "warning", policy: id, line: 1, column: 1, message }];
   });
 }
 

@@ -5,7 +5,9 @@ import { reader } from "./engine.ts";
 import type { PolicyProblem } from "./errors.ts";
 import { PolicyError } from "./errors.ts";
 import { historyFacts } from "./history-facts.ts";
-import { lineOf, messageOf, readPolicy } from "./policy.ts";
+import { endOf, placeWithin } from "./places.ts";
+import type { Place } from "./places.ts";
+import { readPolicy, syntaxProblems } from "./policy.ts";
 
 export const maxPolicies = 5_000;
 export const maxPolicyLength = 65_536;
@@ -27,8 +29,13 @@ export type PolicySetDocument = {
   readonly history?: readonly HistoryFact[];
 };
 
-/** Where each policy of a document was read from: its file and the line it begins at. */
-export type PolicySources = ReadonlyMap<string, { readonly file: string; readonly line: number }>;
+/** Where each policy of a document was read from: its file, and where in it the policy begins. */
+export type PolicySources = ReadonlyMap<string, PolicySource>;
+export type PolicySource = Place & {
+  readonly file: string;
+  /** Its text is not in the file, as a rate's is not: places in the text are none there. */
+  readonly isWritten?: true;
+};
 
 /** Checks the shape only, not the Cedar text. Throws PolicyError `policies_invalid`. */
 export function parsePolicySet(value: unknown): PolicySetDocument {
@@ -52,7 +59,7 @@ export function policySetOf(
   readonly problems: readonly PolicyProblem[];
 } {
   const problems: PolicyProblem[] = [];
-  const sources = new Map<string, { file: string; line: number }>();
+  const sources = new Map<string, PolicySource>();
   const policies: { id: string; text: string }[] = [];
   for (const file of files) {
     for (const found of cutFile(file, problems)) {
@@ -60,11 +67,13 @@ export function policySetOf(
       if ("problems" in read) {
         problems.push(...read.problems.map((problem) => shift(problem, found)));
       } else if (sources.has(read.policy.id)) {
+        const { text: _text, ...place } = found;
         const other = sources.get(read.policy.id);
         const message = `@id is already used at ${other?.file}:${other?.line}`;
-        problems.push({ severity: "error", policy: read.policy.id, file: found.file, line: found.line, message });
+        problems.push({ severity: "error", policy: read.policy.id, ...place, message });
       } else {
-        sources.set(read.policy.id, { file: found.file, line: found.line });
+        const { text: _text, ...place } = found;
+        sources.set(read.policy.id, place);
         policies.push({ id: read.policy.id, text: found.text });
       }
     }
@@ -84,15 +93,16 @@ export function locate(problem: PolicyProblem, sources: PolicySources): PolicyPr
   return source === undefined || problem.file !== undefined ? problem : shift(problem, source);
 }
 
-function shift(problem: PolicyProblem, source: { file: string; line: number }): PolicyProblem {
-  return { ...problem, file: source.file, line: source.line + (problem.line ?? 1) - 1 };
+function shift(problem: PolicyProblem, { file, isWritten, ...start }: PolicySource): PolicyProblem {
+  const { line = 1, column = 1 } = problem;
+  return { ...problem, file, ...(isWritten === true ? start : placeWithin(start, { line, column })) };
 }
 
-type Piece = { readonly file: string; readonly line: number; readonly text: string };
+type Piece = PolicySource & { readonly text: string };
 
 function cutFile(file: { readonly name: string; readonly text: string }, problems: PolicyProblem[]): Piece[] {
-  const refuse = (message: string, line?: number): Piece[] => {
-    problems.push({ severity: "error", file: file.name, ...(line === undefined ? {} : { line }), message });
+  const refuse = (message: string, place?: Place): Piece[] => {
+    problems.push({ severity: "error", file: file.name, ...place, message });
     return [];
   };
   if (file.text.length > maxFileLength) return refuse(`expected at most ${maxFileLength} characters`);
@@ -104,18 +114,23 @@ function cutFile(file: { readonly name: string; readonly text: string }, problem
     return refuse("cedar cannot read this file: it is nested too deeply");
   }
   if (answer.type === "failure") {
-    const [error] = answer.errors;
-    return refuse(messageOf(error), lineOf(file.text, error?.sourceLocations?.[0]?.start));
+    problems.push(...syntaxProblems(file.text, answer.errors).map((problem) => ({ ...problem, file: file.name })));
+    return [];
   }
   const [template] = answer.policy_templates;
   if (template !== undefined) {
-    const line = file.text.slice(0, Math.max(0, file.text.indexOf(template))).split("\n").length;
-    return refuse("templates (?principal, ?resource) are not supported: write a policy for each", line);
+    const place = endOf(file.text.slice(0, Math.max(0, file.text.indexOf(template))));
+    return refuse("templates (?principal, ?resource) are not supported: write a policy for each", place);
   }
   if (answer.policies.length > maxPolicies) return refuse(`expected at most ${maxPolicies} policies`);
   const pieces = placed(file, inFileOrder(answer.policies));
   const huge = pieces.find(({ text }) => text.length > maxPolicyLength);
-  return huge === undefined ? pieces : refuse(`expected at most ${maxPolicyLength} characters in a policy`, huge.line);
+  return huge === undefined
+    ? pieces
+    : refuse(`expected at most ${maxPolicyLength} characters in a policy`, {
+        line: huge.line,
+        column: huge.column,
+      });
 }
 
 /** Cedar numbers the parts `policy0`, `policy1`, … and returns them in the order of those texts: 0, 1, 10, 11, 2. */
@@ -132,7 +147,8 @@ function placed(file: { readonly name: string; readonly text: string }, texts: r
   return texts.map((text) => {
     const start = Math.max(file.text.indexOf(text, cursor), cursor);
     line += file.text.slice(cursor, start).split("\n").length - 1;
-    const piece = { file: file.name, line, text };
+    const { column } = endOf(file.text.slice(file.text.lastIndexOf("\n", start - 1) + 1, start));
+    const piece = { file: file.name, line, column, text };
     line += text.split("\n").length - 1;
     cursor = start + text.length;
     return piece;

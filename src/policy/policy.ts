@@ -4,6 +4,8 @@ import { annotationFaults, instructionsOf } from "./annotations.ts";
 import type { Instructions } from "./annotations.ts";
 import { reader } from "./engine.ts";
 import type { PolicyProblem } from "./errors.ts";
+import { placeOf, placeOfAnnotation } from "./places.ts";
+import type { Place } from "./places.ts";
 import { readsOf } from "./reads.ts";
 import type { Reads } from "./reads.ts";
 import { actionsIn, scopeOf } from "./scope.ts";
@@ -35,7 +37,9 @@ export function readPolicy(text: string): { readonly policy: ReadPolicy } | { re
   const named = id === undefined ? {} : { policy: id };
   const faults = [...annotationFaults(given, json.effect), ...shapeFaults(json)];
   if (faults.length > 0 || id === undefined) {
-    return { problems: faults.map((message) => ({ severity: "error", ...named, line: 1, message })) };
+    return {
+      problems: faults.map((message) => ({ severity: "error", ...named, ...placeOfFault(text, message), message })),
+    };
   }
   return {
     policy: {
@@ -51,17 +55,18 @@ export function readPolicy(text: string): { readonly policy: ReadPolicy } | { re
   };
 }
 
+/** At the annotation that it begins with; else at the policy. */
+function placeOfFault(text: string, message: string): Place {
+  const [, name] = /^@(\w+)/.exec(message) ?? [];
+  return (name === undefined ? undefined : placeOfAnnotation(text, name)) ?? { line: 1, column: 1 };
+}
+
 function parse(text: string): { readonly json: PolicyJson } | { readonly problems: PolicyProblem[] } {
-  const refuse = (message: string, line?: number): { problems: PolicyProblem[] } => ({
-    problems: [{ severity: "error", ...(line === undefined ? {} : { line }), message }],
-  });
   try {
     const answer = reader.run((cedar) => cedar.policyToJson(text));
-    if (answer.type === "success") return { json: answer.json };
-    const [error] = answer.errors;
-    return refuse(messageOf(error), lineOf(text, error?.sourceLocations?.[0]?.start));
+    return answer.type === "success" ? { json: answer.json } : { problems: syntaxProblems(text, answer.errors) };
   } catch {
-    return refuse("cedar cannot read this policy: it is nested too deeply");
+    return { problems: [{ severity: "error", message: "cedar cannot read this policy: it is nested too deeply" }] };
   }
 }
 
@@ -73,12 +78,32 @@ export function messageOf(error: DetailedError | undefined): string {
   return `${plain}${hint}`.replace(/\s+/g, " ").slice(0, 500);
 }
 
-/** The line, from 1, that a byte offset of UTF-8 text is on. */
-export function lineOf(text: string, byte: number | undefined): number | undefined {
-  if (byte === undefined) return undefined;
-  let line = 1;
-  for (const value of Buffer.from(text, "utf8").subarray(0, byte)) if (value === 10) line += 1;
-  return line;
+/** What Cedar says of a text that it cannot read, each at its place. */
+export function syntaxProblems(text: string, errors: readonly DetailedError[]): PolicyProblem[] {
+  return errors.map((error) => {
+    const [location] = error.sourceLocations ?? [];
+    const place = location === undefined ? {} : placeOf(text, location.start);
+    const expected = error.help ? undefined : (slipAt(text, location?.start, error.message) ?? location?.label);
+    const message = `${messageOf(error)}${expected ? ` (${expected})` : ""}`;
+    return { severity: "error", ...place, message };
+  });
+}
+
+/** What people write in other languages, and Cedar says in its own way. */
+const slips: readonly (readonly [RegExp, string])[] = [
+  [/^unexpected token `and`/, "try using `&&` instead"],
+  [/^unexpected token `or`/, "try using `||` instead"],
+  [/^`(?:startsWith|endsWith|includes|matches|match)` is not/, 'try `like "begins*"` instead'],
+  [/^expected an entity uid.*found a `\*` expression/, 'write an action as Action::"tool/NAME", in double quotes'],
+];
+
+function slipAt(text: string, byte: number | undefined, message: string): string | undefined {
+  const before = Buffer.from(text, "utf8")
+    .subarray(0, byte ?? 0)
+    .toString("utf8");
+  if (/\bnot\s+$/.test(before)) return "try using `!` instead";
+  if (/\d\.$/.test(before)) return 'write a fraction as decimal("0.5"), and compare it with .lessThan(…)';
+  return slips.find(([pattern]) => pattern.test(message))?.[1];
 }
 
 function shapeFaults(json: PolicyJson): string[] {

@@ -3,8 +3,9 @@ import { z } from "zod";
 import { historyScopes } from "../core/decision.ts";
 import type { HistoryFact, HistoryScope } from "../core/decision.ts";
 import { parseYaml } from "../core/yaml-document.schema.ts";
+import { yamlProblems } from "./errors.ts";
 import type { PolicyProblem } from "./errors.ts";
-import { countableAction, window, windowMs } from "./history-facts.ts";
+import { countableAction, placeName, placesOfKeys, window, windowMs } from "./history-facts.ts";
 import type { PolicySources } from "./policy-set.ts";
 import { groupNamePattern } from "./schema.ts";
 
@@ -44,10 +45,7 @@ export type RatesFile = {
 export function parseRates(yaml: string, file = "rates.yaml"): RatesFile {
   const parsed = parseYaml(yaml, ratesFile);
   if (!parsed.ok) {
-    const problems = parsed.problems.map(({ line, path, message }): PolicyProblem => {
-      return { severity: "error", file, line, message: path === "" ? message : `${path}: ${message}` };
-    });
-    return { policies: [], facts: [], problems };
+    return { policies: [], facts: [], problems: yamlProblems(file, parsed.problems) };
   }
   const rates = Object.entries(parsed.value.rates).sort(([a], [b]) => (a < b ? -1 : 1));
   const facts = rates.map(([action, { within, per }]): HistoryFact => {
@@ -65,18 +63,12 @@ export function parseRates(yaml: string, file = "rates.yaml"): RatesFile {
   };
 }
 
-/** Where each rate is written, for what is said of its policy. */
-export function placesOfRates(
-  { policies }: Pick<RatesFile, "policies">,
-  yaml: string,
-  file = "rates.yaml",
-): PolicySources {
-  const lines = yaml.split("\n");
+/** Where each rate is written, for what is said of its policy and its fact. */
+export function placesOfRates(yaml: string, file = "rates.yaml"): PolicySources {
   return new Map(
-    policies.map(({ id }) => {
-      const action = id.slice("rate/".length);
-      const at = lines.findIndex((line) => line.trimStart().replace(/^["']/, "").startsWith(action));
-      return [id, { file, line: at + 1 }];
+    [...placesOfKeys(yaml, "rates")].flatMap(([action, place]) => {
+      const source = { file, ...place, isWritten: true as const };
+      return [[`rate/${action}`, source] as const, [placeName(factOf(action)), source] as const];
     }),
   );
 }

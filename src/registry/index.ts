@@ -25,7 +25,6 @@ export {
   principalExists,
   putPrincipal,
   removePrincipal,
-  roles,
   rolesFor,
   teamsWith,
 } from "./principals.ts";

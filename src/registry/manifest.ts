@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import { parseYaml } from "../core/yaml-document.schema.ts";
 import type { YamlProblem } from "../core/yaml-document.schema.ts";
-import { didYouMean } from "./did-you-mean.ts";
+import { didYouMean } from "../core/did-you-mean.ts";
 import { RegistryError } from "./errors.ts";
 import { agentSchema, fieldsAt, manifestSchema } from "./manifest.schema.ts";
 import type { AgentInCode, AgentInput, AgentManifest } from "./manifest.schema.ts";

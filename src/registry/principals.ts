@@ -1,12 +1,11 @@
 import { randomBytes } from "node:crypto";
 
+import type { Role } from "../core/roles.ts";
 import { sha256 } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
 import { RegistryError } from "./errors.ts";
 
-export const roles = ["operator", "reviewer", "auditor", "admin"] as const;
-export type Role = (typeof roles)[number];
-
+export type { Role };
 export type RoleTeams = { readonly [role in Role]?: readonly string[] };
 
 /** A person or service that may call the API. `groups` say what they may approve. */

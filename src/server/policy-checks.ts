@@ -94,7 +94,10 @@ export async function lintFor(
   document: PolicySetDocument,
   releases: readonly ReleaseDocument[],
 ): Promise<readonly string[]> {
-  const warnings = await lintInTurns(document, distinctTools(releases));
+  const agents = releases.map(({ team, agent }) => `${team}/${agent}`);
+  const [release] = releases;
+  const team = release === undefined ? undefined : { name: release.team, agents };
+  const warnings = await lintInTurns(document, distinctTools(releases), team);
   return warnings.map((warning) => `${formatProblem(warning)}; ${warning.hint}`);
 }
 

@@ -1,4 +1,5 @@
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -60,7 +61,7 @@ test("every problem of policies that cannot be read is shown with its place", as
   const { code, said } = await command("policy", "check", dir);
   expect(code).toBe(1);
   expect(said.match(/^error: /gm)?.length).toBeGreaterThan(1);
-  expect(said).toMatch(/a\.cedar:\d+: .*x\/a/);
+  expect(said).toMatch(/a\.cedar:\d+:\d+: .*x\/a/);
   expect(said).toContain("b.cedar:1");
   const listed = JSON.parse((await command("policy", "check", dir, "--json")).said) as { problems: object[] };
   expect(listed.problems).toHaveLength(said.match(/^error: /gm)?.length ?? 0);
@@ -112,6 +113,88 @@ test("what the server says of its routes is said of commands", () => {
     message: "body `team`: no",
     hint: expect.stringContaining("--help") as string,
   });
+});
+
+const permit = '@id("a")\npermit (principal, action, resource);';
+const tools = "v: 1\ntools: [{ name: pay, effect: write }]\n";
+
+test.each<readonly [string, Readonly<Record<string, string>>, string]>([
+  ["rates.yml", { "rates.yml": "v: 1" }, "error: rates.yml: is not read under this name: call it rates.yaml"],
+  ["Cases.YAML", { "Cases.YAML": "v: 1" }, "error: Cases.YAML: is not read under this name: call it cases.yaml"],
+  ["b.CEDAR", { "b.CEDAR": permit }, "error: b.CEDAR: is not read under this name: call it b.cedar"],
+  ["no YAML", { "cases.yaml": "v: 1\ncases: [\n- { a: b }\n- [" }, "error: cases.yaml:3:1: "],
+  ["nothing", { "cases.yaml": "# none yet" }, "error: cases.yaml:1:1: the file is empty"],
+  [
+    "a misspelt field",
+    { "cases.yaml": "v: 1\ncases:\n  - { name: x, tol: pay, expect: { outcome: deny } }" },
+    "error: cases.yaml:3:16: cases.0.tol: is not a field here; did you mean `tool`?",
+  ],
+  [
+    "a misspelt tool",
+    { "cases.yaml": `${tools}cases: [{ name: x, tool: pya, expect: { outcome: deny } }]` },
+    "error: cases.yaml:3:26: cases.0.tool: the file describes no tool `pya`; did you mean `pay`?",
+  ],
+  [
+    "a misspelt fact",
+    {
+      "cases.yaml": `${tools}cases: [{ name: x, tool: pay, facts: { history: { pays: 1 } }, expect: { outcome: deny } }]`,
+    },
+    "error: cases.yaml:3:57: cases.0.facts.history.pays: the pack counts no fact `pays`",
+  ],
+  [
+    "a rate of no tool",
+    {
+      "rates.yaml": "v: 1\nrates:\n  tool/pya: { at_most: 1, within: 1h, per: run }",
+      "cases.yaml": `${tools}cases: []`,
+    },
+    "error: rates.yaml:3:3: policy rate/tool/pya: ",
+  ],
+])("policy check tells where a pack is wrong: %s", async (_what, files, expected) => {
+  const { code, said } = await command("policy", "check", pack(randomUUID(), { "a.cedar": permit, ...files }));
+  expect(said).toContain(expected);
+  expect(code).toBe(1);
+});
+
+test("what lies in a pack and cannot be read is told, and waited for by nobody", async () => {
+  const dir = pack("odd", { "a.cedar": permit });
+  mkdirSync(join(dir, "below"));
+  writeFileSync(join(dir, "below", "b.cedar"), permit);
+  expect((await command("policy", "check", dir)).said).toContain("warning: below: its policies are not read");
+  execFileSync("mkfifo", [join(dir, "pipe.cedar")]);
+  expect(await command("policy", "check", dir)).toMatchObject({
+    code: 2,
+    error: expect.stringContaining("pipe.cedar: it is no file") as string,
+  });
+});
+
+test("policy test tells at its line why a case fails, and which test nothing", async () => {
+  const cases = [
+    "{ name: free, tool: pay, expect: { outcome: allow, policies: [aa] } }",
+    "{ name: held, tool: pay, expect: { outcome: deny } }",
+    "{ name: odd, tool: pay, arguments: { x: 1 }, approved: [{ policy: b, group: g, approvals: 1 }], expect: { outcome: deny } }",
+  ];
+  const dir = pack("doubtful", {
+    "a.cedar": permit,
+    "cases.yaml": `${tools}cases:\n${cases.map((one) => `- ${one}\n`).join("")}`,
+  });
+  const { code, said } = await command("policy", "test", dir);
+  expect(code).toBe(1);
+  expect(said.split("\n")).toEqual([
+    "failed: cases.yaml:4: free",
+    "  expected policies aa, got a",
+    "  the pack has no policy aa; did you mean a?",
+    "  line 5 asks the same, and expects deny: held",
+    "failed: cases.yaml:5: held",
+    "  expected outcome deny, got allow",
+    "  line 4 asks the same, and expects allow: free",
+    expect.stringMatching(/^warning: cases\.yaml:6: odd: the pack has no policy b/),
+    expect.stringMatching(
+      /^warning: cases\.yaml:6: odd: denied because it cannot be decided \(.+\): say `code: undecidable`/,
+    ),
+    "1 passed, 2 failed",
+    "100 % of 1 policy is reached by a case",
+    "",
+  ]);
 });
 
 test("a pack without cases has not passed", async () => {

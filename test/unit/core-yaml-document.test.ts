@@ -26,8 +26,12 @@ test("a document that fits is its value, in YAML and in JSON", () => {
 
 test.each([
   // At the field itself: what is wrong is its name, and its value may be lines below.
-  ["an unknown field", "name: a\nmodle:\n\n  tokens: 1\n", ["2:1 modle is not a field here"]],
-  ["one in a mapping", "name: a\nmodel:\n  tokens: 1\n  tokns: 2\n", ["4:3 model.tokns is not a field here"]],
+  ["an unknown field", "name: a\nmodle:\n\n  tokens: 1\n", ["2:1 modle is not a field here; did you mean `model`?"]],
+  [
+    "one in a mapping",
+    "name: a\nmodel:\n  tokens: 1\n  tokns: 2\n",
+    ["4:3 model.tokns is not a field here; did you mean `tokens`?"],
+  ],
   [
     "two in a list",
     "name: a\ntools:\n  - id: 1\n  - id: 2\n    x: 1\n    y: 1\n",
@@ -37,9 +41,9 @@ test.each([
     "one behind an alias",
     "name: a\nmodel: &m\n  tokns: 1\ntools: [*m]\n",
     [
-      "3:3 model.tokns is not a field here",
-      "4:9 tools.0.id invalid input: expected number, received undefined",
+      "3:3 model.tokns is not a field here; did you mean `tokens`?",
       "3:3 tools.0.tokns is not a field here",
+      "4:9 tools.0.id is missing: expected number",
     ],
   ],
   ["one that is a number", "name: a\n7: b\n", ["2:1 7 is not a field here"]],
@@ -53,13 +57,9 @@ test.each([
     ],
   ],
   // At what misses it.
-  [
-    "a missing field",
-    "name: a\ntools:\n  - {}\n",
-    ["3:5 tools.0.id invalid input: expected number, received undefined"],
-  ],
+  ["a missing field", "name: a\ntools:\n  - {}\n", ["3:5 tools.0.id is missing: expected number"]],
   ["a field twice", "name: a\nname: b\n", ["2:1  map keys must be unique"]],
-  ["nothing", "", ["1:1  invalid input: expected object, received null"]],
+  ["nothing", "", ["1:1  the file is empty"]],
 ])("%s is reported at its place", (_, text, expected) => {
   expect(problems(text)).toEqual(expected);
 });

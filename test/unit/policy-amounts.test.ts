@@ -49,13 +49,13 @@ describe("the argument that @amount names", () => {
     ["__proto__", ["pay"], "`pay` has no argument `__proto__`"],
   ])("is refused with its line: %s of %j", (amount, of, problem) => {
     const [first, ...others] = told(amount, of);
-    expect(first).toContain(`error a.cedar:5: policy ask: @amount: ${problem}`);
+    expect(first).toContain(`error a.cedar:5:1: policy ask: @amount: ${problem}`);
     expect(others).toEqual([]);
   });
 
   test("may be missing from some of the calls that a policy covers, which is told", () => {
     expect(told("amount_cents", ["pay", "mail"])).toEqual([
-      "warning a.cedar:5: policy ask: @amount: `mail` has no argument `amount_cents`: delegations with a limit never cover its calls",
+      "warning a.cedar:5:1: policy ask: @amount: `mail` has no argument `amount_cents`: delegations with a limit never cover its calls",
     ]);
   });
 

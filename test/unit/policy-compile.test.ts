@@ -54,7 +54,11 @@ const support = { team: "shop", name: "support" };
 
 describe("compilePolicies refuses", () => {
   it.each<[string, string, RegExp]>([
-    ["text that does not parse", '@id("p")\npermit (principal,\naction resource);', /^line 3: policy p: unexpected/],
+    [
+      "text that does not parse",
+      '@id("p")\npermit (principal,\naction resource);',
+      /^line 3, column 8: policy p: unexpected .*expected `!=`/,
+    ],
     ["two policies in one text", `@id("p") ${forbid} ${forbid}`, /unexpected token/],
     ["a template", '@id("p") permit (principal == ?principal, action, resource);', /template/],
     ["no @id", forbid, /@id is missing/],
@@ -76,7 +80,7 @@ describe("compilePolicies refuses", () => {
     [
       "an attribute that is not there",
       '@id("p") permit (principal, action, resource)\nwhen { principal.role == "x" };',
-      /^line 2: policy p: attribute `role`/,
+      /^line 2, column 8: policy p: attribute `role`/,
     ],
     [
       "an argument that not every tool has",
@@ -109,7 +113,7 @@ describe("compilePolicies refuses", () => {
       { name: "a.cedar", text: policy.text },
       { name: "b.cedar", text: `// one\n\n${policy.text}` },
     ]);
-    expect(problems.map(formatProblem)).toEqual(["b.cedar:3: policy p: @id is already used at a.cedar:1"]);
+    expect(problems.map(formatProblem)).toEqual(["b.cedar:3:1: policy p: @id is already used at a.cedar:1"]);
   });
 
   it("a chain of operators that Cedar reads, but might not survive later", () => {
@@ -158,6 +162,70 @@ describe("compilePolicies refuses", () => {
   });
 });
 
+describe("a mistake is told at line and column, with what was meant", () => {
+  const head = '@id("x")\n';
+  const of = (action: string, when = "true") =>
+    `${head}permit (principal, action == Action::"${action}", resource)\nwhen { ${when} };`;
+  it.each<[string, string, string | RegExp]>([
+    [
+      "no semicolon",
+      `${head}${forbid.slice(0, -1)}\n@id("y") ${forbid}`,
+      /^a\.cedar:3:1: unexpected token `@` \(expected `;`/,
+    ],
+    ["one = too few", of("tool/pay").replace("==", "="), /^a\.cedar:2:20: .*try using '==' instead/],
+    ["and", of("tool/pay", "true and false"), "a.cedar:3:13: unexpected token `and` (try using `&&` instead)"],
+    ["not", of("tool/pay", "not context.x"), /^a\.cedar:3:12: .*\(try using `!` instead\)$/],
+    ["single quotes", of("tool/pay", "principal.team == 'é'"), /^a\.cedar:3:26: .*double quotes/],
+    ["a fraction", of("tool/pay", "context.input.amount > 0.5"), /^a\.cedar:3:33: .*decimal\("0\.5"\)/],
+    [
+      "a method of other languages",
+      of("tool/pay", 'principal.team.startsWith("a")'),
+      /^a\.cedar:3:8: .*like "begins\*"/,
+    ],
+    [
+      "a misspelt attribute",
+      of("tool/pay", "  context.input.amuont > 1"),
+      /^a\.cedar:3:10: policy x: .*did you mean `amount`/,
+    ],
+    ["a letter too wide for a byte", of("tool/pay", '"é" == "é" && context.input.amuont > 1'), /^a\.cedar:3:22: /],
+    [
+      "a misspelt tool",
+      of("tool/pya"),
+      'a.cedar:2:30: policy x: unrecognized action `Action::"tool/pya"` (did you mean `Action::"tool/pay"`?)',
+    ],
+    ["a tool without its kind", of("pay"), /^a\.cedar:2:30: .*\(did you mean `Action::"tool\/pay"`\?\)$/],
+    [
+      "a misspelt annotation",
+      `${head}@reason("@quorm")\n @quorm("2") @decision("require_approval") ${forbid}`,
+      "a.cedar:3:2: policy x: @quorm is not known; did you mean @quorum?",
+    ],
+    [
+      "a misspelt decision",
+      `${head}@decision("requires_approval") @group("g") ${forbid}`,
+      /^a\.cedar:2:1: policy x: @decision: expected .*; did you mean "require_approval"\?$/,
+    ],
+    [
+      "a value that is none",
+      `${head}// @quorum\n@decision("require_approval") @group("g") @quorum("two") ${forbid}`,
+      /^a\.cedar:3:43: policy x: @quorum: expected/,
+    ],
+    [
+      "a second policy of a line",
+      `${forbid.replace("forbid", '@id("a") forbid')} @id("x") @max("1") ${forbid}`,
+      /^a\.cedar:1:48: policy x: @decision/,
+    ],
+    [
+      "a template",
+      `${head}forbid (principal == ?principal, action, resource);`,
+      "a.cedar:1:1: templates (?principal, ?resource) are not supported: write a policy for each",
+    ],
+  ])("%s", (_name, text, expected) => {
+    const { document, sources, problems } = policySetOf([{ name: "a.cedar", text }]);
+    const told = problems.length > 0 ? problems : checkPolicySet(document, tools, sources);
+    expect(told.map(formatProblem)).toEqual([expected instanceof RegExp ? expect.stringMatching(expected) : expected]);
+  });
+});
+
 describe("policies about what a release does not have", () => {
   const text =
     '@id("p") permit (principal, action in Action::"tool", resource) unless { action == Action::"tool/erase" };\n' +
@@ -172,8 +240,10 @@ describe("policies about what a release does not have", () => {
   it("are errors when checked against all the team's tools, at file and line", () => {
     const { document, sources } = policySetOf([{ name: "a.cedar", text: `// head\n${text}` }]);
     const problems = checkPolicySet(document, tools, sources).map(formatProblem);
-    expect(problems).toContainEqual(expect.stringMatching(/^a\.cedar:2: policy p: unrecognized action .*erase/));
-    expect(problems).toContainEqual(expect.stringMatching(/^a\.cedar:3: policy q: unrecognized action/));
+    expect(problems).toContainEqual(
+      expect.stringMatching(/^a\.cedar:2:84: policy p: unrecognized action .*erase.*there are tool\/look, tool\/pay/),
+    );
+    expect(problems).toContainEqual(expect.stringMatching(/^a\.cedar:3:62: policy q: unrecognized action/));
     const erase: PolicyTool = { ...look, name: "erase", groups: ["pii"] };
     expect(checkPolicySet(document, [...tools, erase], sources)).toEqual([]);
   });
@@ -332,7 +402,8 @@ describe("policySetOf", () => {
     const { document, sources, problems } = policySetOf([{ name: "a.cedar", text: policies.join("\n\n") }]);
     expect(problems).toEqual([]);
     expect(document.policies.map(({ id }) => id)).toEqual(policies.map((_, n) => `p${n}`).sort());
-    for (const n of policies.keys()) expect(sources.get(`p${n}`)).toEqual({ file: "a.cedar", line: n * 6 + 2 });
+    for (const n of policies.keys())
+      expect(sources.get(`p${n}`)).toEqual({ file: "a.cedar", line: n * 6 + 2, column: 1 });
     expect(document.policies.find(({ id }) => id === "p11")?.text).toContain("11 == 11 // why");
   });
 });

@@ -6,7 +6,8 @@ import { expect, it } from "vitest";
 import { noFacts } from "../../src/core/decision.ts";
 import type { RunFacts } from "../../src/core/decision.ts";
 import type { CallLabels } from "../../src/core/labels.ts";
-import { parseCases, runCases } from "../../src/policy/cases.ts";
+import { parseCases } from "../../src/policy/case-file.ts";
+import { runCases } from "../../src/policy/cases.ts";
 import { checkPolicySet, compilePolicies, explain, policySetOf, requestJson } from "../../src/policy/index.ts";
 
 const readme = await readFile(join(import.meta.dirname, "../../policies/README.md"), "utf8");

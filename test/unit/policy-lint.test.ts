@@ -19,8 +19,8 @@ import type { LintRule, PolicyTool } from "../../src/policy/index.ts";
 
 const parameters = {
   type: "object",
-  properties: { amount: { type: "integer" }, to: { type: "string" } },
-  required: ["amount", "to"],
+  properties: { amount: { type: "integer" }, to: { type: "string" }, currency: { enum: ["EUR", "USD"] } },
+  required: ["amount", "to", "currency"],
 } as const;
 const tool = (name: string, effect: PolicyTool["effect"], groups: string[] = []): PolicyTool => ({
   name,
@@ -39,9 +39,12 @@ function warningsOf(...texts: string[]): string[] {
   const { document, problems } = policySetOf([{ name: "a.cedar", text: [model, ...texts].join("\n") }]);
   expect(problems).toEqual([]);
   expect(checkPolicySet(document, tools).filter(({ severity }) => severity === "error")).toEqual([]);
-  return lintPolicies(document, tools).map(({ rule, policy }) => `${rule} ${policy ?? "-"}`);
+  return lintPolicies(document, tools, undefined, { name: "shop", agents: ["shop/support"] })
+    .filter(({ rule }) => rule !== "never-permitted")
+    .map(({ rule, policy }) => `${rule} ${policy ?? "-"}`);
 }
 
+const setOf = (text: string) => policySetOf([{ name: "a.cedar", text }]).document;
 const held = '@decision("require_approval") @group("treasury")';
 const pay = 'principal, action == Action::"tool/pay", resource';
 const big = "when { context.input.amount > 5 }";
@@ -111,6 +114,40 @@ describe("lintPolicies finds", () => {
       "acting-without-a-forbid",
       ['@id("x") permit (principal, action in [Action::"effect/read", Action::"effect/write"], resource);'],
     ],
+    [
+      "a forbid of more within a forbid of less",
+      "shadowed",
+      [`@id("x") forbid (${pay}) when { 9 <= context.input.amount };`, `@id("f") forbid (${pay}) ${big};`],
+    ],
+    [
+      "limits that nothing is between",
+      "forbid-never-fires",
+      [`@id("x") forbid (${pay}) ${big} unless { context.input.amount >= 6 };`],
+    ],
+    ["an hour that no day has", "never-applies", [`@id("x") permit (${pay}) when { context.now.hour == 24 };`]],
+    ...[
+      'context.content.bestOrigin == "untrustd"',
+      'context.tool.effect != "wirte"',
+      '["user", "operatr"].contains(context.destination.origin)',
+      'context.content.dataClasses.containsAny(["card", "creditcard"])',
+      'context.requester.roles.contains("amdin")',
+      'context has origins && context.origins has to && context.origins.to == "User"',
+      'principal.riskTier == "hgih"',
+      'context.input.currency == "EURO"',
+    ].map((condition): [string, LintRule, string[]] => [
+      `a text that is never: ${condition}`,
+      "never-that-value",
+      [`@id("x") forbid (${pay}) when { ${condition} };`],
+    ]),
+    ...[
+      'principal == Agent::"shop/suport", ',
+      'principal in Team::"office", ',
+      'principal is Agent in Team::"shpo", ',
+    ].map((who): [string, LintRule, string[]] => [
+      `somebody of nobody: ${who}`,
+      "unknown-principal",
+      [`@id("x") forbid (${who} action == Action::"tool/pay", resource);`],
+    ]),
     ["like *", "loose-pattern", [`@id("x") permit (${pay}) when { context.input.to like "*" };`]],
     [
       "an open end after a domain",
@@ -133,6 +170,19 @@ describe("lintPolicies finds", () => {
   });
 });
 
+it("tools, models and answers that nothing permits are named together, unless nothing is permitted", () => {
+  const said = (text: string): readonly string[] =>
+    lintPolicies(setOf(text), tools).flatMap(({ rule, message }) => (rule === "never-permitted" ? [message] : []));
+  const asked = `@id("r") forbid (principal, action == Action::"response", resource) when { context.response.calls > 9 };`;
+  expect(said(`@id("p") permit (${pay});`)).toEqual([
+    "no policy permits model, tool/look, tool/send: they are always denied",
+  ]);
+  expect(said(`@id("p") permit (principal, action in [Action::"tool", Action::"model"], resource); ${asked}`)).toEqual([
+    "no policy permits response: it is always denied",
+  ]);
+  expect(said(`@id("f") forbid (${pay});`)).toEqual([]);
+});
+
 describe("lintPolicies lets pass", () => {
   it.each<[string, string[]]>([
     ["a permit partly under a forbid", [`@id("p") permit (${pay});`, `@id("f") forbid (${pay}) ${big};`]],
@@ -140,9 +190,19 @@ describe("lintPolicies lets pass", () => {
       "a forbid of another principal",
       [
         `@id("p") permit (${pay});`,
-        '@id("f") forbid (principal in Team::"x", action == Action::"tool/pay", resource);',
+        '@id("f") forbid (principal in Team::"shop", action == Action::"tool/pay", resource);',
       ],
     ],
+    [
+      "a forbid of less over one of more, and of another attribute",
+      [
+        `@id("p") permit (${pay});`,
+        `@id("f") forbid (${pay}) when { context.input.amount > 9 };`,
+        `@id("g") ${held} forbid (${pay}) ${big};`,
+        `@id("h") ${held} forbid (${pay}) when { context.run.steps > 9 };`,
+      ],
+    ],
+    ["a text that an attribute can be", [`@id("f") forbid (${pay}) when { context.input.currency == "EUR" };`]],
     ["a liftable forbid over a permit", [`@id("p") permit (${pay});`, `@id("f") ${held} forbid (${pay});`]],
     [
       "one condition asked of two groups",
@@ -191,7 +251,18 @@ it("warnings are at the file and line of the condition, with a hint", async () =
 /** Conditions over one integer argument, so that every request can be tried. */
 const condition = fc.oneof(
   fc.constantFrom("true", "false"),
-  fc.integer({ min: 0, max: 3 }).map((limit) => `context.input.amount > ${limit}`),
+  fc
+    .tuple(
+      fc.constantFrom(">", ">=", "<", "<=", "==", "!="),
+      fc.integer({ min: 0, max: 3 }),
+      fc.boolean(),
+      fc.boolean(),
+    )
+    .map(([operator, limit, isTurned, isNegated]) => {
+      const sides = ["context.input.amount", String(limit)];
+      const compared = (isTurned ? sides.reverse() : sides).join(` ${operator} `);
+      return isNegated ? `!(${compared})` : compared;
+    }),
 );
 const policyText = fc
   .record({
@@ -221,7 +292,7 @@ it("a policy that is said to decide nothing can be removed without changing a de
         const decisions = [document, without].map((set) => {
           const compiled = compilePolicies(set, tools);
           return [0, 1, 2, 3, 4].map((amount) => {
-            const step = { kind: "tool", tool: "pay", arguments: { amount, to: "a" } } as const;
+            const step = { kind: "tool", tool: "pay", arguments: { amount, to: "a", currency: "EUR" } } as const;
             const agent = { team: "t", name: "a", release: "r", useCase: "u", riskTier: "limited" } as const;
             return decide(compiled, { agent, run: { id: "r", requestedBy: "me" }, step, facts: noFacts }).outcome;
           });

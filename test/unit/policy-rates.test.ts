@@ -38,7 +38,7 @@ describe("rates.yaml", () => {
       { name: "rate_tool_refund", measure: "count", actions: ["tool/refund"], per: "requester", withinMs: 3_600_000 },
     ]);
     expect(checkPolicySet(document, [refund], sources)).toEqual([]);
-    expect(sources.get("rate/group/money")).toEqual({ file: "rates.yaml", line: 4 });
+    expect(sources.get("rate/group/money")).toMatchObject({ file: "rates.yaml", line: 4, column: 3 });
     const { cases } = parseCases(
       `v: 1
 cases:

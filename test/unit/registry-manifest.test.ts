@@ -266,7 +266,7 @@ describe("what is wrong is told with its place", () => {
   });
 
   test.each([
-    ["an empty file", "", /^1:1: invalid input: expected object/],
+    ["an empty file", "", /^1:1: the file is empty/],
     ["a list", "- 1\n", /^1:1: invalid input: expected object/],
     ["a duplicate key", changed("useCase: customer-support", "name: other"), /^4:1: map keys must be unique/],
     ["broken YAML", "name: a\nmodel: {name: x\nteam: b\n", /^3:\d+: /],

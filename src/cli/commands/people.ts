@@ -2,12 +2,12 @@ import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
 
 import { namePattern } from "../../core/ids.ts";
-import type { Role, RoleTeams } from "../../registry/index.ts";
+import { roles } from "../../core/roles.ts";
+import type { Role } from "../../core/roles.ts";
+import type { RoleTeams } from "../../registry/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { addPeopleListCommands } from "./people-list.ts";
-
-const roles = ["operator", "reviewer", "auditor", "admin"] as const satisfies readonly Role[];
 
 type ForTeams = "all teams" | readonly string[];
 type AddFlags = {

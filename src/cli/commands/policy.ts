@@ -5,8 +5,8 @@ import type { PolicyDirectory, PolicyProblem, PolicyWarning } from "../../policy
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
-import { toolsOf } from "../policy-sets.ts";
-import { safe } from "../terminal.ts";
+import { agentsOf } from "../policy-sets.ts";
+import { counted, safe } from "../terminal.ts";
 import { addPolicyActivationCommands } from "./policy-activate.ts";
 import { addPolicyBacktestCommands } from "./policy-backtest.ts";
 import { addPolicyDiffCommand } from "./policy-diff.ts";
@@ -54,19 +54,30 @@ function percent(text: string): number {
 type CheckFlags = { readonly team?: string; readonly strict?: true; readonly symcc?: true };
 
 async function check(cli: Cli, dir: string, flags: CheckFlags): Promise<void> {
-  const { checkPolicySet, lintPolicies } = await import("../../policy/index.ts");
+  const { checkPolicySet, inReadingOrder, lintPolicies } = await import("../../policy/index.ts");
   const pack = await readPack(dir);
   if ("problems" in pack) return sayUnreadable(cli, pack.problems);
-  const { document, sources, tools: ofCases } = pack;
-  const tools = flags.team === undefined ? ofCases : await toolsOf(cli, flags.team);
+  const { document, sources, tools: ofCases, unread } = pack;
+  const team = flags.team === undefined ? undefined : await agentsOf(cli, flags.team);
+  const tools = team?.tools ?? ofCases;
   const found = checkPolicySet(document, tools, sources);
   const errors = found.filter((problem) => problem.severity === "error");
   // What looks wrong is no news where something is.
-  const problems = errors.length > 0 ? found : [...found, ...lintPolicies(document, tools, sources)];
+  const problems = inReadingOrder(
+    errors.length > 0 ? found : [...found, ...unread, ...lintPolicies(document, tools, sources, team)],
+  );
   for (const problem of problems) await sayProblem(cli, problem);
   cli.terminal.say(
-    `${document.policies.length} policies, ${errors.length} errors, ${problems.length - errors.length} warnings`,
+    [
+      counted(document.policies.length, "policy", "policies"),
+      counted(errors.length, "error"),
+      counted(problems.length - errors.length, "warning"),
+    ].join(", "),
   );
+  if (tools.length === 0)
+    cli.terminal.say(
+      `  ${cli.terminal.colors.dim("no tools are known, so none can be named: give --team, or describe them in cases.yaml")}`,
+    );
   const { neverErrors } = await import("../policy-proofs.ts");
   const proofs = flags.symcc === true && errors.length === 0 ? await neverErrors(cli, document, tools) : undefined;
   cli.terminal.result({
@@ -92,7 +103,7 @@ async function readPack(dir: string): Promise<PolicyDirectory | { readonly probl
 
 async function sayUnreadable(cli: Cli, problems: readonly PolicyProblem[]): Promise<void> {
   for (const problem of problems) await sayProblem(cli, problem);
-  cli.terminal.say(`the policies cannot be read: ${problems.length} errors`);
+  cli.terminal.say(`the pack cannot be read: ${counted(problems.length, "error")}`);
   cli.terminal.result({ policies: null, problems });
   process.exitCode = 1;
 }
@@ -104,9 +115,12 @@ async function sayProblem({ terminal }: Cli, problem: PolicyProblem | PolicyWarn
   if ("hint" in problem) terminal.say(`  ${terminal.colors.dim(safe(problem.hint))}`);
 }
 
-async function test({ terminal }: Cli, dir: string, minCoverage: number | undefined): Promise<void> {
-  const { loadPolicyDirectory, runCases } = await import("../../policy/index.ts");
-  const { document, tools, cases } = await loadPolicyDirectory(dir);
+async function test(cli: Cli, dir: string, minCoverage: number | undefined): Promise<void> {
+  const { terminal } = cli;
+  const { runCases } = await import("../../policy/index.ts");
+  const pack = await readPack(dir);
+  if ("problems" in pack) return sayUnreadable(cli, pack.problems);
+  const { document, tools, cases } = pack;
   if (cases.length === 0) {
     throw new CliError("usage", `there are no cases in \`${dir}/cases.yaml\`, so nothing was tested`, {
       hint: "policies/README.md says how to write them",
@@ -115,9 +129,12 @@ async function test({ terminal }: Cli, dir: string, minCoverage: number | undefi
   const { results, uncovered } = runCases(document, tools, cases);
   const failed = results.filter((result) => !result.passed);
   for (const result of failed) {
-    terminal.say(`${terminal.colors.red("failed")}: ${safe(result.name)}`);
+    terminal.say(`${terminal.colors.red("failed")}: cases.yaml:${result.line}: ${safe(result.name)}`);
     for (const difference of result.differences) terminal.say(`  ${safe(difference)}`);
   }
+  for (const { name, line, warnings } of results)
+    for (const warning of warnings)
+      terminal.say(`${terminal.colors.yellow("warning")}: cases.yaml:${line}: ${safe(name)}: ${safe(warning)}`);
   for (const id of uncovered) terminal.say(`${terminal.colors.yellow("warning")}: no case is decided by ${id}`);
   const policies = document.policies.length;
   // Rounded down: 100 % is every policy.
@@ -125,7 +142,9 @@ async function test({ terminal }: Cli, dir: string, minCoverage: number | undefi
   const isShort = minCoverage !== undefined && coverage < minCoverage;
   const wanted = isShort ? terminal.colors.red(`, expected at least ${minCoverage} %`) : "";
   terminal.say(`${results.length - failed.length} passed, ${failed.length} failed`);
-  terminal.say(`${coverage} % of ${policies} policies are reached by a case${wanted}`);
+  terminal.say(
+    `${coverage} % of ${counted(policies, "policy", "policies")} ${policies === 1 ? "is" : "are"} reached by a case${wanted}`,
+  );
   terminal.result({
     passed: results.length - failed.length,
     failed: failed.length,
