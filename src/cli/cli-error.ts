@@ -33,7 +33,6 @@ const refusals: ReadonlySet<string> = new Set([
   "not_delivered",
   "policies_invalid",
   "cases_invalid",
-  "decision_not_found",
   "fork_refused",
 ]);
 

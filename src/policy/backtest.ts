@@ -8,6 +8,8 @@ import type { CompiledPolicies } from "./compile.ts";
 import { explain } from "./decide.ts";
 import { evaluator, policySlice } from "./evaluator.ts";
 import type { ReadPolicy } from "./policy.ts";
+import { factsRead } from "./facts-seen.ts";
+import type { SeenFact } from "./facts-seen.ts";
 import { requestOf } from "./request.ts";
 import type { PolicyRequest } from "./request.ts";
 
@@ -95,6 +97,8 @@ export type ConsideredPolicy = {
   /** Who can lift it. */
   readonly approval?: readonly ApprovalRequirement[];
   readonly obligation?: Obligation;
+  /** What it looks at, as the call has it. */
+  readonly looksAt: readonly SeenFact[];
 };
 
 /**
@@ -115,10 +119,13 @@ export function consideredFor(
     const answer = evaluator.evaluate(own, asked.slice.frame, asked.request);
     return answer.type === "success" ? answer.response.diagnostics.reason : [];
   });
-  return policies.map((policy) => consideredOf(policy, matched.includes(policy.id)));
+  return policies.map((policy) => ({
+    ...consideredOf(policy, matched.includes(policy.id)),
+    looksAt: factsRead(asked.request, policy.reads),
+  }));
 }
 
-function consideredOf(policy: ReadPolicy, matched: boolean): ConsideredPolicy {
+function consideredOf(policy: ReadPolicy, matched: boolean): Omit<ConsideredPolicy, "looksAt"> {
   const { id, effect, text, reason, approval, obligation } = policy;
   return {
     policy: id,

@@ -12,6 +12,8 @@ export { obligationText } from "./obligations.ts";
 export { dataClassesIn, ownDataClasses, redacted, withoutDataClasses } from "./data-classes.ts";
 export { decide, explain } from "./decide.ts";
 export type { Explanation } from "./decide.ts";
+export { factsOf } from "./facts-seen.ts";
+export type { SeenFact } from "./facts-seen.ts";
 export { loadPolicyDirectory } from "./directory.ts";
 export type { PolicyDirectory } from "./directory.ts";
 export { formatProblem, inReadingOrder, PolicyError } from "./errors.ts";

@@ -318,6 +318,10 @@ describe("policy explain", () => {
     expect(stdout).toContain("permit pay: matched, and was outvoted");
     expect(stdout).toContain("forbid limit: did not match");
     expect(stdout).toContain("amount 60");
+    // Each policy with what it went by, and every fact by the name that a policy has for it.
+    expect(stdout).toMatch(/forbid limit: did not match\n {4}looks at context\.input\.amount = 60\n/);
+    expect(stdout).toContain('  resource.requestedBy "');
+    expect(stdout).toContain("  context.run.steps 9\n");
     expect(stdout).not.toContain("doubt");
   });
 
@@ -329,7 +333,7 @@ describe("policy explain", () => {
       arguments: { amount: 600 },
       needed: ["that limit does not apply (never above 500); nobody can lift it"],
       policies: [
-        { policy: "limit", determined: true, matched: true },
+        { policy: "limit", determined: true, matched: true, looksAt: [{ path: "context.input.amount", value: 600 }] },
         { policy: "ask", determined: false, matched: true },
         { policy: "pay", determined: false, matched: true },
       ],

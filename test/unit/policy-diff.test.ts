@@ -97,6 +97,25 @@ describe("changeOf", () => {
   });
 });
 
+it("consideredFor tells what each policy looks at, and what of it the call lacks", () => {
+  const mail = `@id("m") forbid (${pay}) unless { resource has subject && resource.subject has email && resource.subject.email == "a" };`;
+  const who = `@id("w") forbid (${pay}) when { context.run.steps > 4 || context.tool.groups.contains("x") || principal.team == "t" };`;
+  const compiled = compilePolicies(setOf(`${permit}\n${mail}\n${who}`), tools);
+  const looks = (asked: PolicyRequest) =>
+    Object.fromEntries(consideredFor(compiled, asked)?.map(({ policy, looksAt }) => [policy, looksAt]) ?? []);
+  expect(looks(request(5))).toEqual({
+    m: [{ path: "resource.subject" }],
+    p: [],
+    w: [
+      { path: "principal.team", value: "t" },
+      { path: "context.run.steps", value: 0 },
+      { path: "context.tool.groups", value: [] },
+    ],
+  });
+  const someone = { ...request(5), run: { id: "run_1", requestedBy: "me", subject: { id: "s" } } };
+  expect(looks(someone)["m"]).toEqual([{ path: "resource.subject.email" }]);
+});
+
 it("shadowDecide says of every call what comparing the two decisions would", () => {
   const after = setOf(
     `${permit}\n@id("f") forbid (${pay}) when { context.input.amount > 20 && context.input.amount < 90 };`,

@@ -1,4 +1,4 @@
-import type { ApprovalRequirement, DecisionOutcome, Obligation, RunFacts } from "../../core/decision.ts";
+import type { ApprovalRequirement, DecisionOutcome, Obligation, PolicyReason, RunFacts } from "../../core/decision.ts";
 import { CodedError } from "../../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
@@ -9,11 +9,12 @@ import {
   compilePolicies,
   consideredFor,
   explain,
+  factsOf,
   parsePolicySet,
   PolicyError,
   requestJson,
 } from "../../policy/index.ts";
-import type { CompiledPolicies, ConsideredPolicy, PolicyRequest } from "../../policy/index.ts";
+import type { CompiledPolicies, ConsideredPolicy, PolicyRequest, SeenFact } from "../../policy/index.ts";
 import { contentDigest } from "../../store/index.ts";
 import type { DecidedRun, DecidedStep } from "./pages.ts";
 import { createRebuilder } from "./rebuild.ts";
@@ -38,6 +39,10 @@ export type DecisionExplanation = {
   /** Null where the call's arguments cannot be read, and for a model call. */
   readonly arguments: JsonObject | null;
   readonly facts: RunFacts;
+  /** The same as policies see them, with who asked for whom; empty where no request can be made of the call. */
+  readonly seen: readonly SeenFact[];
+  /** Budgets and limits of the run without room for the step. */
+  readonly exhausted: readonly PolicyReason[];
   /** Every policy about the action and the agent, those that determined the decision first. */
   readonly policies: readonly (ConsideredPolicy & { readonly determined: boolean })[];
   readonly approvals: readonly {
@@ -65,7 +70,9 @@ export function explainDecision(record: RunRecord, seq: number, n?: number): Dec
       hint:
         onStep.length > 0
           ? `its numbers are ${onStep.map((one) => one.n).join(", ")}`
-          : `it has ${record.steps.length} steps, from 0`,
+          : record.steps.length === 0
+            ? `nothing was decided yet; what it waits for: countersign run show ${record.run.id}`
+            : `it has steps 0 to ${record.steps.length - 1}`,
     });
   }
   const again = decideAgain(record, decision);
@@ -90,6 +97,8 @@ export function explainDecision(record: RunRecord, seq: number, n?: number): Dec
     request: decision.request,
     arguments: call !== undefined && "arguments" in call ? call.arguments : null,
     facts: decision.facts,
+    seen: again.seen,
+    exhausted: exhaustedBy(decision.facts.budget).map(({ reason }) => reason),
     policies,
     approvals: approvals.map(viewOfApproval),
     needed: neededFor(decision, policies, approvals, again.detail),
@@ -100,16 +109,19 @@ export function explainDecision(record: RunRecord, seq: number, n?: number): Dec
 type Again = {
   readonly request?: PolicyRequest;
   readonly considered?: readonly ConsideredPolicy[];
+  readonly seen: readonly SeenFact[];
   readonly obligations: readonly Obligation[];
   readonly detail?: string;
   readonly doubts: readonly string[];
 };
 
+const nothing = { seen: [], obligations: [], doubts: [] } as const;
+
 function decideAgain(record: RunRecord, decision: DecisionRecord): Again {
   const policies = compiledOf(record, decision.policySet);
   const steps = record.decisions.flatMap((one) => decidedStep(record, one) ?? []);
   const step = steps.find(({ seq, n }) => seq === decision.seq && n === decision.n);
-  if (step === undefined) return { obligations: [], doubts: ["the step is not recorded"] };
+  if (step === undefined) return { ...nothing, doubts: ["the step is not recorded"] };
   const { id, agent, release, requestedBy, team } = record.run;
   const run: DecidedRun = { id, agent, release, requestedBy, input: record.input, salt: record.salt, decisions: steps };
   const declared = (digest: Digest) => {
@@ -117,17 +129,17 @@ function decideAgain(record: RunRecord, decision: DecisionRecord): Again {
     return document === undefined ? undefined : parsePolicySet(document).history;
   };
   const rebuilt = createRebuilder(run, { digest: release, document: record.release }, team, declared)(step, policies);
-  if (rebuilt.status === "gate") return { obligations: [], doubts: [] };
-  if (rebuilt.status === "lost") return { obligations: [], doubts: [`cannot be decided again: ${rebuilt.reason}`] };
+  if (rebuilt.status === "gate") return nothing;
+  if (rebuilt.status === "lost") return { ...nothing, doubts: [`cannot be decided again: ${rebuilt.reason}`] };
   const { request } = rebuilt;
-  if (policies === undefined)
-    return { request, obligations: [], doubts: [], detail: "the policies did not fit the release's tools" };
+  if (policies === undefined) return { ...nothing, request, detail: "the policies did not fit the release's tools" };
   const explained = explain(policies, request, step.approved);
   const verdict = withBudgets(explained.decision, exhaustedBy(decision.facts.budget), step.approved);
   const considered = consideredFor(policies, request);
   return {
     request,
     ...(considered === undefined ? {} : { considered }),
+    seen: explained.request === undefined ? [] : factsOf(explained.request),
     obligations: verdict.outcome === "allow" ? (verdict.obligations ?? []) : [],
     ...(explained.detail === undefined ? {} : { detail: explained.detail }),
     doubts: [

@@ -42,14 +42,18 @@ function say(terminal: Cli["terminal"], found: DecisionExplanation): void {
   for (const obligation of found.obligations) line(`  owes: ${obligationLine(obligation)}`);
 
   line(`\n${colors.bold("policies")} of set ${shortDigest(found.policySet)}`);
+  for (const { policy, text } of found.exhausted)
+    line(`${colors.bold("determined it")}: ${safe(policy)}, ${safe(text)}`);
   for (const policy of found.policies.filter(({ determined }) => determined)) {
     line(`${colors.bold("determined it")}: ${safe(policy.policy)}, ${safe(policy.reason)}`);
     for (const text of policy.text.split("\n")) line(`    ${safe(text)}`);
+    sayLooks(terminal, policy);
   }
-  for (const { policy, effect, matched, determined } of found.policies) {
-    if (!determined) line(`${effect} ${safe(policy)}: ${matched ? "matched, and was outvoted" : "did not match"}`);
+  for (const policy of found.policies.filter(({ determined }) => !determined)) {
+    line(`${policy.effect} ${safe(policy.policy)}: ${policy.matched ? "matched, and was outvoted" : "did not match"}`);
+    sayLooks(terminal, policy);
   }
-  if (found.policies.length === 0) line("none was asked");
+  if (found.policies.length + found.exhausted.length === 0) line("none was asked");
 
   if (found.arguments !== null) {
     line(`\n${colors.bold("arguments")}`);
@@ -60,8 +64,8 @@ function say(terminal: Cli["terminal"], found: DecisionExplanation): void {
       );
     }
   }
-  line(`\n${colors.bold("facts")}`);
-  for (const [name, value] of factLines(found.facts)) line(`  ${safe(name)} ${brief(value, 200)}`);
+  line(`\n${colors.bold("facts")}, by their names in policies, at ${found.facts.at}`);
+  for (const { path, value } of seenBy(found)) line(`  ${safe(path)} ${brief(JSON.stringify(value), 200)}`);
   for (const { id, state, requirements, decisions } of found.approvals) {
     const wanted = requirements.map(({ quorum, group }) => `${quorum} of ${group}`).join(" and ");
     const said = decisions.map(({ reviewer, decision }) => `${decision} by ${safe(reviewer)}`).join(", ");
@@ -85,11 +89,21 @@ function obligationLine(obligation: DecisionExplanation["obligations"][number]):
   }
 }
 
-/** Every fact by its path, as policies would write it. */
-function factLines(facts: object, prefix = ""): readonly (readonly [string, string])[] {
-  return Object.entries(facts).flatMap(([name, value]: [string, unknown]) => {
-    const path = prefix === "" ? name : `${prefix}.${name}`;
-    const isRecord = typeof value === "object" && value !== null && !Array.isArray(value);
-    return isRecord ? factLines(value, path) : [[path, JSON.stringify(value)] as const];
-  });
+/** What a policy goes by, and the call has: an answer to why it matched, or did not. */
+function sayLooks({ colors, say }: Cli["terminal"], { looksAt }: DecisionExplanation["policies"][number]): void {
+  for (const { path, value } of looksAt) {
+    const shown = value === undefined ? "is absent" : `= ${brief(JSON.stringify(value), 200)}`;
+    say(`    ${colors.dim("looks at")} ${safe(path)} ${shown}`);
+  }
+}
+
+/** The arguments have a part of their own. Where no request can be made of the call, there are only the recorded facts. */
+function seenBy({ seen, facts }: DecisionExplanation): readonly { readonly path: string; readonly value?: unknown }[] {
+  if (seen.length > 0) return seen.filter(({ path }) => !path.startsWith("context.input."));
+  return leaves("", facts);
+}
+
+function leaves(path: string, value: unknown): readonly { readonly path: string; readonly value: unknown }[] {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return [{ path, value }];
+  return Object.entries(value).flatMap(([name, inner]) => leaves(path === "" ? name : `${path}.${name}`, inner));
 }
