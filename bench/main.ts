@@ -1,7 +1,10 @@
-import { writeFile } from "node:fs/promises";
+import { access, constants, writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
+import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { SuiteError } from "../examples/agentdojo/suite.ts";
+import { CodedError } from "../src/core/errors.ts";
 import { benchAgentdojo } from "./agentdojo.ts";
 import { benchApprovals } from "./approvals.ts";
 import { benchBacktest } from "./backtest.ts";
@@ -16,7 +19,7 @@ import { benchSteps } from "./steps.ts";
 type Print = (line: string) => void;
 
 const { positionals, values } = argumentsGiven();
-const [name = "", file] = positionals;
+const [name = "", file, ...surplus] = positionals;
 
 /** Each bench prints its table, and returns its figures. */
 const benches: Readonly<Record<string, (print: Print) => Promise<object>>> = {
@@ -46,21 +49,36 @@ if (values.help === true) {
   process.stdout.write(usage);
   process.exit(0);
 }
-if (bench === undefined) {
-  process.stderr.write(usage);
-  process.exit(2);
-}
+if (bench === undefined) refuse(`${name === "" ? "" : `there is no bench \`${name}\`\n`}${usage}`);
+const takesOne = ["approvals", "backtest", "ledger", "replay", "agentdojo"].includes(name);
+const unknown = takesOne ? surplus : [...positionals.slice(1)];
+if (unknown.length > 0) refuse(`\`${unknown[0]}\`: ${name} takes ${takesOne ? "one argument" : "no argument"}\n`);
+// Said before anything is measured, and not in the place of the figures.
+if (values.json !== undefined)
+  await access(dirname(resolve(values.json)), constants.W_OK).catch(() =>
+    refuse(`--json ${values.json}: nothing can be written in ${dirname(resolve(values.json ?? ""))}\n`),
+  );
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 print(
   `machine: ${cpus().length} cores (${cpus()[0]?.model ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
 );
-const figures = await bench(print);
+const figures = await bench(print).catch((error: unknown) => {
+  // What was given to it; anything else is a fault of its own, and shows where.
+  if (!(error instanceof SuiteError || error instanceof CodedError)) throw error;
+  const hint = error instanceof CodedError && error.hint !== undefined ? `\n  ${error.hint}` : "";
+  return refuse(`error: ${error.message}${hint}\n`);
+});
 if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(figures)}\n`);
 if (values.strict === true && missed() > 0) {
   process.stderr.write(`--strict: ${missed()} ${missed() === 1 ? "goal was" : "goals were"} missed\n`);
   process.exit(1);
 }
 process.exit(0);
+
+function refuse(text: string): never {
+  process.stderr.write(text);
+  process.exit(2);
+}
 
 /** A flag that is none is told with the usage, not as a crash. */
 function argumentsGiven() {

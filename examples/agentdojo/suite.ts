@@ -70,19 +70,43 @@ export type SuiteMetadata = z.output<typeof metadataSchema>;
 export type UserTask = Suite["user_tasks"][number];
 export type DojoPair = Suite["pairs"][number];
 
-/** Reads a suite, such as `data/banking.json`. Rejects where the file is missing or has another form. */
+/** A file that is not there, or has another form. */
+export class SuiteError extends Error {}
+
+/** Reads a suite, such as `data/banking.json`. Throws SuiteError. */
 export async function loadSuite(path: string): Promise<Suite> {
-  return suiteSchema.parse(JSON.parse(await readFile(path, "utf8")));
+  return readAs(suiteSchema, path, JSON.parse);
 }
 
-/** Reads what the suite's tools do. Every tool must be there, and no other. */
+async function readAs<Schema extends z.ZodType>(
+  schema: Schema,
+  path: string,
+  read: (text: string) => unknown,
+): Promise<z.output<Schema>> {
+  const refuse = (why: string): never => {
+    throw new SuiteError(`${path}: ${why}`);
+  };
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) =>
+    refuse(error.code === "ENOENT" ? "it is not there" : `it cannot be read (${error.code ?? error.message})`),
+  );
+  let value: unknown;
+  try {
+    value = read(text);
+  } catch (error) {
+    return refuse((error as Error).message.split("\n")[0] ?? "");
+  }
+  const parsed = schema.safeParse(value);
+  return parsed.success ? parsed.data : refuse(z.prettifyError(parsed.error).replaceAll("\n", " ").slice(0, 500));
+}
+
+/** Reads what the suite's tools do. Every tool must be there, and no other. Throws SuiteError. */
 export async function loadMetadata(suite: Suite, path: string): Promise<SuiteMetadata> {
-  const metadata = metadataSchema.parse(parse(await readFile(path, "utf8"), { merge: true }));
+  const metadata = await readAs(metadataSchema, path, (text) => parse(text, { merge: true }) as unknown);
   const names = suite.tools.map((tool) => tool.name);
   const missing = names.filter((name) => !Object.hasOwn(metadata.tools, name));
   const extra = Object.keys(metadata.tools).filter((name) => !names.includes(name));
   if (metadata.suite !== suite.suite || missing.length + extra.length > 0) {
-    throw new Error(
+    throw new SuiteError(
       `${path}: expected the tools of suite \`${suite.suite}\`; missing: ${missing.join(", ") || "none"}; unknown: ${extra.join(", ") || "none"}`,
     );
   }

@@ -41,8 +41,6 @@ export { coseAlgorithms, publicKeyOfCose } from "./cose.ts";
 export { countPasskeyUse, openEnrolment, takeEnrolment } from "./enrolment.ts";
 export { addReviewerKey, confirmKey, listKeys, lockKey, proposeKey, reviewerKey, revokeReviewerKey } from "./keys.ts";
 export type { Passkey, ReviewerKey } from "./keys.ts";
-export { lineDiff } from "./line-diff.ts";
-export type { DiffLine } from "./line-diff.ts";
 export { askedContents } from "./asked-contents.ts";
 export type { AskedContents } from "./asked-contents.ts";
 export { renderAction, renderChange, rendererVersion, shortArguments } from "./render.ts";

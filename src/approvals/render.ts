@@ -4,7 +4,7 @@ import type { RenderHint } from "../core/render.ts";
 import { canonicalText } from "../store/canonical.ts";
 import { hintsFor } from "./hints.ts";
 import type { ReadTool } from "./hints.ts";
-import { lineDiff } from "./line-diff.ts";
+import { lineDiff } from "../core/line-diff.ts";
 import { minorUnits } from "./money-text.ts";
 import { lined, lookalikeNote, quoted, visible } from "./visible.ts";
 

@@ -47,8 +47,13 @@ export async function policySetNamed({ client }: Cli, name: string, team: string
 export async function wholeDigest(client: Cli["client"], start: string, team: string | undefined): Promise<Digest> {
   if (digestPattern.test(start)) return start as Digest;
   if (team === undefined) throw new CliError("usage", "a digest that is cut needs --team");
-  const { activations } = await client.policyHistory({ params: { team } });
-  const fitting = [...new Set(activations.map(({ policySet }) => policySet))].filter((one) => one.startsWith(start));
+  if (!/^[0-9a-f]{8,64}$/.test(start))
+    throw new CliError("usage", `\`${start}\` is no digest: at least 8 of its hexadecimal digits are needed`, {
+      hint: `see \`countersign policy history ${team}\``,
+    });
+  const { activations, proposals } = await client.policyHistory({ params: { team } });
+  const known = [...activations, ...proposals].map(({ policySet }) => policySet);
+  const fitting = [...new Set(known)].filter((one) => one.startsWith(start));
   const [found] = fitting;
   if (found !== undefined && fitting.length === 1) return found;
   throw new CliError("usage", `${fitting.length} policy sets of team \`${team}\` begin with ${start}`, {

@@ -39,6 +39,6 @@ function leavesRead(path: string, value: Json | undefined, tree: ReadTree): read
 }
 
 /** Neither a set nor a decimal, whose JSON is an object too. */
-function isRecord(value: Json): value is CedarValueJson & Attributes {
+function isRecord(value: Json): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !Object.hasOwn(value, "__extn");
 }

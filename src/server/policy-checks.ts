@@ -105,7 +105,7 @@ function refusal(code: "policies_invalid" | "policies_do_not_fit", problem: stri
   const more = others === 0 ? "" : ` (and ${others} more)`;
   return code === "policies_invalid"
     ? new ApiError(code, `${problem}${more}`, {
-        hint: "run `countersign policy check DIR`; a tool that policies name must belong to a registered agent of the team",
+        hint: "run `countersign policy check DIR --team TEAM`, which shows every problem with its file; a tool that policies name must belong to a registered agent of the team",
       })
     : new ApiError(code, `the team's policies do not fit this agent's tools: ${problem}${more}`, {
         hint: "activate policies that fit the new tools first: countersign policy activate DIR --team TEAM",

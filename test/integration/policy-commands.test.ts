@@ -380,7 +380,7 @@ describe("policy diff", () => {
     });
     const said = await countersign(args);
     expect(said.stdout).toMatch(/^\+ @id\("limit"\)/m);
-    expect(said.stdout).toContain("1 cases are decided otherwise");
+    expect(said.stdout).toContain("1 case is decided otherwise");
   });
 });
 

@@ -1,5 +1,5 @@
-import { lineDiff } from "../../approvals/index.ts";
-import type { DiffLine } from "../../approvals/index.ts";
+import { lineDiff } from "../../core/line-diff.ts";
+import type { DiffLine } from "../../core/line-diff.ts";
 import type { Digest, RunId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import type { RunOutput } from "../../core/run.ts";

@@ -11,7 +11,7 @@ import { CliError } from "../cli-error.ts";
 type SetFlags = {
   readonly month?: number;
   readonly total?: number;
-  readonly period: BudgetPeriod;
+  readonly period?: BudgetPeriod;
   readonly tokens?: number;
   readonly calls?: number;
   readonly approvers: string;
@@ -21,10 +21,12 @@ export function addBudgetCommands(program: Command): void {
   const budget = program.command("budget").description("what a team or one of its agents may spend");
   budget
     .command("set <team>")
-    .description("limit a TEAM or an agent (TEAM/NAME) from the next step on; steps beyond it wait for people")
-    .option("--month <amount>", 'money in a calendar month of UTC, such as "$100"', dollars)
+    .description(
+      "limit a TEAM or an agent (TEAM/NAME) from the next step on, in the place of what was set before; steps beyond it wait for people",
+    )
+    .option("--month <amount>", "money in a calendar month of UTC, such as '$100'", dollars)
     .option("--total <amount>", "money in all, instead of a month", dollars)
-    .option("--period <period>", "what --tokens and --calls are for, without money: month or total", period, "month")
+    .option("--period <period>", "what --tokens and --calls are for, without money: month (default) or total", period)
     .option("--tokens <n>", "tokens, in and out together", count)
     .option("--calls <n>", "calls of models and tools", count)
     .option("--approvers <group>", "who may let a step go beyond it", "budget")
@@ -36,7 +38,9 @@ export function addBudgetCommands(program: Command): void {
 }
 
 function dollars(text: string): number {
-  if (!/^\$?\d{1,9}(\.\d{1,6})?$/.test(text)) throw new InvalidArgumentError('Expected an amount such as "$100".');
+  // A shell makes `00` of "$100".
+  if (!/^\$?(?:0|[1-9]\d{0,8})(?:\.\d{1,6})?$/.test(text))
+    throw new InvalidArgumentError("Expected an amount such as 100 or '$100', in single quotes.");
   return Math.round(Number(text.replace("$", "")) * microUsdPerUsd);
 }
 
@@ -52,13 +56,17 @@ function period(text: string): BudgetPeriod {
 }
 
 async function set({ client, terminal }: Cli, target: string, flags: SetFlags): Promise<void> {
-  const [team = "", agent] = target.split("/");
+  const [team = "", agent, ...rest] = target.split("/");
+  if (rest.length > 0) throw new CliError("usage", `\`${target}\` is neither TEAM nor TEAM/NAME`);
   const { month, total, tokens, calls, approvers } = flags;
   if (month !== undefined && total !== undefined) throw new CliError("usage", "either --month or --total");
   if ((month ?? total ?? tokens ?? calls) === undefined) {
-    throw new CliError("usage", "limit what?", { hint: 'countersign budget set TEAM --month "$100"' });
+    throw new CliError("usage", "limit what?", { hint: "countersign budget set TEAM --month '$100'" });
   }
-  const over: BudgetPeriod = total !== undefined ? "total" : month !== undefined ? "month" : flags.period;
+  const ofMoney: BudgetPeriod | undefined = total !== undefined ? "total" : month !== undefined ? "month" : undefined;
+  if (ofMoney !== undefined && flags.period !== undefined && flags.period !== ofMoney)
+    throw new CliError("usage", `--period ${flags.period} is not what --${ofMoney} is for: set two budgets`);
+  const over = ofMoney ?? flags.period ?? "month";
   const { changed } = await client.setBudget({
     body: {
       team,
@@ -70,13 +78,22 @@ async function set({ client, terminal }: Cli, target: string, flags: SetFlags): 
       approvers,
     },
   });
-  terminal.say(changed ? `the budget of ${target} is set` : `the budget of ${target} was so already`);
+  const limits = [
+    ["money", month ?? total, formatUsd] as const,
+    ["tokens", tokens, String] as const,
+    ["calls", calls, String] as const,
+  ].map(([what, limit, shown]) => (limit === undefined ? `no limit of ${what}` : `${shown(limit)} of ${what}`));
+  const of = `${target} for ${over === "month" ? "a month" : "all time"}`;
+  terminal.say(`the budget of ${of} ${changed ? "is set" : "was so already"}: ${limits.join(", ")}`);
   terminal.result({ changed });
 }
 
 async function show({ client, terminal }: Cli, team: string | undefined): Promise<void> {
   const { budgets } = await client.listBudgets({ query: team === undefined ? {} : { team } });
-  if (budgets.length === 0) terminal.say("no budgets; set one: countersign budget set TEAM --month AMOUNT");
+  if (budgets.length === 0)
+    terminal.say(
+      `${team === undefined ? "no budgets" : `no budgets of team ${team}`}; set one: countersign budget set ${team ?? "TEAM"} --month AMOUNT`,
+    );
   for (const { team: of, agent, period: over, limits, spent, held, extended, approvers } of budgets) {
     terminal.say(
       `${of}${agent === null ? "" : `/${agent}`}, ${over === "month" ? "this month" : "in all"}; approvers: ${approvers}`,

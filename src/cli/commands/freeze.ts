@@ -38,7 +38,7 @@ function targets(command: Command): Command {
 }
 
 async function change({ client, terminal }: Cli, flags: TargetFlags, frozen: boolean): Promise<void> {
-  const target = targetOf(flags);
+  const target = targetOf(flags, frozen ? "freeze" : "unfreeze");
   // Not required of the command itself: `freeze list` needs none.
   if (flags.reason === undefined) throw new CliError("usage", "freeze why? Give a --reason");
   const body = { ...target, reason: flags.reason };
@@ -52,11 +52,15 @@ function stateText(frozen: boolean, changed: boolean): string {
   return changed ? "is not frozen any more" : "was not frozen; what is: countersign freeze list";
 }
 
-function targetOf({ agent, tool, team, all }: TargetFlags): { team?: string; agent?: string; tool?: string } {
+function targetOf(
+  { agent, tool, team, all }: TargetFlags,
+  verb: "freeze" | "unfreeze",
+): { team?: string; agent?: string; tool?: string } {
   const kinds = [agent !== undefined, tool !== undefined || team !== undefined, all === true].filter(Boolean).length;
   if (kinds !== 1) {
-    throw new CliError("usage", "freeze what? Give one of --agent, --tool (with --team), --team and --all", {
-      hint: "countersign freeze --team shop --reason TEXT",
+    throw new CliError("usage", `${verb} what? Give one of --agent, --tool (with --team), --team and --all`, {
+      hint:
+        verb === "freeze" ? "countersign freeze --team shop --reason TEXT" : "what is frozen: countersign freeze list",
     });
   }
   if (agent === undefined) return { ...(team === undefined ? {} : { team }), ...(tool === undefined ? {} : { tool }) };

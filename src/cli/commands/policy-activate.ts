@@ -48,6 +48,7 @@ async function activate({ client, terminal }: Cli, dir: string | undefined, flag
     const { id, quorum, approvers } = activated.pending;
     terminal.say(`${what} wait for ${quorum} of group ${approvers}, and are not in force for team ${team} yet`);
     terminal.say(`  a member approves with: countersign policy approve-activation ${id} --team ${team}`);
+    terminal.say(`  what it changes: ${diffCommand(team, activated.policySet)}`);
   } else {
     terminal.say(
       activated.changed ? `${what} are in force for team ${team}` : `${what} were in force for team ${team} already`,
@@ -63,7 +64,8 @@ async function packIn(dir: string) {
 
 async function history({ client, terminal }: Cli, team: string): Promise<void> {
   const found = await client.policyHistory({ params: { team } });
-  if (found.activations.length === 0) terminal.say(`nothing was ever put in force for team ${team}`);
+  if (found.activations.length === 0)
+    terminal.say(`nothing was ever put in force for team ${team}; teams with agents: countersign agent list`);
   else {
     terminal.table(
       ["when", "policy set", "policies", "by", "approved as"],
@@ -80,8 +82,14 @@ async function history({ client, terminal }: Cli, team: string): Promise<void> {
     terminal.say(
       `waits: ${id}, ${shortDigest(policySet)} proposed by ${by}; ${approvedBy.length} of ${quorum} of group ${approvers} have approved`,
     );
+    terminal.say(`  what it changes: ${diffCommand(team, policySet)}`);
   }
   terminal.result(found);
+}
+
+/** What somebody who approves has to have seen. */
+function diffCommand(team: string, policySet: string): string {
+  return `countersign policy diff ${team} ${shortDigest(policySet)} --team ${team}`;
 }
 
 type GuardFlags = { readonly group?: string; readonly quorum: number; readonly off?: true };
@@ -95,6 +103,9 @@ async function guard({ client, terminal }: Cli, team: string, { group, quorum, o
       ? `activations of team ${team} need nobody's approval`
       : `activations of team ${team} need ${answer.guard.quorum} of group ${answer.guard.approvers}`,
   );
+  const { agents } = await client.listAgents({});
+  if (answer.guard !== null && !agents.some((agent) => agent.team === team))
+    terminal.note(`warning: team ${team} has no agents yet; is the name misspelt? See countersign agent list`);
   const { members, voided } = answer;
   if (answer.guard !== null && members !== null && members < answer.guard.quorum)
     terminal.note(

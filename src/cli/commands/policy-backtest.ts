@@ -6,7 +6,7 @@ import type { PolicySetDocument } from "../../policy/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { policySetNamed } from "../policy-sets.ts";
-import { safe } from "../terminal.ts";
+import { counted, safe } from "../terminal.ts";
 import type { Terminal } from "../terminal.ts";
 import { sinceOf } from "../times.ts";
 
@@ -28,7 +28,7 @@ async function run(cli: Cli, set: string, { team, since, failOnChange }: Flags):
   const begins = since === undefined ? {} : { since: sinceOf(since, new Date()) };
   const { document } = await policySetNamed(cli, set, team);
   const report = await backtest(cli, { team, document, ...begins });
-  sayReport(cli.terminal, report);
+  sayReport(cli.terminal, report, begins.since);
   if (report.decisions === 0)
     cli.terminal.note(`warning: team ${team} has no recorded decisions there: nothing was compared`);
   cli.terminal.result(report);
@@ -63,10 +63,12 @@ const told = [
   ["altered", "allowed, but changed otherwise"],
 ] as const;
 
-export function sayReport(terminal: Terminal, report: BacktestReportView): void {
+export function sayReport(terminal: Terminal, report: BacktestReportView, since?: string): void {
   const { colors, say } = terminal;
   const seconds = (report.milliseconds / 1_000).toFixed(1);
-  say(`${report.decisions} decisions of ${report.runs} runs, in ${seconds} s`);
+  // A time without a zone is this machine's: what was understood is said.
+  const from = since === undefined ? "" : ` since ${since}`;
+  say(`${counted(report.decisions, "decision")} of ${counted(report.runs, "run")}${from}, in ${seconds} s`);
   const rows = [
     ...told.map(([kind, text]) => [text, String(report.counts[kind])]),
     ["unchanged", String(report.counts.unchanged)],
@@ -79,7 +81,9 @@ export function sayReport(terminal: Terminal, report: BacktestReportView): void 
   for (const [kind, text] of told) {
     if (report.counts[kind] === 0) continue;
     const causes = report.causes.filter((cause) => cause.kind === kind);
-    say(`${colors.bold(text)}: ${causes.map(({ policy, count }) => `${safe(policy)} ${count}`).join(", ")}`);
+    say(
+      `${colors.bold(text)}: ${causes.map(({ policy, count }) => `${policy === "" ? "nothing permitted it before" : safe(policy)} ${count}`).join(", ")}`,
+    );
     for (const { run, seq, name, from, to } of report.examples.filter((example) => example.kind === kind)) {
       say(`  ${run} ${seq} ${safe(name)}: ${verdict(from)} → ${verdict(to)}`);
     }

@@ -1,12 +1,13 @@
 import type { Command } from "commander";
 
+import { lineDiff } from "../../core/line-diff.ts";
 import type { CaseChange, PolicySetDiff, PolicyTool } from "../../policy/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { distinctTools, policySetNamed, toolsOf } from "../policy-sets.ts";
 import type { NamedSet } from "../policy-sets.ts";
-import { safe } from "../terminal.ts";
+import { counted, safe } from "../terminal.ts";
 import { sinceOf } from "../times.ts";
 import { backtest, sayReport } from "./policy-backtest.ts";
 
@@ -47,7 +48,7 @@ async function diff(cli: Cli, set: string, other: string, flags: Flags): Promise
           ...begins,
         });
   if (decisions === undefined) terminal.say("recorded runs: not asked about; give --team");
-  else sayReport(terminal, decisions);
+  else sayReport(terminal, decisions, begins.since);
   const proofs = flags.symcc === true ? await prove(cli, before, after, team) : undefined;
   terminal.result({
     policies,
@@ -66,11 +67,15 @@ function sayPolicies({ terminal }: Cli, diffs: PolicySetDiff, before: NamedSet, 
   for (const { text } of added) say(`${colors.green(lines(text, "+").join("\n"))}\n`);
   for (const { id, before: old, after: now } of changed) {
     say(safe(id));
-    say(`${colors.red(lines(old, "-").join("\n"))}\n${colors.green(lines(now, "+").join("\n"))}\n`);
+    for (const { mark, line } of lineDiff(old.split("\n"), now.split("\n"))) {
+      const paint = mark === "-" ? colors.red : mark === "+" ? colors.green : String;
+      say(paint(`${mark} ${safe(line)}`));
+    }
+    say();
   }
   const other = reformatted.length === 0 ? "" : `, ${reformatted.length} only written otherwise`;
   say(
-    `${added.length} policies added, ${removed.length} removed, ${changed.length} changed, ${unchanged} unchanged${other}`,
+    `${counted(added.length, "policy", "policies")} added, ${removed.length} removed, ${changed.length} changed, ${unchanged} unchanged${other}`,
   );
   if (history.length > 0) say(`counted otherwise: ${history.map(safe).join(", ")}`);
 }
@@ -90,9 +95,10 @@ function sayCases({ terminal }: Cli, cases: readonly CaseChange[] | null): void 
     return;
   }
   for (const { name, kind, from, to, cause } of cases) {
-    terminal.say(`  ${kind.replace("_", " ")}: ${safe(name)}: ${from.outcome} → ${to.outcome} (${safe(cause)})`);
+    const why = cause === "" ? "nothing permitted it before" : safe(cause);
+    terminal.say(`  ${kind.replace("_", " ")}: ${safe(name)}: ${from.outcome} → ${to.outcome} (${why})`);
   }
-  terminal.say(`${cases.length} cases are decided otherwise`);
+  terminal.say(`${counted(cases.length, "case")} ${cases.length === 1 ? "is" : "are"} decided otherwise`);
 }
 
 async function prove(cli: Cli, before: NamedSet, after: NamedSet, team: string | undefined) {

@@ -5,7 +5,7 @@ import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
 import { policySetNamed } from "../policy-sets.ts";
-import { localTime, safe, shortDigest } from "../terminal.ts";
+import { counted, localTime, safe, shortDigest } from "../terminal.ts";
 
 type Flags = { readonly team: string; readonly off?: true };
 
@@ -49,10 +49,12 @@ function sayCounts({ terminal }: Cli, { team, shadow: candidate, counts }: Respo
     terminal.say(`no candidate decides beside the policies of team ${team}`);
     return;
   }
-  const total = counts.reduce((sum, { count }) => sum + count, 0);
+  const sum = (those: typeof counts) => those.reduce((total, { count }) => total + count, 0);
+  const [total, otherwise] = [sum(counts), sum(counts.filter(({ kind }) => kind !== "unchanged"))];
   terminal.say(
-    `${shortDigest(candidate.policySet)}, set by ${candidate.by} at ${localTime(candidate.at)}: ${total} decisions`,
+    `${shortDigest(candidate.policySet)}, set by ${candidate.by} at ${localTime(candidate.at)}: ${counted(total, "decision")}, ${otherwise} of them otherwise`,
   );
+  if (total === 0) return;
   terminal.table(
     ["difference", "policy", "call", "decisions", "last"],
     counts.map(({ kind, policy, name, count, lastAt }) => [
