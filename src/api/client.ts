@@ -99,8 +99,9 @@ async function* readStream<Event extends { readonly type: string }>(
       if (parsed.data.type === last) return;
     }
   } catch (error) {
-    if (error instanceof ApiError) throw error;
+    // Whoever stopped it knows; while there is no answer yet, it looks like a server that is silent.
     if (signal?.aborted === true) return;
+    if (error instanceof ApiError) throw error;
     throw new ApiError("stream_broken", broken.message, { cause: error, hint: broken.hint });
   } finally {
     clearTimeout(timer);

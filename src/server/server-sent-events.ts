@@ -46,6 +46,8 @@ async function pour<Event extends { readonly type: string }>(
   const gone = new AbortController();
   raw.once("close", () => gone.abort());
   raw.once("error", () => gone.abort());
+  // Gone before: nothing more is told of it.
+  if (isGone(raw)) gone.abort();
   let draining: Promise<void> | undefined;
   const write = async (text: string) => {
     if (gone.signal.aborted) return;
@@ -69,8 +71,12 @@ async function pour<Event extends { readonly type: string }>(
   } finally {
     clearInterval(heartbeat);
     raw.end();
-    await finished(raw).catch(() => undefined);
+    if (!isGone(raw)) await finished(raw).catch(() => undefined);
   }
+}
+
+function isGone(raw: FastifyReply["raw"]): boolean {
+  return raw.closed || raw.destroyed || raw.socket?.destroyed === true;
 }
 
 async function drained(raw: FastifyReply["raw"], gone: AbortSignal): Promise<void> {

@@ -1,4 +1,7 @@
+import { once } from "node:events";
+
 import fastify from "fastify";
+import type { FastifyReply } from "fastify";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import type { Services } from "../../src/server/dependencies.ts";
@@ -9,7 +12,10 @@ type Event = { readonly type: string; readonly n: number; readonly text: string 
 const event = (n: number): Event => ({ type: "step", n, text: "x".repeat(300_000) });
 
 /** A server with one stream, and what its producer met. */
-async function serve(produce: (send: Send<Event>, signal: AbortSignal) => Promise<void>) {
+async function serve(
+  produce: (send: Send<Event>, signal: AbortSignal) => Promise<void>,
+  before: (reply: FastifyReply) => Promise<unknown> = async () => undefined,
+) {
   const services = {
     streams: new Set(),
     stopping: new AbortController().signal,
@@ -17,14 +23,17 @@ async function serve(produce: (send: Send<Event>, signal: AbortSignal) => Promis
   } as unknown as Services;
   const app = fastify();
   const ended = Promise.withResolvers<void>();
-  app.get("/events", (request, reply) =>
-    sendEvents<Event>(services, request, reply, async (send, signal) => {
+  const done = Promise.withResolvers<void>();
+  app.get("/events", async (request, reply) => {
+    await before(reply);
+    await sendEvents<Event>(services, request, reply, async (send, signal) => {
       await produce(send, signal).finally(ended.resolve);
-    }),
-  );
+    });
+    done.resolve();
+  });
   const address = await app.listen({ host: "127.0.0.1", port: 0 });
   onTestFinished(() => app.close());
-  return { url: `${address}/events`, ended: ended.promise, services };
+  return { url: `${address}/events`, ended: ended.promise, done: done.promise, services };
 }
 
 test("more than a reader's backlog may hold arrives whole, since the producer waits for it", async () => {
@@ -48,4 +57,21 @@ test("a reader who takes nothing is let go, and its stream ends", async () => {
   expect(sent).toBeLessThan(1_000);
   await expect.poll(() => services.streams.size).toBe(0);
   await expect(answer.text()).rejects.toThrow("terminated");
+});
+
+test("a caller who was gone before the first event is not waited for", async () => {
+  let isAborted: boolean | undefined;
+  const { url, done, services } = await serve(
+    async (send, signal) => {
+      isAborted = signal.aborted;
+      await send(event(0));
+    },
+    async ({ raw }) => {
+      raw.socket?.destroy();
+      await once(raw, "close");
+    },
+  );
+  await expect(fetch(url)).rejects.toThrow();
+  await done;
+  expect({ isAborted, left: services.streams.size }).toEqual({ isAborted: true, left: 0 });
 });
