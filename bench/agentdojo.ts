@@ -14,7 +14,8 @@ import { loadMetadata, loadSuite, metadataPathOf } from "../examples/agentdojo/s
 import type { DojoPair, Suite, SuiteMetadata } from "../examples/agentdojo/suite.ts";
 import type { Digest, RunId } from "../src/core/ids.ts";
 import type { Json } from "../src/core/json.ts";
-import { loadPolicyDirectory } from "../src/policy/index.ts";
+import { compilePolicies, loadPolicyDirectory } from "../src/policy/index.ts";
+import type { PolicySetDocument } from "../src/policy/index.ts";
 import type { ModelProvider } from "../src/providers/index.ts";
 import { activatePolicySet, registerRelease, releaseOfDocument } from "../src/registry/index.ts";
 import { createPool, createRun, migrate, payloadKeysOf, putPayloads } from "../src/store/index.ts";
@@ -84,7 +85,7 @@ export async function benchAgentdojo(print: (line: string) => void, options: Opt
     const { digest } = await activatePolicySet(pool, team, document as unknown as Json, "bench", new Date());
     const played = [];
     for (const source of suites) {
-      const stage = await setStage({ ...source, pool, temporal, folder, servers });
+      const stage = await setStage({ ...source, policies: document, pool, temporal, folder, servers });
       const plays = playsOf(source.suite);
       print(`${source.suite.suite}: ${plays.length} runs`);
       played.push({ ...source, results: await stage.playAll(plays, print) });
@@ -115,6 +116,7 @@ type Stage = {
   readonly metadata: SuiteMetadata;
   readonly file: string;
   readonly metadataFile: string;
+  readonly policies: PolicySetDocument;
   readonly pool: Pool;
   readonly temporal: TemporalConnection;
   readonly folder: string;
@@ -125,6 +127,8 @@ async function setStage(stage: Stage) {
   const { suite, pool, folder, servers, temporal } = stage;
   const module = await writeToolModule(stage);
   const tools = (await loadToolModule(module, [folder])).map(({ definition }) => definition);
+  // Policies that do not fit would deny everything, and look as if they stopped every attack.
+  compilePolicies(stage.policies, tools);
   const keys = payloadKeysOf(Buffer.alloc(32, 1));
   const worker = await startWorker({
     temporal: servers.temporal,

@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { ApiError } from "../../src/api/index.ts";
 import { exitCodeOf, reportOf } from "../../src/cli/cli-error.ts";
+import { runCommandLine } from "../../src/cli/command-line.ts";
 import { unansweredText } from "../../src/cli/fork-text.ts";
 import { buildProgram } from "../../src/cli/program.ts";
 import { launch } from "../e2e/program.ts";
@@ -91,6 +92,22 @@ test.each<readonly [string, readonly string[], string]>([
     "`yesterday` is no time",
   ],
   [
+    "a budget of an agent's agent",
+    ["budget", "set", "shop/a/b", "--month", "1"],
+    "`shop/a/b` is neither TEAM nor TEAM/NAME",
+  ],
+  [
+    "a budget of two periods",
+    ["budget", "set", "shop", "--month", "1", "--period", "total"],
+    "--period total is not what --month is for",
+  ],
+  ["lifting what", ["unfreeze"], "usage: unfreeze what?"],
+  [
+    "a digest that is too short",
+    ["policy", "activate", "--team", "shop", "--digest", "zz"],
+    "`zz` is no digest: at least 8",
+  ],
+  [
     "people without a database",
     ["people", "list"],
     "environment: DATABASE_URL is not set, and there is no database in",
@@ -103,6 +120,13 @@ test.each<readonly [string, readonly string[], string]>([
   expect(error).toContain(expected);
   expect(error).not.toContain("secretABC");
   expect({ code, said }).toEqual({ code: 2, said: "" });
+});
+
+test('an amount of which a shell left 00, as of "$100", is no limit of nothing', async () => {
+  const said: string[] = [];
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => said.push(String(text)) > 0);
+  expect(await runCommandLine(["node", "countersign", "budget", "set", "shop", "--month", "00", "--json"])).toBe(2);
+  expect(said.join("")).toContain("Expected an amount such as 100 or '$100', in single quotes.");
 });
 
 test("what the server says of its routes is said of commands", () => {
