@@ -80,29 +80,15 @@ function problemsOf(
 function fieldsAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): readonly string[] {
   const { def } = (schema as z.core.$ZodTypes)._zod;
   const [step, ...rest] = path;
-  switch (def.type) {
-    case "object": {
-      const inner = def.shape[String(step)];
-      if (step === undefined) return Object.keys(def.shape);
-      return inner === undefined ? [] : fieldsAt(inner, rest);
-    }
-    case "array":
-      return step === undefined ? [] : fieldsAt(def.element, rest);
-    case "record":
-      return step === undefined ? [] : fieldsAt(def.valueType, rest);
-    case "union":
-      return def.options.flatMap((option) => fieldsAt(option, path));
-    case "optional":
-    case "nullable":
-    case "default":
-    case "prefault":
-    case "readonly":
-      return fieldsAt(def.innerType, path);
-    case "pipe":
-      return fieldsAt(def.in, path);
-    default:
-      return [];
-  }
+  if (def.type === "union") return def.options.flatMap((option) => fieldsAt(option, path));
+  if (def.type === "pipe") return fieldsAt(def.in, path);
+  if (def.type === "optional" || def.type === "nullable" || def.type === "default")
+    return fieldsAt(def.innerType, path);
+  if (step === undefined) return def.type === "object" ? Object.keys(def.shape) : [];
+  if (def.type === "array") return fieldsAt(def.element, rest);
+  if (def.type === "record") return fieldsAt(def.valueType, rest);
+  const inner = def.type === "object" ? def.shape[String(step)] : undefined;
+  return inner === undefined ? [] : fieldsAt(inner, rest);
 }
 
 /** Of the key itself, where the mapping at `path` has it. */

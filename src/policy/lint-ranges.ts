@@ -40,7 +40,7 @@ function boundBy(
 ): Bound | undefined {
   const [path, value] = [pathOf(left), literal(right)];
   const operator = negated ? negation[written] : written;
-  if (path === undefined || typeof value !== "number") return undefined;
+  if (path === undefined || typeof value !== "number" || operator === undefined) return undefined;
   switch (operator) {
     case "<":
       return { path, range: { ...anything, most: value - 1 } };

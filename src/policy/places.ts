@@ -9,7 +9,7 @@ export function placeOf(text: string, byte: number): Place {
 /** What comes right after this text. */
 export function endOf(before: string): Place {
   const lines = before.split("\n");
-  return { line: lines.length, column: [...(lines.at(-1) ?? "")].length + 1 };
+  return { line: lines.length, column: Array.from(lines.at(-1) ?? "").length + 1 };
 }
 
 /** A place within a text that itself begins at `start`. */

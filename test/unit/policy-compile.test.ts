@@ -222,7 +222,9 @@ describe("a mistake is told at line and column, with what was meant", () => {
   ])("%s", (_name, text, expected) => {
     const { document, sources, problems } = policySetOf([{ name: "a.cedar", text }]);
     const told = problems.length > 0 ? problems : checkPolicySet(document, tools, sources);
-    expect(told.map(formatProblem)).toEqual([expected instanceof RegExp ? expect.stringMatching(expected) : expected]);
+    const [first, ...others] = told.map(formatProblem);
+    expect(first).toMatch(expected);
+    expect(others).toEqual([]);
   });
 });
 

@@ -71,7 +71,7 @@ test("a caller who was gone before the first event is not waited for", async () 
       await once(raw, "close");
     },
   );
-  await expect(fetch(url)).rejects.toThrow();
+  await expect(fetch(url)).rejects.toThrow("fetch failed");
   await done;
   expect({ isAborted, left: services.streams.size }).toEqual({ isAborted: true, left: 0 });
 });
