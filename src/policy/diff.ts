@@ -98,6 +98,12 @@ function compiledOrNone(document: PolicySetDocument, tools: readonly PolicyTool[
 
 function verdictOn(compiled: CompiledPolicies | undefined, { request, approved }: PolicyCase): Verdict {
   if (compiled === undefined) return unfit;
-  const { decision, effective } = explain(compiled, request, onItsTerms(compiled, request, approved));
+  const asked = { ...request, facts: { ...request.facts, history: { ...nought(compiled), ...request.facts.history } } };
+  const { decision, effective } = explain(compiled, asked, onItsTerms(compiled, asked, approved));
   return verdictOf(decision, effective);
+}
+
+/** A case of the one set says nothing of what only the other counts: nothing happened before, as in every case. */
+function nought({ history }: CompiledPolicies): Readonly<Record<string, number>> {
+  return Object.fromEntries(history.map(({ name }) => [name, 0]));
 }

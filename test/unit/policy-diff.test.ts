@@ -68,6 +68,13 @@ it("diffCases names the cases that change, with the policy it is put down to", (
     },
     { name: "pay 70", kind: "newly_gated", cause: "h", from: { outcome: "deny" } },
   ]);
+  // What only one of them counts has not happened in a case of the other.
+  const counts = { name: "paid", measure: "count", actions: ["tool/pay"], per: "run" } as const;
+  const counting = policySetOf(
+    [{ name: "a.cedar", text: `${permit}\n@id("f") forbid (${pay}) when { context.history.paid > 2 };` }],
+    [counts],
+  );
+  expect(diffCases(before, counting.document, tools, cases)).toMatchObject([{ name: "pay 70", kind: "newly_allowed" }]);
   // A set that does not fit the tools denies everything, as the gate would.
   const misfit = setOf(`@id("x") permit (${pay}) when { context.input.amonut > 1 };`);
   expect(diffCases(before, misfit, tools, cases).map(({ kind }) => kind)).toEqual(["newly_denied", "newly_denied"]);

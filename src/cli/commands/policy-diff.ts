@@ -80,13 +80,18 @@ function sayPolicies({ terminal }: Cli, diffs: PolicySetDiff, before: NamedSet, 
   if (history.length > 0) say(`counted otherwise: ${history.map(safe).join(", ")}`);
 }
 
-/** Each pack's cases with its own tools; a case of one name in both counts once. */
+/** Each pack's cases with its own tools; of cases with one name, those of the other set count. */
 async function changedCases(before: NamedSet, after: NamedSet): Promise<readonly CaseChange[] | null> {
   const { diffCases } = await import("../../policy/index.ts");
-  const packs = [before.pack, after.pack].filter((pack) => pack !== undefined);
-  if (packs.length === 0) return null;
-  const changes = packs.flatMap(({ tools, cases }) => diffCases(before.document, after.document, tools, cases));
-  return [...new Map(changes.map((change) => [change.name, change])).values()];
+  const { pack: old } = before;
+  const { pack: fresh } = after;
+  if (old === undefined && fresh === undefined) return null;
+  const again = new Set(fresh?.cases.map(({ name }) => name));
+  const left = old?.cases.filter(({ name }) => !again.has(name)) ?? [];
+  return [
+    ...diffCases(before.document, after.document, old?.tools ?? [], left),
+    ...diffCases(before.document, after.document, fresh?.tools ?? [], fresh?.cases ?? []),
+  ];
 }
 
 function sayCases({ terminal }: Cli, cases: readonly CaseChange[] | null): void {
