@@ -128,7 +128,7 @@ describe("a pack with facts", () => {
       ) as string,
     });
     const wrong = { "a.cedar": permit, "history.yaml": "v: 1\nfacts:\n  f: { count: [tool], per: nobody }" };
-    await expect(loadPolicyDirectory(await packOf(wrong))).rejects.toThrow(/^history\.yaml:3: facts\.f\.per: /);
+    await expect(loadPolicyDirectory(await packOf(wrong))).rejects.toThrow(/^history\.yaml:3:28: facts\.f\.per: /);
   });
 });
 
