@@ -528,7 +528,7 @@ describe("policy check and test", () => {
     );
     const { code, stdout } = await countersign(["check", pack, "--symcc"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/warning: a\.cedar:3: policy open: permits everything/);
+    expect(stdout).toMatch(/warning: a\.cedar:3:1: policy open: permits everything/);
     expect(stdout).toContain("left out: cedar symcc: there is no `cedar` on the PATH");
     expect((await countersign(["check", pack, "--strict"])).code).toBe(1);
     expect((await countersign(["check", pack, "--json"])).json).toMatchObject({
