@@ -5,7 +5,7 @@ import { transcript } from "../core/transcript.ts";
 import type { FinishedStep, Message, ModelResult, ToolResult } from "../core/transcript.ts";
 import type { Pool } from "../store/index.ts";
 import { GateError } from "./errors.ts";
-import { extendFlow, startFlow } from "./flow.ts";
+import { extendFlow, startFlow } from "./flow/flow.ts";
 import type { RunContext } from "./governed-call.ts";
 import { emptyHead, extendHead } from "./head.ts";
 import type { Conversation } from "./head.ts";

@@ -5,7 +5,7 @@ import type { DataClass } from "../core/labels.ts";
 import type { Message, ModelResult } from "../core/transcript.ts";
 import { detect, longestDetected } from "../policy/index.ts";
 import type { ActionSlice, Detected, DetectorOptions } from "../policy/index.ts";
-import { textsIn } from "./flow-leaves.ts";
+import { textsIn } from "./flow/leaves.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import { answerText } from "./readings.ts";
 

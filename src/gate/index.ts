@@ -7,8 +7,8 @@ export type { EffectOutcome, GovernedCall, GovernedModelCall, GovernedToolCall, 
 export { awaitThaw } from "./freeze.ts";
 export { closeLostRun, closeRun, openRun } from "./lifecycle.ts";
 export { emptyHead, extendHead } from "./head.ts";
-export { extendFlow, startFlow } from "./flow.ts";
-export type { Flow } from "./flow.ts";
+export { extendFlow, startFlow } from "./flow/flow.ts";
+export type { Flow } from "./flow/flow.ts";
 export { redactionByText } from "./redacted-answer.ts";
 export { answerFacts } from "./response-facts.ts";
 export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./asked.ts";

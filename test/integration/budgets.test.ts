@@ -8,7 +8,7 @@ import { codeOf } from "../../src/core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import { budgetFacts, extendBudgets } from "../../src/gate/budgets.ts";
-import { startFlow } from "../../src/gate/flow.ts";
+import { startFlow } from "../../src/gate/flow/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { closeRun } from "../../src/gate/lifecycle.ts";
 import { openRequest } from "../../src/approvals/index.ts";

@@ -5,7 +5,7 @@ import { noFacts } from "../../src/core/decision.ts";
 import { codeOf } from "../../src/core/errors.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
-import { startFlow } from "../../src/gate/flow.ts";
+import { startFlow } from "../../src/gate/flow/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { createStandingReader, readStanding } from "../../src/gate/record.ts";
 import { noneSettled } from "../../src/gate/attempts.ts";

@@ -13,7 +13,7 @@ import type { ModelResult } from "../../src/core/transcript.ts";
 import { createDecider } from "../../src/gate/decide.ts";
 import { createGate } from "../../src/gate/index.ts";
 import type { EffectOutcome } from "../../src/gate/index.ts";
-import { startFlow } from "../../src/gate/flow.ts";
+import { startFlow } from "../../src/gate/flow/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { createHistoryCounter, maxSummedSteps } from "../../src/gate/history.ts";
 import { readStanding } from "../../src/gate/record.ts";

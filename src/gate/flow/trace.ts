@@ -1,7 +1,7 @@
-import { joinLabels, labelsOfAll } from "../core/labels.ts";
-import type { Origin, ValueLabels } from "../core/labels.ts";
-import { otherLinks } from "../core/links.ts";
-import { soughtValue, standsIn, tokensOf } from "../core/provenance.ts";
+import { joinLabels, labelsOfAll } from "../../core/labels.ts";
+import type { Origin, ValueLabels } from "../../core/labels.ts";
+import { otherLinks } from "../../core/links.ts";
+import { soughtValue, standsIn, tokensOf } from "../../core/provenance.ts";
 import type { Flow } from "./flow.ts";
 
 /** Where a value stands. */

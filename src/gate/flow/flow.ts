@@ -1,16 +1,16 @@
-import type { Json, JsonObject } from "../core/json.ts";
-import { confidentialities, defaultResultLabels, flowRules, joinLabels, labelsOfAll } from "../core/labels.ts";
-import type { FlowFacts, FlowRules, ResultLabels, ToolResultLabels, ValueLabels } from "../core/labels.ts";
-import { indexTexts } from "../core/provenance.ts";
-import type { IndexedText } from "../core/provenance.ts";
-import { callablesOf, retrievalIn } from "../core/retrieval.ts";
-import type { Callable, RetrievedDocument } from "../core/retrieval.ts";
-import type { FinishedStep, ModelResult, ToolResult } from "../core/transcript.ts";
-import { dataClassesIn } from "../policy/index.ts";
-import { partsOf } from "./flow-identifiers.ts";
-import { schemaOfArgument, valuesOf, wordsOf } from "./flow-leaves.ts";
-import { traceOf } from "./flow-trace.ts";
-import type { RunContext } from "./governed-call.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import { confidentialities, defaultResultLabels, flowRules, joinLabels, labelsOfAll } from "../../core/labels.ts";
+import type { FlowFacts, FlowRules, ResultLabels, ToolResultLabels, ValueLabels } from "../../core/labels.ts";
+import { indexTexts } from "../../core/provenance.ts";
+import type { IndexedText } from "../../core/provenance.ts";
+import { callablesOf, retrievalIn } from "../../core/retrieval.ts";
+import type { Callable, RetrievedDocument } from "../../core/retrieval.ts";
+import type { FinishedStep, ModelResult, ToolResult } from "../../core/transcript.ts";
+import { dataClassesIn } from "../../policy/index.ts";
+import { partsOf } from "./identifiers.ts";
+import { schemaOfArgument, valuesOf, wordsOf } from "./leaves.ts";
+import { traceOf } from "./trace.ts";
+import type { RunContext } from "../governed-call.ts";
 
 /**
  * What a run has read, and whose text each part is. Immutable: a step's flow is that of the conversation which its model was shown, so it

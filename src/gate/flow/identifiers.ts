@@ -1,8 +1,8 @@
-import type { Json } from "../core/json.ts";
-import type { FlowRules, IdentifierPlace } from "../core/labels.ts";
-import { linksIn } from "../core/links.ts";
-import { looksLikeAnother, mixesScripts, tokensOf } from "../core/provenance.ts";
-import { textsIn } from "./flow-leaves.ts";
+import type { Json } from "../../core/json.ts";
+import type { FlowRules, IdentifierPlace } from "../../core/labels.ts";
+import { linksIn } from "../../core/links.ts";
+import { looksLikeAnother, mixesScripts, tokensOf } from "../../core/provenance.ts";
+import { textsIn } from "./leaves.ts";
 
 /** A result in parts: names that are the system's own, names of others that the system keeps, and all else that can be read in it. */
 export type ResultParts = {

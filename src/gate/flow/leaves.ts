@@ -1,4 +1,4 @@
-import type { Json, JsonSchema } from "../core/json.ts";
+import type { Json, JsonSchema } from "../../core/json.ts";
 
 /** The texts and numbers in a value, as texts. */
 export function valuesOf(value: Json): readonly string[] {

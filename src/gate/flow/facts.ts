@@ -1,15 +1,15 @@
-import { noFacts } from "../core/decision.ts";
-import type { Json, JsonObject } from "../core/json.ts";
-import { joinLabels, labelsOfAll, origins } from "../core/labels.ts";
-import type { FlowFacts, Origin, ValueLabels } from "../core/labels.ts";
-import { linksIn, otherLinks } from "../core/links.ts";
-import { isCommon, looksLikeAnother, mixesScripts } from "../core/provenance.ts";
-import type { Callable } from "../core/retrieval.ts";
-import { dataClassesIn } from "../policy/index.ts";
+import { noFacts } from "../../core/decision.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import { joinLabels, labelsOfAll, origins } from "../../core/labels.ts";
+import type { FlowFacts, Origin, ValueLabels } from "../../core/labels.ts";
+import { linksIn, otherLinks } from "../../core/links.ts";
+import { isCommon, looksLikeAnother, mixesScripts } from "../../core/provenance.ts";
+import type { Callable } from "../../core/retrieval.ts";
+import { dataClassesIn } from "../../policy/index.ts";
 import type { Flow } from "./flow.ts";
-import { hasBoolean, schemaOfArgument, textsIn, valuesOf, wordsOf } from "./flow-leaves.ts";
-import { isMadeOfUsersWords, originOfLink, repeatsUser, traceOf } from "./flow-trace.ts";
-import type { Trace } from "./flow-trace.ts";
+import { hasBoolean, schemaOfArgument, textsIn, valuesOf, wordsOf } from "./leaves.ts";
+import { isMadeOfUsersWords, originOfLink, repeatsUser, traceOf } from "./trace.ts";
+import type { Trace } from "./trace.ts";
 
 /** What a step is decided by: where a call's values came from, and what the run had read when its model asked for it. */
 export function flowFacts(flow: Flow, call?: { readonly tool: Callable; readonly args: JsonObject }): FlowFacts {
