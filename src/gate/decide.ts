@@ -33,7 +33,7 @@ import type { Detected, DetectorOptions, RemoteOptions } from "../policy/index.t
 import { canonicalText, contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
 import type { PayloadKeys, Pool, SealedPayload, Tx } from "../store/index.ts";
 import { exhaustedBy, isShadow } from "./asked.ts";
-import { extendBudgets } from "./budgets.ts";
+import { extendBudgets } from "./budgets/budgets.ts";
 import { detectedInEdits } from "./detected-edits.ts";
 import { createDetection } from "./detection.ts";
 import type { Detection } from "./detection.ts";

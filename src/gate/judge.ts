@@ -24,7 +24,7 @@ import { policySetByDigest } from "../registry/index.ts";
 import { contentDigest } from "../store/index.ts";
 import type { Pool, Tx } from "../store/index.ts";
 import { policyRequestOf, withBudgets } from "./asked.ts";
-import { budgetFacts } from "./budgets.ts";
+import { budgetFacts } from "./budgets/budgets.ts";
 import type { RunContext } from "./governed-call.ts";
 import { wideLocks } from "./history.ts";
 import type { HistoryCounter, HistoryLock } from "./history.ts";

@@ -15,7 +15,7 @@ import { flowFacts } from "./flow/facts.ts";
 import type { Flow } from "./flow/flow.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { Conversation } from "./head.ts";
-import { inputTokenBound } from "./token-bound.ts";
+import { inputTokenBound } from "./budgets/token-bound.ts";
 
 /** What a step asks for, worked out from the record: nothing of it comes from the workflow but which step it is. */
 export type ResolvedStep = ResolvedModelStep | ResolvedToolStep;

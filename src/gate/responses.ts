@@ -32,7 +32,7 @@ import { withProblem } from "./answer-fit.ts";
 import { isShadow, policyRequestOf } from "./asked.ts";
 import { changedSince, denialText, expiryText, moreAskedText, shownOtherwise } from "./decide.ts";
 import type { GateOptions } from "./decide.ts";
-import { noneSettled } from "./attempts.ts";
+import { noneSettled } from "./budgets/attempts.ts";
 import { createDetection } from "./detection.ts";
 import { GateError } from "./errors.ts";
 import { sealingIn } from "./governed-call.ts";

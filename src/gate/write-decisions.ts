@@ -7,7 +7,7 @@ import { outboxRows, outboxSql } from "../ledger/index.ts";
 import type { OutboxRow } from "../ledger/index.ts";
 import { sealedRows, sealedSql } from "../store/index.ts";
 import type { Pool, SealedPayload, Tx } from "../store/index.ts";
-import { budgetFacts, holdOf, lockOrder } from "./budgets.ts";
+import { budgetFacts, holdOf, lockOrder } from "./budgets/budgets.ts";
 import { GateError } from "./errors.ts";
 import { freezeSql } from "./freeze.ts";
 import type { RunContext } from "./governed-call.ts";

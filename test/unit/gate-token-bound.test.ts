@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { JsonSchema } from "../../src/core/json.ts";
 import type { ReleaseDocument } from "../../src/core/release.ts";
 import type { Message } from "../../src/core/transcript.ts";
-import { inputTokenBound } from "../../src/gate/token-bound.ts";
+import { inputTokenBound } from "../../src/gate/budgets/token-bound.ts";
 import { requestBody } from "../../src/providers/model-request.ts";
 
 const text = fc.string({ unit: "binary", maxLength: 40 });

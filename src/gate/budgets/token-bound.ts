@@ -1,6 +1,6 @@
-import { callablesOf } from "../core/retrieval.ts";
-import type { ReleaseDocument } from "../core/release.ts";
-import type { Message } from "../core/transcript.ts";
+import { callablesOf } from "../../core/retrieval.ts";
+import type { ReleaseDocument } from "../../core/release.ts";
+import type { Message } from "../../core/transcript.ts";
 
 /** What a server's protocol says around each item in JSON, and what its chat template may add to it in tokens. */
 const bytesAround = { request: 512, message: 96, toolCall: 64, tool: 128, output: 128 } as const;

@@ -1,7 +1,7 @@
-import type { Amounts } from "../core/budget.ts";
-import type { RunId } from "../core/ids.ts";
-import { inTransaction } from "../store/index.ts";
-import type { Pool, Tx } from "../store/index.ts";
+import type { Amounts } from "../../core/budget.ts";
+import type { RunId } from "../../core/ids.ts";
+import { inTransaction } from "../../store/index.ts";
+import type { Pool, Tx } from "../../store/index.ts";
 import { lockOrder } from "./budgets.ts";
 import { assumedFor, chargeSql, noCharge, plusCharge, tokensOf } from "./charge.ts";
 import type { Charge } from "./charge.ts";

@@ -1,6 +1,6 @@
-import type { Amounts } from "../core/budget.ts";
-import { costOf, noUsage } from "../core/money.ts";
-import type { TokenPrice, TokenUsage } from "../core/money.ts";
+import type { Amounts } from "../../core/budget.ts";
+import { costOf, noUsage } from "../../core/money.ts";
+import type { TokenPrice, TokenUsage } from "../../core/money.ts";
 
 /** What attempts of a step took, as budgets are charged with it. */
 export type Charge = {

@@ -1,13 +1,13 @@
-import { defaultApprovers, noAmounts, periodStart } from "../core/budget.ts";
-import type { Amounts, BudgetFacts, BudgetPeriod, BudgetState, Exhausted } from "../core/budget.ts";
-import type { ApprovalId } from "../core/ids.ts";
-import { appendToOutbox } from "../ledger/index.ts";
-import type { Tx } from "../store/index.ts";
-import type { RunContext } from "./governed-call.ts";
-import { givenBeyond } from "./rendered.ts";
-import { runEvent } from "./run-event.ts";
-import type { Standing } from "./record.ts";
-import type { ResolvedStep } from "./resolve.ts";
+import { defaultApprovers, noAmounts, periodStart } from "../../core/budget.ts";
+import type { Amounts, BudgetFacts, BudgetPeriod, BudgetState, Exhausted } from "../../core/budget.ts";
+import type { ApprovalId } from "../../core/ids.ts";
+import { appendToOutbox } from "../../ledger/index.ts";
+import type { Tx } from "../../store/index.ts";
+import type { RunContext } from "../governed-call.ts";
+import { givenBeyond } from "../rendered.ts";
+import { runEvent } from "../run-event.ts";
+import type { Standing } from "../record.ts";
+import type { ResolvedStep } from "../resolve.ts";
 
 /** A budget of the run's team or agent in the period that now is in. */
 export type BudgetStanding = BudgetState & {
