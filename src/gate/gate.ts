@@ -20,7 +20,7 @@ import type { GateOptions } from "./decide.ts";
 import { createEffects } from "./effects.ts";
 import { asFailure, GateError } from "./errors.ts";
 import type { EffectOutcome, GovernedCall } from "./governed-call.ts";
-import { createHistoryCounter } from "./history.ts";
+import { createHistoryCounter } from "./history/history.ts";
 import { createRemote } from "./remote.ts";
 import { createResponses } from "./responses.ts";
 import { createShadow } from "./shadow.ts";

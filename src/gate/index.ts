@@ -16,5 +16,5 @@ export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";
 export { createRunCache } from "./run-cache.ts";
 export type { RunCache } from "./run-cache.ts";
-export { countRunHistory } from "./run-history.ts";
-export type { CountedStep } from "./run-history.ts";
+export { countRunHistory } from "./history/run-history.ts";
+export type { CountedStep } from "./history/run-history.ts";

@@ -10,7 +10,7 @@ import type { PolicyShadow, ShadowCount } from "../registry/index.ts";
 import type { Pool } from "../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
 import type { RunContext } from "./governed-call.ts";
-import type { HistoryCounter, HistoryRequest } from "./history.ts";
+import type { HistoryCounter, HistoryRequest } from "./history/history.ts";
 import { actionOf, policiesFor } from "./judge.ts";
 import type { ResolvedStep } from "./resolve.ts";
 

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 
 import { noFacts } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import { lockHistory } from "../../src/gate/history.ts";
+import { lockHistory } from "../../src/gate/history/history.ts";
 import { createGate } from "../../src/gate/index.ts";
 import { createRunCache } from "../../src/gate/run-cache.ts";
 import { policySetOf } from "../../src/policy/index.ts";

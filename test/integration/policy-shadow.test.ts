@@ -5,7 +5,7 @@ import type { HistoryFact } from "../../src/core/decision.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
-import { createHistoryCounter } from "../../src/gate/history.ts";
+import { createHistoryCounter } from "../../src/gate/history/history.ts";
 import { createShadow } from "../../src/gate/shadow.ts";
 import { policySetOf, verdictOf } from "../../src/policy/index.ts";
 import { releaseOfDocument, setShadow, shadowCounts } from "../../src/registry/index.ts";

@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 
 import type { HistoryFact, HistoryScope } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import { wideLocks } from "../../src/gate/history.ts";
-import { countRunHistory } from "../../src/gate/run-history.ts";
+import { wideLocks } from "../../src/gate/history/history.ts";
+import { countRunHistory } from "../../src/gate/history/run-history.ts";
 
 const now = new Date("2026-03-01T12:00:00.000Z");
 const fact = (changed: Partial<HistoryFact>): HistoryFact => {

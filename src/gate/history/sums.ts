@@ -1,13 +1,13 @@
 import { LRUCache } from "lru-cache";
 
-import type { Digest } from "../core/ids.ts";
-import type { Json, JsonObject } from "../core/json.ts";
-import type { ReleaseDocument } from "../core/release.ts";
-import { callablesOf } from "../core/retrieval.ts";
-import type { ModelResult } from "../core/transcript.ts";
-import { releaseByDigest } from "../registry/index.ts";
-import { contentDigest, getContents } from "../store/index.ts";
-import type { Content, PayloadKeys, Tx } from "../store/index.ts";
+import type { Digest } from "../../core/ids.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import type { ReleaseDocument } from "../../core/release.ts";
+import { callablesOf } from "../../core/retrieval.ts";
+import type { ModelResult } from "../../core/transcript.ts";
+import { releaseByDigest } from "../../registry/index.ts";
+import { contentDigest, getContents } from "../../store/index.ts";
+import type { Content, PayloadKeys, Tx } from "../../store/index.ts";
 import { isObject, summand, uncountable } from "./run-history.ts";
 
 /** How many payloads are opened at once. */

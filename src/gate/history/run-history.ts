@@ -1,8 +1,8 @@
-import type { StepKind } from "../core/action.ts";
-import type { HistoryFact } from "../core/decision.ts";
-import { CodedError } from "../core/errors.ts";
-import type { Json, JsonObject } from "../core/json.ts";
-import type { ToolDefinition } from "../core/release.ts";
+import type { StepKind } from "../../core/action.ts";
+import type { HistoryFact } from "../../core/decision.ts";
+import { CodedError } from "../../core/errors.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import type { ToolDefinition } from "../../core/release.ts";
 
 /** A fact has no value that a policy could go by: the step is denied as `undecidable`. Messages name facts and tools, no contents. */
 export class HistoryError extends CodedError<"history_uncountable"> {}

@@ -1,12 +1,12 @@
-import type { HistoryFact } from "../core/decision.ts";
-import type { RunId } from "../core/ids.ts";
-import { sha256 } from "../store/index.ts";
-import type { PayloadKeys, Tx } from "../store/index.ts";
-import type { RunContext } from "./governed-call.ts";
-import { createArgumentReader } from "./history-sums.ts";
-import type { ArgumentReader, SummedStep } from "./history-sums.ts";
+import type { HistoryFact } from "../../core/decision.ts";
+import type { RunId } from "../../core/ids.ts";
+import { sha256 } from "../../store/index.ts";
+import type { PayloadKeys, Tx } from "../../store/index.ts";
+import type { RunContext } from "../governed-call.ts";
+import { createArgumentReader } from "./sums.ts";
+import type { ArgumentReader, SummedStep } from "./sums.ts";
 import { plus, uncountable, windowStart } from "./run-history.ts";
-import type { Place } from "./turns.ts";
+import type { Place } from "../turns.ts";
 
 /** Steps whose arguments are opened for the sums of one decision. */
 export const maxSummedSteps = 5_000;
