@@ -7,7 +7,7 @@ import { detect, longestDetected } from "../policy/index.ts";
 import type { ActionSlice, Detected, DetectorOptions } from "../policy/index.ts";
 import { textsIn } from "./flow/leaves.ts";
 import type { ResolvedStep } from "./resolve.ts";
-import { answerText } from "./readings.ts";
+import { answerText } from "./answers/readings.ts";
 
 /**
  * What another detector says of contents; undefined where there is none, or the policies do not look for it. It answers over the network,

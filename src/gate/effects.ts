@@ -9,7 +9,7 @@ import { faultPoint } from "../faults/index.ts";
 import { appendToOutbox } from "../ledger/index.ts";
 import { inOneTrip, sealPayload, writeSealed } from "../store/index.ts";
 import type { Tx } from "../store/index.ts";
-import { withProblem } from "./answer-fit.ts";
+import { withProblem } from "./answers/fit.ts";
 import { beginAgain, beginPaidAgain, maxEffectAttempts, noneSettled, settleAttempt } from "./budgets/attempts.ts";
 import type { Attempt } from "./budgets/attempts.ts";
 import { holdOf } from "./budgets/budgets.ts";
@@ -24,7 +24,7 @@ import type { OutcomeToRecord } from "./outcome.ts";
 import { idempotencyKeyOf } from "./record.ts";
 import type { Standing } from "./record.ts";
 import type { ResolvedModelStep, ResolvedStep, ResolvedToolStep } from "./resolve.ts";
-import type { createResponses } from "./responses.ts";
+import type { createResponses } from "./answers/responses.ts";
 import type { StepContext } from "./steps.ts";
 import { settleUnknown } from "./unknown.ts";
 

@@ -22,7 +22,7 @@ import { asFailure, GateError } from "./errors.ts";
 import type { EffectOutcome, GovernedCall } from "./governed-call.ts";
 import { createHistoryCounter } from "./history/history.ts";
 import { createRemote } from "./remote.ts";
-import { createResponses } from "./responses.ts";
+import { createResponses } from "./answers/responses.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
 import { createSteps } from "./steps.ts";

@@ -1,4 +1,4 @@
-export { problemBytes, withProblem } from "./answer-fit.ts";
+export { problemBytes, withProblem } from "./answers/fit.ts";
 export type { GateOptions } from "./decide.ts";
 export { GateError } from "./errors.ts";
 export { createGate, isGate, settleGate } from "./gate.ts";
@@ -9,8 +9,8 @@ export { closeLostRun, closeRun, openRun } from "./lifecycle.ts";
 export { emptyHead, extendHead } from "./head.ts";
 export { extendFlow, startFlow } from "./flow/flow.ts";
 export type { Flow } from "./flow/flow.ts";
-export { redactionByText } from "./redacted-answer.ts";
-export { answerFacts } from "./response-facts.ts";
+export { redactionByText } from "./answers/redacted.ts";
+export { answerFacts } from "./answers/facts.ts";
 export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./asked.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";

@@ -1,5 +1,5 @@
 /** The gate's pure part: what is worked out again from a record, without a database or Temporal. */
-export { withProblem } from "./answer-fit.ts";
+export { withProblem } from "./answers/fit.ts";
 export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./asked.ts";
 export { withEdit } from "./edit.ts";
 export type { EditedStep } from "./edit.ts";
@@ -9,7 +9,7 @@ export type { RunContext } from "./governed-call.ts";
 export { emptyHead, extendHead } from "./head.ts";
 export type { Conversation } from "./head.ts";
 export { renderAnswer, renderCall } from "./rendered.ts";
-export { answerFacts, redactionOf } from "./response-facts.ts";
+export { answerFacts, redactionOf } from "./answers/facts.ts";
 export { approvedAhead } from "./approved-ahead.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";

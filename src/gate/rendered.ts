@@ -8,7 +8,7 @@ import type { ModelResult } from "../core/transcript.ts";
 import { editIn } from "./edit.ts";
 import type { RunContext } from "./governed-call.ts";
 import type { ResolvedModelStep, ResolvedStep } from "./resolve.ts";
-import { responseAction } from "./response-facts.ts";
+import { responseAction } from "./answers/facts.ts";
 
 /**
  * What reviewers see: the call as it would be made, what policies have changed in it, and what would be given beyond a budget. A function

@@ -34,7 +34,7 @@ import { createStandingReader } from "./record.ts";
 import type { Standing } from "./record.ts";
 import { calledIn, madeWith, resolveCall, resolveModelStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
-import type { createResponses, Responded } from "./responses.ts";
+import type { createResponses, Responded } from "./answers/responses.ts";
 import type { EndedStep } from "./run-cache.ts";
 import { createTurns } from "./turns.ts";
 import { settleUnknown } from "./unknown.ts";

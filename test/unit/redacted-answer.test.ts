@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import { answerText } from "../../src/gate/readings.ts";
-import { redactedAnswer } from "../../src/gate/redacted-answer.ts";
+import { answerText } from "../../src/gate/answers/readings.ts";
+import { redactedAnswer } from "../../src/gate/answers/redacted.ts";
 import type { ModelResult } from "../../src/core/transcript.ts";
 import { dataClassesIn, ownDataClasses } from "../../src/policy/data-classes.ts";
 

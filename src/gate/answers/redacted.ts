@@ -1,11 +1,11 @@
-import type { DetectedPlace, ResponseFacts } from "../core/decision.ts";
-import type { JsonObject } from "../core/json.ts";
-import type { DataClass } from "../core/labels.ts";
-import type { ReleaseDocument } from "../core/release.ts";
-import type { ModelResult } from "../core/transcript.ts";
-import { dataClassesIn, ownDataClasses, redacted, withoutDataClasses } from "../policy/index.ts";
-import type { RedactionOf } from "../policy/index.ts";
-import { withProblem } from "./answer-fit.ts";
+import type { DetectedPlace, ResponseFacts } from "../../core/decision.ts";
+import type { JsonObject } from "../../core/json.ts";
+import type { DataClass } from "../../core/labels.ts";
+import type { ReleaseDocument } from "../../core/release.ts";
+import type { ModelResult } from "../../core/transcript.ts";
+import { dataClassesIn, ownDataClasses, redacted, withoutDataClasses } from "../../policy/index.ts";
+import type { RedactionOf } from "../../policy/index.ts";
+import { withProblem } from "./fit.ts";
 import { answerText } from "./readings.ts";
 
 /** Taking values out of a text may leave others to be found in it as JSON, and the other way round. */

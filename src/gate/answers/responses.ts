@@ -6,17 +6,17 @@ import {
   openRequest,
   requestById,
   subjectNames,
-} from "../approvals/index.ts";
-import type { Approved } from "../core/approved.ts";
-import type { DenialCode, Decision, HistoryFact, RunFacts } from "../core/decision.ts";
-import { codeOf } from "../core/errors.ts";
-import type { ApprovalId, Digest } from "../core/ids.ts";
-import type { Json, JsonObject } from "../core/json.ts";
-import type { DataClass } from "../core/labels.ts";
-import type { LedgerEvent } from "../core/ledger-event.ts";
-import { unsentAnswer, withheldAnswer } from "../core/transcript.ts";
-import type { ModelResult } from "../core/transcript.ts";
-import { appendToOutbox } from "../ledger/index.ts";
+} from "../../approvals/index.ts";
+import type { Approved } from "../../core/approved.ts";
+import type { DenialCode, Decision, HistoryFact, RunFacts } from "../../core/decision.ts";
+import { codeOf } from "../../core/errors.ts";
+import type { ApprovalId, Digest } from "../../core/ids.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import type { DataClass } from "../../core/labels.ts";
+import type { LedgerEvent } from "../../core/ledger-event.ts";
+import { unsentAnswer, withheldAnswer } from "../../core/transcript.ts";
+import type { ModelResult } from "../../core/transcript.ts";
+import { appendToOutbox } from "../../ledger/index.ts";
 import {
   explain,
   narrowed,
@@ -24,35 +24,35 @@ import {
   requestJson,
   responseAction as responseActionName,
   verdictOf,
-} from "../policy/index.ts";
-import type { Detected, RemoteAnswer } from "../policy/index.ts";
-import { contentDigest, inTransaction, sealPayload, writeSealed } from "../store/index.ts";
-import type { SealedPayload, Tx } from "../store/index.ts";
-import { withProblem } from "./answer-fit.ts";
-import { isShadow, policyRequestOf } from "./asked.ts";
-import { changedSince, denialText, expiryText, moreAskedText, shownOtherwise } from "./decide.ts";
-import type { GateOptions } from "./decide.ts";
-import { noneSettled } from "./budgets/attempts.ts";
-import { createDetection } from "./detection.ts";
-import { GateError } from "./errors.ts";
-import { sealingIn } from "./governed-call.ts";
-import type { RunContext } from "./governed-call.ts";
-import { lockHistory, wideLocks } from "./history/history.ts";
-import type { HistoryCounter, HistoryLock } from "./history/history.ts";
-import { denial, policiesFor, undetected } from "./judge.ts";
-import { moment, since } from "./moment.ts";
-import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
-import type { OutcomeToRecord } from "./outcome.ts";
-import type { Standing } from "./record.ts";
-import { answerAgain, writeAnswerDecision } from "./record-response.ts";
-import type { Answering, DecideRemotely } from "./remote.ts";
-import { renderAnswer } from "./rendered.ts";
-import { requestedEvent } from "./requested-event.ts";
-import type { ResolvedModelStep } from "./resolve.ts";
-import { answerFacts, redactionOf } from "./response-facts.ts";
-import { runEvent } from "./run-event.ts";
-import type { Shadow } from "./shadow.ts";
-import { changedMeanwhile } from "./write-decisions.ts";
+} from "../../policy/index.ts";
+import type { Detected, RemoteAnswer } from "../../policy/index.ts";
+import { contentDigest, inTransaction, sealPayload, writeSealed } from "../../store/index.ts";
+import type { SealedPayload, Tx } from "../../store/index.ts";
+import { withProblem } from "./fit.ts";
+import { isShadow, policyRequestOf } from "../asked.ts";
+import { changedSince, denialText, expiryText, moreAskedText, shownOtherwise } from "../decide.ts";
+import type { GateOptions } from "../decide.ts";
+import { noneSettled } from "../budgets/attempts.ts";
+import { createDetection } from "../detection.ts";
+import { GateError } from "../errors.ts";
+import { sealingIn } from "../governed-call.ts";
+import type { RunContext } from "../governed-call.ts";
+import { lockHistory, wideLocks } from "../history/history.ts";
+import type { HistoryCounter, HistoryLock } from "../history/history.ts";
+import { denial, policiesFor, undetected } from "../judge.ts";
+import { moment, since } from "../moment.ts";
+import { outcomeEvent, settling, writeOutcome } from "../outcome.ts";
+import type { OutcomeToRecord } from "../outcome.ts";
+import type { Standing } from "../record.ts";
+import { answerAgain, writeAnswerDecision } from "./write-decision.ts";
+import type { Answering, DecideRemotely } from "../remote.ts";
+import { renderAnswer } from "../rendered.ts";
+import { requestedEvent } from "../requested-event.ts";
+import type { ResolvedModelStep } from "../resolve.ts";
+import { answerFacts, redactionOf } from "./facts.ts";
+import { runEvent } from "../run-event.ts";
+import type { Shadow } from "../shadow.ts";
+import { changedMeanwhile } from "../write-decisions.ts";
 
 /** A model's answer that has not gone anywhere yet. */
 export type Answered = {

@@ -1,9 +1,9 @@
-import { unescaped } from "../core/escapes.ts";
-import type { Json } from "../core/json.ts";
-import { flowRules } from "../core/labels.ts";
-import type { FlowRules } from "../core/labels.ts";
-import type { ModelResult } from "../core/transcript.ts";
-import { textsIn } from "./flow/leaves.ts";
+import { unescaped } from "../../core/escapes.ts";
+import type { Json } from "../../core/json.ts";
+import { flowRules } from "../../core/labels.ts";
+import type { FlowRules } from "../../core/labels.ts";
+import type { ModelResult } from "../../core/transcript.ts";
+import { textsIn } from "../flow/leaves.ts";
 
 /** A text may be JSON, or have parts in which letters are written as escapes: who parses it reads something else than it looks like. */
 export function readingsOf(text: string, rules: FlowRules): readonly string[] {

@@ -1,7 +1,7 @@
-import type { Json, JsonSchema } from "../core/json.ts";
-import type { ModelResult } from "../core/transcript.ts";
-import { canonicalText, maxPayloadBytes } from "../store/canonical.ts";
-import { fits } from "../tools/arguments.ts";
+import type { Json, JsonSchema } from "../../core/json.ts";
+import type { ModelResult } from "../../core/transcript.ts";
+import { canonicalText, maxPayloadBytes } from "../../store/canonical.ts";
+import { fits } from "../../tools/arguments.ts";
 
 /** Room beside an answer, for what is said of it. */
 export const problemBytes = 64 * 1024;

@@ -1,14 +1,14 @@
-import type { Decision, RunFacts } from "../core/decision.ts";
-import type { ApprovalId, Digest } from "../core/ids.ts";
-import type { LedgerEvent } from "../core/ledger-event.ts";
-import type { Tx } from "../store/index.ts";
-import { isShadow } from "./asked.ts";
-import { chargeSql } from "./budgets/charge.ts";
-import type { Charge } from "./budgets/charge.ts";
-import { GateError } from "./errors.ts";
-import type { RunContext } from "./governed-call.ts";
-import type { ResolvedModelStep } from "./resolve.ts";
-import { runEvent } from "./run-event.ts";
+import type { Decision, RunFacts } from "../../core/decision.ts";
+import type { ApprovalId, Digest } from "../../core/ids.ts";
+import type { LedgerEvent } from "../../core/ledger-event.ts";
+import type { Tx } from "../../store/index.ts";
+import { isShadow } from "../asked.ts";
+import { chargeSql } from "../budgets/charge.ts";
+import type { Charge } from "../budgets/charge.ts";
+import { GateError } from "../errors.ts";
+import type { RunContext } from "../governed-call.ts";
+import type { ResolvedModelStep } from "../resolve.ts";
+import { runEvent } from "../run-event.ts";
 
 export type AnswerDecision = {
   readonly run: RunContext;
