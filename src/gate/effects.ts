@@ -16,7 +16,7 @@ import { holdOf } from "./budgets/budgets.ts";
 import { chargeOf, noCharge } from "./budgets/charge.ts";
 import type { Charge } from "./budgets/charge.ts";
 import type { GateOptions } from "./decide.ts";
-import { editIn } from "./edit.ts";
+import { editIn } from "./approved/edit.ts";
 import { issue, sealingIn } from "./governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
 import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";

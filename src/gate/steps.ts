@@ -25,7 +25,7 @@ import { editOf, subjectNames } from "../approvals/index.ts";
 import { createConversations } from "./conversation.ts";
 import type { createDecider, GateOptions } from "./decide.ts";
 import type { createEffects, Performed } from "./effects.ts";
-import { editedStep } from "./edited.ts";
+import { editedStep } from "./approved/edited.ts";
 import { endCosigning, lookForCosignatures } from "./cosigned.ts";
 import { GateError } from "./errors.ts";
 import { isFrozen } from "./freeze.ts";

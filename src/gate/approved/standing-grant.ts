@@ -1,14 +1,14 @@
-import { standingMatches, subjectNames, takeStanding, toolDigest } from "../approvals/index.ts";
-import type { StandingClaim, StandingUse } from "../approvals/index.ts";
-import type { Approved } from "../core/approved.ts";
-import { barredText } from "../core/decision.ts";
-import type { JsonObject } from "../core/json.ts";
-import type { LedgerEvent } from "../core/ledger-event.ts";
-import type { Tx } from "../store/index.ts";
-import { approvedAhead } from "./approved-ahead.ts";
+import { standingMatches, subjectNames, takeStanding, toolDigest } from "../../approvals/index.ts";
+import type { StandingClaim, StandingUse } from "../../approvals/index.ts";
+import type { Approved } from "../../core/approved.ts";
+import { barredText } from "../../core/decision.ts";
+import type { JsonObject } from "../../core/json.ts";
+import type { LedgerEvent } from "../../core/ledger-event.ts";
+import type { Tx } from "../../store/index.ts";
+import { approvedAhead } from "./ahead.ts";
 import { editIn } from "./edit.ts";
-import type { Judged, Question } from "./judge.ts";
-import { runEvent } from "./run-event.ts";
+import type { Judged, Question } from "../judge.ts";
+import { runEvent } from "../run-event.ts";
 
 /**
  * The standing grant that takes the place of the approval that `judged` asks for, with what the policies say then; undefined where there is

@@ -1,12 +1,12 @@
-import { rendererVersion } from "../approvals/index.ts";
-import { askedOf, barredText } from "../core/decision.ts";
-import type { ApprovalRequirement, Barred } from "../core/decision.ts";
-import type { ApprovalId, Digest } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
-import type { LedgerEvent } from "../core/ledger-event.ts";
-import { digestOf } from "../store/index.ts";
-import type { RunContext } from "./governed-call.ts";
-import { runEvent } from "./run-event.ts";
+import { rendererVersion } from "../../approvals/index.ts";
+import { askedOf, barredText } from "../../core/decision.ts";
+import type { ApprovalRequirement, Barred } from "../../core/decision.ts";
+import type { ApprovalId, Digest } from "../../core/ids.ts";
+import type { Json } from "../../core/json.ts";
+import type { LedgerEvent } from "../../core/ledger-event.ts";
+import { digestOf } from "../../store/index.ts";
+import type { RunContext } from "../governed-call.ts";
+import { runEvent } from "../run-event.ts";
 
 export type Requested = {
   readonly seq: number;
