@@ -1,5 +1,5 @@
 export { problemBytes, withProblem } from "./answers/fit.ts";
-export type { GateOptions } from "./decide.ts";
+export type { GateOptions } from "./decision/decide.ts";
 export { GateError } from "./errors.ts";
 export { createGate, isGate, settleGate } from "./gate.ts";
 export { assertGoverned } from "./governed-call.ts";
@@ -11,7 +11,7 @@ export { extendFlow, startFlow } from "./flow/flow.ts";
 export type { Flow } from "./flow/flow.ts";
 export { redactionByText } from "./answers/redacted.ts";
 export { answerFacts } from "./answers/facts.ts";
-export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./asked.ts";
+export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./decision/asked.ts";
 export { resolveModelStep, resolveToolStep } from "./resolve.ts";
 export type { ResolvedStep } from "./resolve.ts";
 export { createRunCache } from "./run-cache.ts";

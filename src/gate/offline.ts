@@ -1,6 +1,6 @@
 /** The gate's pure part: what is worked out again from a record, without a database or Temporal. */
 export { withProblem } from "./answers/fit.ts";
-export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./asked.ts";
+export { exhaustedBy, isShadow, policyRequestOf, withBudgets } from "./decision/asked.ts";
 export { withEdit } from "./approved/edit.ts";
 export type { EditedStep } from "./approved/edit.ts";
 export { extendFlow, startFlow } from "./flow/flow.ts";

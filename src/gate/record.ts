@@ -12,7 +12,7 @@ import type { Freeze } from "./freeze.ts";
 import type { RunContext } from "./governed-call.ts";
 import { runEvent } from "./run-event.ts";
 import { createTogether, isRefused } from "./together.ts";
-import type { DecisionToRecord } from "./write-decisions.ts";
+import type { DecisionToRecord } from "./decision/write-decisions.ts";
 
 /** What the record says before a step is decided on, read in one round trip. */
 export type Standing = {

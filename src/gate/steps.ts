@@ -23,7 +23,7 @@ import type { RunFailureCode } from "../core/run.ts";
 import type { ModelResult } from "../core/transcript.ts";
 import { editOf, subjectNames } from "../approvals/index.ts";
 import { createConversations } from "./conversation.ts";
-import type { createDecider, GateOptions } from "./decide.ts";
+import type { createDecider, GateOptions } from "./decision/decide.ts";
 import type { createEffects, Performed } from "./effects.ts";
 import { editedStep } from "./approved/edited.ts";
 import { endCosigning, lookForCosignatures } from "./cosigned.ts";

@@ -22,8 +22,8 @@ import { readStanding } from "../../src/gate/record.ts";
 import type { Standing } from "../../src/gate/record.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
 import { createRunCache } from "../../src/gate/run-cache.ts";
-import { createDecisionWriter, writeDecision } from "../../src/gate/write-decisions.ts";
-import type { DecisionToRecord } from "../../src/gate/write-decisions.ts";
+import { createDecisionWriter, writeDecision } from "../../src/gate/decision/write-decisions.ts";
+import type { DecisionToRecord } from "../../src/gate/decision/write-decisions.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import {
   activatePolicySet,

@@ -6,7 +6,7 @@ import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
 import { createHistoryCounter } from "../../src/gate/history/history.ts";
-import { createShadow } from "../../src/gate/shadow.ts";
+import { createShadow } from "../../src/gate/decision/shadow.ts";
 import { policySetOf, verdictOf } from "../../src/policy/index.ts";
 import { releaseOfDocument, setShadow, shadowCounts } from "../../src/registry/index.ts";
 import { inTransaction, payloadKeysOf } from "../../src/store/index.ts";

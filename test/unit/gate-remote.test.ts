@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 
 import { noFacts } from "../../src/core/decision.ts";
-import { createRemote } from "../../src/gate/remote.ts";
+import { createRemote } from "../../src/gate/decision/remote.ts";
 import { createTurns } from "../../src/gate/turns.ts";
 import { noAnswer } from "../../src/policy/index.ts";
 import type { PolicyRequest, RemoteAnswer } from "../../src/policy/index.ts";

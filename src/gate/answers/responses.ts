@@ -29,30 +29,30 @@ import type { Detected, RemoteAnswer } from "../../policy/index.ts";
 import { contentDigest, inTransaction, sealPayload, writeSealed } from "../../store/index.ts";
 import type { SealedPayload, Tx } from "../../store/index.ts";
 import { withProblem } from "./fit.ts";
-import { isShadow, policyRequestOf } from "../asked.ts";
-import { changedSince, denialText, expiryText, moreAskedText, shownOtherwise } from "../decide.ts";
-import type { GateOptions } from "../decide.ts";
+import { isShadow, policyRequestOf } from "../decision/asked.ts";
+import { changedSince, denialText, expiryText, moreAskedText, shownOtherwise } from "../decision/decide.ts";
+import type { GateOptions } from "../decision/decide.ts";
 import { noneSettled } from "../budgets/attempts.ts";
-import { createDetection } from "../detection.ts";
+import { createDetection } from "../decision/detection.ts";
 import { GateError } from "../errors.ts";
 import { sealingIn } from "../governed-call.ts";
 import type { RunContext } from "../governed-call.ts";
 import { lockHistory, wideLocks } from "../history/history.ts";
 import type { HistoryCounter, HistoryLock } from "../history/history.ts";
-import { denial, policiesFor, undetected } from "../judge.ts";
+import { denial, policiesFor, undetected } from "../decision/judge.ts";
 import { moment, since } from "../moment.ts";
 import { outcomeEvent, settling, writeOutcome } from "../outcome.ts";
 import type { OutcomeToRecord } from "../outcome.ts";
 import type { Standing } from "../record.ts";
 import { answerAgain, writeAnswerDecision } from "./write-decision.ts";
-import type { Answering, DecideRemotely } from "../remote.ts";
+import type { Answering, DecideRemotely } from "../decision/remote.ts";
 import { renderAnswer } from "../approved/rendered.ts";
 import { requestedEvent } from "../approved/requested-event.ts";
 import type { ResolvedModelStep } from "../resolve.ts";
 import { answerFacts, redactionOf } from "./facts.ts";
 import { runEvent } from "../run-event.ts";
-import type { Shadow } from "../shadow.ts";
-import { changedMeanwhile } from "../write-decisions.ts";
+import type { Shadow } from "../decision/shadow.ts";
+import { changedMeanwhile } from "../decision/write-decisions.ts";
 
 /** A model's answer that has not gone anywhere yet. */
 export type Answered = {

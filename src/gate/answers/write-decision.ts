@@ -2,7 +2,7 @@ import type { Decision, RunFacts } from "../../core/decision.ts";
 import type { ApprovalId, Digest } from "../../core/ids.ts";
 import type { LedgerEvent } from "../../core/ledger-event.ts";
 import type { Tx } from "../../store/index.ts";
-import { isShadow } from "../asked.ts";
+import { isShadow } from "../decision/asked.ts";
 import { chargeSql } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
 import { GateError } from "../errors.ts";

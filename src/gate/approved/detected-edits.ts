@@ -2,12 +2,12 @@ import { editBehind, editOf, subjectNames } from "../../approvals/index.ts";
 import type { Digest } from "../../core/ids.ts";
 import type { ActionSlice, Detected } from "../../policy/index.ts";
 import type { PayloadKeys, Pool } from "../../store/index.ts";
-import type { Detection } from "../detection.ts";
+import type { Detection } from "../decision/detection.ts";
 import { editedStep } from "./edited.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { Standing } from "../record.ts";
 import type { ResolvedStep } from "../resolve.ts";
-import { changedMeanwhile } from "../write-decisions.ts";
+import { changedMeanwhile } from "../decision/write-decisions.ts";
 
 /**
  * What another detector says of a waiting call as reviewers have changed it by now. Of what they make of it before the transaction is open,

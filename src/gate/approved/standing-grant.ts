@@ -7,7 +7,7 @@ import type { LedgerEvent } from "../../core/ledger-event.ts";
 import type { Tx } from "../../store/index.ts";
 import { approvedAhead } from "./ahead.ts";
 import { editIn } from "./edit.ts";
-import type { Judged, Question } from "../judge.ts";
+import type { Judged, Question } from "../decision/judge.ts";
 import { runEvent } from "../run-event.ts";
 
 /**

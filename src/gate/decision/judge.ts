@@ -1,13 +1,13 @@
 import { LRUCache } from "lru-cache";
 
-import type { Approved } from "../core/approved.ts";
-import { exhausted } from "../core/budget.ts";
-import type { Exhausted } from "../core/budget.ts";
-import type { Decision, DenialCode, HistoryFact, RunFacts } from "../core/decision.ts";
-import { codeOf } from "../core/errors.ts";
-import type { Digest } from "../core/ids.ts";
-import { callablesOf } from "../core/retrieval.ts";
-import type { Json, JsonObject } from "../core/json.ts";
+import type { Approved } from "../../core/approved.ts";
+import { exhausted } from "../../core/budget.ts";
+import type { Exhausted } from "../../core/budget.ts";
+import type { Decision, DenialCode, HistoryFact, RunFacts } from "../../core/decision.ts";
+import { codeOf } from "../../core/errors.ts";
+import type { Digest } from "../../core/ids.ts";
+import { callablesOf } from "../../core/retrieval.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
 import {
   callAction,
   compileInTurns,
@@ -18,20 +18,20 @@ import {
   parsePolicySet,
   PolicyError,
   requestJson,
-} from "../policy/index.ts";
-import type { CompiledPolicies, Detected, PolicyRequest } from "../policy/index.ts";
-import { policySetByDigest } from "../registry/index.ts";
-import { contentDigest } from "../store/index.ts";
-import type { Pool, Tx } from "../store/index.ts";
+} from "../../policy/index.ts";
+import type { CompiledPolicies, Detected, PolicyRequest } from "../../policy/index.ts";
+import { policySetByDigest } from "../../registry/index.ts";
+import { contentDigest } from "../../store/index.ts";
+import type { Pool, Tx } from "../../store/index.ts";
 import { policyRequestOf, withBudgets } from "./asked.ts";
-import { budgetFacts } from "./budgets/budgets.ts";
-import type { RunContext } from "./governed-call.ts";
-import { wideLocks } from "./history/history.ts";
-import type { HistoryCounter, HistoryLock } from "./history/history.ts";
-import type { Standing } from "./record.ts";
+import { budgetFacts } from "../budgets/budgets.ts";
+import type { RunContext } from "../governed-call.ts";
+import { wideLocks } from "../history/history.ts";
+import type { HistoryCounter, HistoryLock } from "../history/history.ts";
+import type { Standing } from "../record.ts";
 import type { Answering } from "./remote.ts";
-import { madeWith } from "./resolve.ts";
-import type { ResolvedStep } from "./resolve.ts";
+import { madeWith } from "../resolve.ts";
+import type { ResolvedStep } from "../resolve.ts";
 
 /** What is known of a step before it is judged. */
 export type Question = {

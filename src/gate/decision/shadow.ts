@@ -2,17 +2,17 @@ import { isDeepStrictEqual } from "node:util";
 
 import { LRUCache } from "lru-cache";
 
-import type { HistoryFact, RunFacts } from "../core/decision.ts";
-import { responseAction, shadowDecide } from "../policy/index.ts";
-import type { RedactionOf, Verdict } from "../policy/index.ts";
-import { activeShadow, addShadowCounts } from "../registry/index.ts";
-import type { PolicyShadow, ShadowCount } from "../registry/index.ts";
-import type { Pool } from "../store/index.ts";
+import type { HistoryFact, RunFacts } from "../../core/decision.ts";
+import { responseAction, shadowDecide } from "../../policy/index.ts";
+import type { RedactionOf, Verdict } from "../../policy/index.ts";
+import { activeShadow, addShadowCounts } from "../../registry/index.ts";
+import type { PolicyShadow, ShadowCount } from "../../registry/index.ts";
+import type { Pool } from "../../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
-import type { RunContext } from "./governed-call.ts";
-import type { HistoryCounter, HistoryRequest } from "./history/history.ts";
+import type { RunContext } from "../governed-call.ts";
+import type { HistoryCounter, HistoryRequest } from "../history/history.ts";
 import { actionOf, policiesFor } from "./judge.ts";
-import type { ResolvedStep } from "./resolve.ts";
+import type { ResolvedStep } from "../resolve.ts";
 
 /** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */
 const pauseMs = 1_000;

@@ -1,20 +1,20 @@
-import { exhausted, noAmounts, periodStart } from "../core/budget.ts";
-import type { Decision, RunFacts } from "../core/decision.ts";
-import { codeOf } from "../core/errors.ts";
-import type { ApprovalId, Digest } from "../core/ids.ts";
-import { faultPoint } from "../faults/index.ts";
-import { outboxRows, outboxSql } from "../ledger/index.ts";
-import type { OutboxRow } from "../ledger/index.ts";
-import { sealedRows, sealedSql } from "../store/index.ts";
-import type { Pool, SealedPayload, Tx } from "../store/index.ts";
-import { budgetFacts, holdOf, lockOrder } from "./budgets/budgets.ts";
-import { GateError } from "./errors.ts";
-import { freezeSql } from "./freeze.ts";
-import type { RunContext } from "./governed-call.ts";
-import { decisionEvents, divisionByZero, idempotencyKeyOf } from "./record.ts";
-import type { Standing } from "./record.ts";
-import type { ResolvedStep } from "./resolve.ts";
-import { createTogether, isRefused } from "./together.ts";
+import { exhausted, noAmounts, periodStart } from "../../core/budget.ts";
+import type { Decision, RunFacts } from "../../core/decision.ts";
+import { codeOf } from "../../core/errors.ts";
+import type { ApprovalId, Digest } from "../../core/ids.ts";
+import { faultPoint } from "../../faults/index.ts";
+import { outboxRows, outboxSql } from "../../ledger/index.ts";
+import type { OutboxRow } from "../../ledger/index.ts";
+import { sealedRows, sealedSql } from "../../store/index.ts";
+import type { Pool, SealedPayload, Tx } from "../../store/index.ts";
+import { budgetFacts, holdOf, lockOrder } from "../budgets/budgets.ts";
+import { GateError } from "../errors.ts";
+import { freezeSql } from "../freeze.ts";
+import type { RunContext } from "../governed-call.ts";
+import { decisionEvents, divisionByZero, idempotencyKeyOf } from "../record.ts";
+import type { Standing } from "../record.ts";
+import type { ResolvedStep } from "../resolve.ts";
+import { createTogether, isRefused } from "../together.ts";
 
 export type DecisionToRecord = {
   readonly run: RunContext;

@@ -1,13 +1,13 @@
 import { LRUCache } from "lru-cache";
 
-import type { RunId } from "../core/ids.ts";
-import type { DataClass } from "../core/labels.ts";
-import type { Message, ModelResult } from "../core/transcript.ts";
-import { detect, longestDetected } from "../policy/index.ts";
-import type { ActionSlice, Detected, DetectorOptions } from "../policy/index.ts";
-import { textsIn } from "./flow/leaves.ts";
-import type { ResolvedStep } from "./resolve.ts";
-import { answerText } from "./answers/readings.ts";
+import type { RunId } from "../../core/ids.ts";
+import type { DataClass } from "../../core/labels.ts";
+import type { Message, ModelResult } from "../../core/transcript.ts";
+import { detect, longestDetected } from "../../policy/index.ts";
+import type { ActionSlice, Detected, DetectorOptions } from "../../policy/index.ts";
+import { textsIn } from "../flow/leaves.ts";
+import type { ResolvedStep } from "../resolve.ts";
+import { answerText } from "../answers/readings.ts";
 
 /**
  * What another detector says of contents; undefined where there is none, or the policies do not look for it. It answers over the network,

@@ -1,12 +1,12 @@
 /** What of a decision follows from the record alone: the gate and an auditor work it out alike. */
-import { exhausted } from "../core/budget.ts";
-import { shortfallOf } from "../core/approved.ts";
-import type { Approved } from "../core/approved.ts";
-import type { BudgetFacts, Exhausted } from "../core/budget.ts";
-import type { Decision, RunFacts } from "../core/decision.ts";
-import type { PolicyRequest, RedactionOf } from "../policy/index.ts";
-import type { RunContext } from "./governed-call.ts";
-import type { ResolvedStep } from "./resolve.ts";
+import { exhausted } from "../../core/budget.ts";
+import { shortfallOf } from "../../core/approved.ts";
+import type { Approved } from "../../core/approved.ts";
+import type { BudgetFacts, Exhausted } from "../../core/budget.ts";
+import type { Decision, RunFacts } from "../../core/decision.ts";
+import type { PolicyRequest, RedactionOf } from "../../policy/index.ts";
+import type { RunContext } from "../governed-call.ts";
+import type { ResolvedStep } from "../resolve.ts";
 
 /**
  * A decision with what the budgets say: a step that has no room asks the people of its budgets, beside those whom policies ask. Nobody

@@ -1,7 +1,7 @@
-import { askRemote, evaluationRequest, noAnswer } from "../policy/index.ts";
-import type { PolicyRequest, RemoteAnswer, RemoteOptions } from "../policy/index.ts";
-import { createTurns } from "./turns.ts";
-import type { Place } from "./turns.ts";
+import { askRemote, evaluationRequest, noAnswer } from "../../policy/index.ts";
+import type { PolicyRequest, RemoteAnswer, RemoteOptions } from "../../policy/index.ts";
+import { createTurns } from "../turns.ts";
+import type { Place } from "../turns.ts";
 
 /** Where an answer to a request comes from. */
 export type Answering = (request: PolicyRequest) => Promise<RemoteAnswer>;
