@@ -2,8 +2,8 @@ import { ApplicationFailure } from "@temporalio/common";
 
 import type { Digest, RunId } from "../core/ids.ts";
 import type { ModelResult } from "../core/transcript.ts";
-import { awaitCosignatures } from "./cosigned.ts";
-import type { CosignedOptions } from "./cosigned.ts";
+import { awaitCosignatures } from "./effects/cosigned.ts";
+import type { CosignedOptions } from "./effects/cosigned.ts";
 import { stillWaiting } from "./errors.ts";
 import { shownName } from "./resolve.ts";
 import type { RunCache } from "./run-cache.ts";

@@ -17,7 +17,7 @@ import type { CallKind } from "../core/retrieval.ts";
 import { faultPoint } from "../faults/index.ts";
 import { createDecider } from "./decision/decide.ts";
 import type { GateOptions } from "./decision/decide.ts";
-import { createEffects } from "./effects.ts";
+import { createEffects } from "./effects/effects.ts";
 import { asFailure, GateError } from "./errors.ts";
 import type { EffectOutcome, GovernedCall } from "./governed-call.ts";
 import { createHistoryCounter } from "./history/history.ts";

@@ -24,9 +24,9 @@ import type { ModelResult } from "../core/transcript.ts";
 import { editOf, subjectNames } from "../approvals/index.ts";
 import { createConversations } from "./conversation.ts";
 import type { createDecider, GateOptions } from "./decision/decide.ts";
-import type { createEffects, Performed } from "./effects.ts";
+import type { createEffects, Performed } from "./effects/effects.ts";
 import { editedStep } from "./approved/edited.ts";
-import { endCosigning, lookForCosignatures } from "./cosigned.ts";
+import { endCosigning, lookForCosignatures } from "./effects/cosigned.ts";
 import { GateError } from "./errors.ts";
 import { isFrozen } from "./freeze.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
@@ -37,7 +37,7 @@ import type { ResolvedStep } from "./resolve.ts";
 import type { createResponses, Responded } from "./answers/responses.ts";
 import type { EndedStep } from "./run-cache.ts";
 import { createTurns } from "./turns.ts";
-import { settleUnknown } from "./unknown.ts";
+import { settleUnknown } from "./effects/unknown.ts";
 
 export type StepContext = {
   /** Names the Temporal activity, the same for all its attempts. */

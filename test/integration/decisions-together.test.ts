@@ -10,7 +10,7 @@ import type { RunContext } from "../../src/gate/governed-call.ts";
 import { createStandingReader, readStanding } from "../../src/gate/record.ts";
 import { noneSettled } from "../../src/gate/budgets/attempts.ts";
 import { noCharge } from "../../src/gate/budgets/charge.ts";
-import { writeOutcome } from "../../src/gate/outcome.ts";
+import { writeOutcome } from "../../src/gate/effects/outcome.ts";
 import type { ResolvedStep } from "../../src/gate/resolve.ts";
 import { createDecisionWriter, writeDecision } from "../../src/gate/decision/write-decisions.ts";
 import type { DecisionToRecord } from "../../src/gate/decision/write-decisions.ts";

@@ -1,8 +1,8 @@
-import type { Digest, RunId } from "../core/ids.ts";
-import { coveringCheckpoint } from "../ledger/index.ts";
-import type { Cosigners } from "../ledger/index.ts";
-import type { Pool } from "../store/index.ts";
-import { GateError, stillWaiting } from "./errors.ts";
+import type { Digest, RunId } from "../../core/ids.ts";
+import { coveringCheckpoint } from "../../ledger/index.ts";
+import type { Cosigners } from "../../ledger/index.ts";
+import type { Pool } from "../../store/index.ts";
+import { GateError, stillWaiting } from "../errors.ts";
 
 /** What is recorded of a step whose call waits for witnesses. */
 export type CosignedStep = {

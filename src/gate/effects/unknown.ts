@@ -8,22 +8,22 @@ import {
   readSigned,
   resolvedResult,
   subjectNames,
-} from "../approvals/index.ts";
-import type { Edit, Resolution, ResolutionStatement, UnknownOutcome } from "../approvals/index.ts";
-import { barredText } from "../core/decision.ts";
-import type { Waiting } from "../core/contract.ts";
-import type { ApprovalId } from "../core/ids.ts";
-import type { Json, JsonObject } from "../core/json.ts";
-import type { ChangedCall } from "../core/transcript.ts";
-import { faultPoint } from "../faults/index.ts";
-import { appendToOutbox } from "../ledger/index.ts";
-import { getPayloads, inTransaction, sealPayload, sha256, writeSealed } from "../store/index.ts";
-import type { PayloadKeys, Tx } from "../store/index.ts";
-import type { GateOptions } from "./decision/decide.ts";
-import { GateError } from "./errors.ts";
-import { sealingIn } from "./governed-call.ts";
-import type { RunContext } from "./governed-call.ts";
-import { runEvent } from "./run-event.ts";
+} from "../../approvals/index.ts";
+import type { Edit, Resolution, ResolutionStatement, UnknownOutcome } from "../../approvals/index.ts";
+import { barredText } from "../../core/decision.ts";
+import type { Waiting } from "../../core/contract.ts";
+import type { ApprovalId } from "../../core/ids.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import type { ChangedCall } from "../../core/transcript.ts";
+import { faultPoint } from "../../faults/index.ts";
+import { appendToOutbox } from "../../ledger/index.ts";
+import { getPayloads, inTransaction, sealPayload, sha256, writeSealed } from "../../store/index.ts";
+import type { PayloadKeys, Tx } from "../../store/index.ts";
+import type { GateOptions } from "../decision/decide.ts";
+import { GateError } from "../errors.ts";
+import { sealingIn } from "../governed-call.ts";
+import type { RunContext } from "../governed-call.ts";
+import { runEvent } from "../run-event.ts";
 
 /**
  * A step whose outcome is unknown: it waits until a person says what happened. What they signed is checked here, from the database, before
