@@ -7,10 +7,10 @@ import type { Pool, StepState, Tx } from "../store/index.ts";
 import { budgetsSql, openPeriods } from "./budgets/budgets.ts";
 import type { BudgetStanding } from "./budgets/budgets.ts";
 import { GateError } from "./errors.ts";
-import { freezeSql, frozenFailure } from "./freeze.ts";
-import type { Freeze } from "./freeze.ts";
+import { freezeSql, frozenFailure } from "./run/freeze.ts";
+import type { Freeze } from "./run/freeze.ts";
 import type { RunContext } from "./governed-call.ts";
-import { runEvent } from "./run-event.ts";
+import { runEvent } from "./run/event.ts";
 import { createTogether, isRefused } from "./together.ts";
 import type { DecisionToRecord } from "./decision/write-decisions.ts";
 

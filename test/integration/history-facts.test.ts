@@ -18,7 +18,7 @@ import type { RunContext } from "../../src/gate/governed-call.ts";
 import { createHistoryCounter, maxSummedSteps } from "../../src/gate/history/history.ts";
 import { readStanding } from "../../src/gate/record.ts";
 import { resolveToolStep } from "../../src/gate/resolve.ts";
-import { createRunCache } from "../../src/gate/run-cache.ts";
+import { createRunCache } from "../../src/gate/run/cache.ts";
 import { createShadow } from "../../src/gate/decision/shadow.ts";
 import type { Shadow } from "../../src/gate/decision/shadow.ts";
 import { countRunHistory } from "../../src/gate/history/run-history.ts";

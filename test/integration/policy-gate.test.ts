@@ -8,7 +8,7 @@ import { noFacts } from "../../src/core/decision.ts";
 import type { RunId } from "../../src/core/ids.ts";
 import { lockHistory } from "../../src/gate/history/history.ts";
 import { createGate } from "../../src/gate/index.ts";
-import { createRunCache } from "../../src/gate/run-cache.ts";
+import { createRunCache } from "../../src/gate/run/cache.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import { priceOf } from "../../src/providers/index.ts";
 import { freeze, liftFreeze, setShadow, shadowCounts } from "../../src/registry/index.ts";

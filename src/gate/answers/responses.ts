@@ -50,7 +50,7 @@ import { renderAnswer } from "../approved/rendered.ts";
 import { requestedEvent } from "../approved/requested-event.ts";
 import type { ResolvedModelStep } from "../resolve.ts";
 import { answerFacts, redactionOf } from "./facts.ts";
-import { runEvent } from "../run-event.ts";
+import { runEvent } from "../run/event.ts";
 import type { Shadow } from "../decision/shadow.ts";
 import { changedMeanwhile } from "../decision/write-decisions.ts";
 

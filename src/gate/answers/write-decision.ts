@@ -8,7 +8,7 @@ import type { Charge } from "../budgets/charge.ts";
 import { GateError } from "../errors.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { ResolvedModelStep } from "../resolve.ts";
-import { runEvent } from "../run-event.ts";
+import { runEvent } from "../run/event.ts";
 
 export type AnswerDecision = {
   readonly run: RunContext;

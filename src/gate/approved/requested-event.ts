@@ -6,7 +6,7 @@ import type { Json } from "../../core/json.ts";
 import type { LedgerEvent } from "../../core/ledger-event.ts";
 import { digestOf } from "../../store/index.ts";
 import type { RunContext } from "../governed-call.ts";
-import { runEvent } from "../run-event.ts";
+import { runEvent } from "../run/event.ts";
 
 export type Requested = {
   readonly seq: number;

@@ -8,7 +8,7 @@ import type { Tx } from "../../store/index.ts";
 import { approvedAhead } from "./ahead.ts";
 import { editIn } from "./edit.ts";
 import type { Judged, Question } from "../decision/judge.ts";
-import { runEvent } from "../run-event.ts";
+import { runEvent } from "../run/event.ts";
 
 /**
  * The standing grant that takes the place of the approval that `judged` asks for, with what the policies say then; undefined where there is

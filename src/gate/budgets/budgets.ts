@@ -5,7 +5,7 @@ import { appendToOutbox } from "../../ledger/index.ts";
 import type { Tx } from "../../store/index.ts";
 import type { RunContext } from "../governed-call.ts";
 import { givenBeyond } from "../approved/rendered.ts";
-import { runEvent } from "../run-event.ts";
+import { runEvent } from "../run/event.ts";
 import type { Standing } from "../record.ts";
 import type { ResolvedStep } from "../resolve.ts";
 

@@ -9,7 +9,7 @@ import { sealedRows, sealedSql } from "../../store/index.ts";
 import type { Pool, SealedPayload, Tx } from "../../store/index.ts";
 import { budgetFacts, holdOf, lockOrder } from "../budgets/budgets.ts";
 import { GateError } from "../errors.ts";
-import { freezeSql } from "../freeze.ts";
+import { freezeSql } from "../run/freeze.ts";
 import type { RunContext } from "../governed-call.ts";
 import { decisionEvents, divisionByZero, idempotencyKeyOf } from "../record.ts";
 import type { Standing } from "../record.ts";

@@ -10,7 +10,7 @@ import { chargeFacts, plusCharge, tokensOf } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
 import type { RunContext } from "../governed-call.ts";
 import { divisionByZero } from "../record.ts";
-import { runEvent } from "../run-event.ts";
+import { runEvent } from "../run/event.ts";
 
 export type OutcomeToRecord = {
   readonly run: RunContext;

@@ -23,7 +23,7 @@ import type { GateOptions } from "../decision/decide.ts";
 import { GateError } from "../errors.ts";
 import { sealingIn } from "../governed-call.ts";
 import type { RunContext } from "../governed-call.ts";
-import { runEvent } from "../run-event.ts";
+import { runEvent } from "../run/event.ts";
 
 /**
  * A step whose outcome is unknown: it waits until a person says what happened. What they signed is checked here, from the database, before

@@ -1,15 +1,15 @@
 import { LRUCache } from "lru-cache";
 
-import type { StepKind } from "../core/action.ts";
-import type { Digest, RunId } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
-import type { Release } from "../core/release.ts";
-import type { RunInput } from "../core/run.ts";
-import { releaseByDigest } from "../registry/index.ts";
-import { getPayloads, runById, sealingOf, StoreError } from "../store/index.ts";
-import type { PayloadKeys, Pool } from "../store/index.ts";
-import { GateError } from "./errors.ts";
-import type { RunContext } from "./governed-call.ts";
+import type { StepKind } from "../../core/action.ts";
+import type { Digest, RunId } from "../../core/ids.ts";
+import type { Json } from "../../core/json.ts";
+import type { Release } from "../../core/release.ts";
+import type { RunInput } from "../../core/run.ts";
+import { releaseByDigest } from "../../registry/index.ts";
+import { getPayloads, runById, sealingOf, StoreError } from "../../store/index.ts";
+import type { PayloadKeys, Pool } from "../../store/index.ts";
+import { GateError } from "../errors.ts";
+import type { RunContext } from "../governed-call.ts";
 
 /** Bytes of contents that one worker keeps at hand. */
 const payloadCacheBytes = 64 * 1024 * 1024;

@@ -1,12 +1,12 @@
 import { ApplicationFailure } from "@temporalio/common";
 
-import type { Digest, RunId } from "../core/ids.ts";
-import type { ModelResult } from "../core/transcript.ts";
-import { awaitCosignatures } from "./effects/cosigned.ts";
-import type { CosignedOptions } from "./effects/cosigned.ts";
-import { stillWaiting } from "./errors.ts";
-import { shownName } from "./resolve.ts";
-import type { RunCache } from "./run-cache.ts";
+import type { Digest, RunId } from "../../core/ids.ts";
+import type { ModelResult } from "../../core/transcript.ts";
+import { awaitCosignatures } from "../effects/cosigned.ts";
+import type { CosignedOptions } from "../effects/cosigned.ts";
+import { stillWaiting } from "../errors.ts";
+import { shownName } from "../resolve.ts";
+import type { RunCache } from "./cache.ts";
 
 /** A freeze in force. '' is every team, agent or tool. */
 export type Freeze = { readonly team: string; readonly agent: string; readonly tool: string; readonly reason: string };

@@ -1,15 +1,15 @@
 import { LRUCache } from "lru-cache";
 
-import type { Digest, RunId } from "../core/ids.ts";
-import { transcript } from "../core/transcript.ts";
-import type { FinishedStep, Message, ModelResult, ToolResult } from "../core/transcript.ts";
-import type { Pool } from "../store/index.ts";
-import { GateError } from "./errors.ts";
-import { extendFlow, startFlow } from "./flow/flow.ts";
-import type { RunContext } from "./governed-call.ts";
+import type { Digest, RunId } from "../../core/ids.ts";
+import { transcript } from "../../core/transcript.ts";
+import type { FinishedStep, Message, ModelResult, ToolResult } from "../../core/transcript.ts";
+import type { Pool } from "../../store/index.ts";
+import { GateError } from "../errors.ts";
+import { extendFlow, startFlow } from "../flow/flow.ts";
+import type { RunContext } from "../governed-call.ts";
 import { emptyHead, extendHead } from "./head.ts";
 import type { Conversation } from "./head.ts";
-import type { EndedStep, RunCache } from "./run-cache.ts";
+import type { EndedStep, RunCache } from "./cache.ts";
 
 /** `characters`: what it takes, about. */
 type Cached = Conversation & { readonly upTo: number; readonly characters: number };

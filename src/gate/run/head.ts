@@ -1,8 +1,8 @@
-import type { Digest } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
-import type { Message } from "../core/transcript.ts";
-import { canonicalText, sha256 } from "../store/canonical.ts";
-import type { Flow } from "./flow/flow.ts";
+import type { Digest } from "../../core/ids.ts";
+import type { Json } from "../../core/json.ts";
+import type { Message } from "../../core/transcript.ts";
+import { canonicalText, sha256 } from "../../store/canonical.ts";
+import type { Flow } from "../flow/flow.ts";
 
 /** The messages before a step, and the head of their hash chain: what a model action is bound to, at constant size. */
 export type Conversation = {

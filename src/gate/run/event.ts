@@ -1,5 +1,5 @@
-import type { RunId } from "../core/ids.ts";
-import type { LedgerEvent, LedgerFacts, LedgerKind } from "../core/ledger-event.ts";
+import type { RunId } from "../../core/ids.ts";
+import type { LedgerEvent, LedgerFacts, LedgerKind } from "../../core/ledger-event.ts";
 
 /** A ledger event of a run. `name` makes its dedup key, which is unique in the team's log. */
 export function runEvent(
