@@ -25,8 +25,8 @@ import { createRemote } from "./decision/remote.ts";
 import { createResponses } from "./answers/responses.ts";
 import { createShadow } from "./decision/shadow.ts";
 import type { Shadow } from "./decision/shadow.ts";
-import { createSteps } from "./steps.ts";
-import type { StepContext } from "./steps.ts";
+import { createSteps } from "./step/steps.ts";
+import type { StepContext } from "./step/steps.ts";
 
 /** How often an ordinary activity tells the server that it is alive, of the time after which it is missed. */
 const heartbeatsPerTimeout = 4;

@@ -11,5 +11,5 @@ export type { Conversation } from "./run/head.ts";
 export { renderAnswer, renderCall } from "./approved/rendered.ts";
 export { answerFacts, redactionOf } from "./answers/facts.ts";
 export { approvedAhead } from "./approved/ahead.ts";
-export { resolveModelStep, resolveToolStep } from "./resolve.ts";
-export type { ResolvedStep } from "./resolve.ts";
+export { resolveModelStep, resolveToolStep } from "./step/resolve.ts";
+export type { ResolvedStep } from "./step/resolve.ts";

@@ -4,7 +4,7 @@ import { noFacts } from "../../src/core/decision.ts";
 import type { HistoryFact } from "../../src/core/decision.ts";
 import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
-import type { ResolvedStep } from "../../src/gate/resolve.ts";
+import type { ResolvedStep } from "../../src/gate/step/resolve.ts";
 import { createHistoryCounter } from "../../src/gate/history/history.ts";
 import { createShadow } from "../../src/gate/decision/shadow.ts";
 import { policySetOf, verdictOf } from "../../src/policy/index.ts";

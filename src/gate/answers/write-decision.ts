@@ -7,7 +7,7 @@ import { chargeSql } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
 import { GateError } from "../errors.ts";
 import type { RunContext } from "../governed-call.ts";
-import type { ResolvedModelStep } from "../resolve.ts";
+import type { ResolvedModelStep } from "../step/resolve.ts";
 import { runEvent } from "../run/event.ts";
 
 export type AnswerDecision = {

@@ -1,6 +1,6 @@
 import type { ApprovalId, Digest } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
-import type { ResolvedStep, ResolvedToolStep } from "../resolve.ts";
+import type { ResolvedStep, ResolvedToolStep } from "../step/resolve.ts";
 
 /** A reviewer's change of a call, as what is decided, shown, made and told goes by it. */
 export type CallEdit = {

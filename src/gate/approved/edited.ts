@@ -5,7 +5,7 @@ import { getPayload } from "../../store/index.ts";
 import type { PayloadKeys, Tx } from "../../store/index.ts";
 import { withEdit } from "./edit.ts";
 import type { EditedStep } from "./edit.ts";
-import type { ResolvedStep } from "../resolve.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
 
 /**
  * The call as a reviewer changed it, a new action, from what they signed; undefined where that does not hold: the signature, the key, who

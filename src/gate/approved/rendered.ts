@@ -7,7 +7,7 @@ import type { JsonObject } from "../../core/json.ts";
 import type { ModelResult } from "../../core/transcript.ts";
 import { editIn } from "./edit.ts";
 import type { RunContext } from "../governed-call.ts";
-import type { ResolvedModelStep, ResolvedStep } from "../resolve.ts";
+import type { ResolvedModelStep, ResolvedStep } from "../step/resolve.ts";
 import { responseAction } from "../answers/facts.ts";
 
 /**

@@ -6,7 +6,7 @@ import type { BudgetFacts, Exhausted } from "../../core/budget.ts";
 import type { Decision, RunFacts } from "../../core/decision.ts";
 import type { PolicyRequest, RedactionOf } from "../../policy/index.ts";
 import type { RunContext } from "../governed-call.ts";
-import type { ResolvedStep } from "../resolve.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
 
 /**
  * A decision with what the budgets say: a step that has no room asks the people of its budgets, beside those whom policies ask. Nobody

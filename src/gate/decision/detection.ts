@@ -6,7 +6,7 @@ import type { Message, ModelResult } from "../../core/transcript.ts";
 import { detect, longestDetected } from "../../policy/index.ts";
 import type { ActionSlice, Detected, DetectorOptions } from "../../policy/index.ts";
 import { textsIn } from "../flow/leaves.ts";
-import type { ResolvedStep } from "../resolve.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
 import { answerText } from "../answers/readings.ts";
 
 /**

@@ -28,10 +28,10 @@ import { budgetFacts } from "../budgets/budgets.ts";
 import type { RunContext } from "../governed-call.ts";
 import { wideLocks } from "../history/history.ts";
 import type { HistoryCounter, HistoryLock } from "../history/history.ts";
-import type { Standing } from "../record.ts";
+import type { Standing } from "../step/record.ts";
 import type { Answering } from "./remote.ts";
-import { madeWith } from "../resolve.ts";
-import type { ResolvedStep } from "../resolve.ts";
+import { madeWith } from "../step/resolve.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
 
 /** What is known of a step before it is judged. */
 export type Question = {

@@ -12,7 +12,7 @@ import { policyRequestOf } from "./asked.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { HistoryCounter, HistoryRequest } from "../history/history.ts";
 import { actionOf, policiesFor } from "./judge.ts";
-import type { ResolvedStep } from "../resolve.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
 
 /** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */
 const pauseMs = 1_000;

@@ -21,11 +21,11 @@ import { issue, sealingIn } from "../governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "../governed-call.ts";
 import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
 import type { OutcomeToRecord } from "./outcome.ts";
-import { idempotencyKeyOf } from "../record.ts";
-import type { Standing } from "../record.ts";
-import type { ResolvedModelStep, ResolvedStep, ResolvedToolStep } from "../resolve.ts";
+import { idempotencyKeyOf } from "../step/record.ts";
+import type { Standing } from "../step/record.ts";
+import type { ResolvedModelStep, ResolvedStep, ResolvedToolStep } from "../step/resolve.ts";
 import type { createResponses } from "../answers/responses.ts";
-import type { StepContext } from "../steps.ts";
+import type { StepContext } from "../step/steps.ts";
 import { settleUnknown } from "./unknown.ts";
 
 type EffectRequest = {

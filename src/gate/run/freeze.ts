@@ -5,7 +5,7 @@ import type { ModelResult } from "../../core/transcript.ts";
 import { awaitCosignatures } from "../effects/cosigned.ts";
 import type { CosignedOptions } from "../effects/cosigned.ts";
 import { stillWaiting } from "../errors.ts";
-import { shownName } from "../resolve.ts";
+import { shownName } from "../step/resolve.ts";
 import type { RunCache } from "./cache.ts";
 
 /** A freeze in force. '' is every team, agent or tool. */

@@ -1,18 +1,18 @@
-import type { StepCode, StepKind } from "../core/action.ts";
-import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { LedgerEvent } from "../core/ledger-event.ts";
-import type { TokenPrice } from "../core/money.ts";
-import type { RunStatus } from "../core/run.ts";
-import type { Pool, StepState, Tx } from "../store/index.ts";
-import { budgetsSql, openPeriods } from "./budgets/budgets.ts";
-import type { BudgetStanding } from "./budgets/budgets.ts";
-import { GateError } from "./errors.ts";
-import { freezeSql, frozenFailure } from "./run/freeze.ts";
-import type { Freeze } from "./run/freeze.ts";
-import type { RunContext } from "./governed-call.ts";
-import { runEvent } from "./run/event.ts";
-import { createTogether, isRefused } from "./together.ts";
-import type { DecisionToRecord } from "./decision/write-decisions.ts";
+import type { StepCode, StepKind } from "../../core/action.ts";
+import type { ApprovalId, Digest, RunId } from "../../core/ids.ts";
+import type { LedgerEvent } from "../../core/ledger-event.ts";
+import type { TokenPrice } from "../../core/money.ts";
+import type { RunStatus } from "../../core/run.ts";
+import type { Pool, StepState, Tx } from "../../store/index.ts";
+import { budgetsSql, openPeriods } from "../budgets/budgets.ts";
+import type { BudgetStanding } from "../budgets/budgets.ts";
+import { GateError } from "../errors.ts";
+import { freezeSql, frozenFailure } from "../run/freeze.ts";
+import type { Freeze } from "../run/freeze.ts";
+import type { RunContext } from "../governed-call.ts";
+import { runEvent } from "../run/event.ts";
+import { createTogether, isRefused } from "../together.ts";
+import type { DecisionToRecord } from "../decision/write-decisions.ts";
 
 /** What the record says before a step is decided on, read in one round trip. */
 export type Standing = {

@@ -11,33 +11,33 @@ import type {
   ToolStepInput,
   ToolStepResult,
   Waiting,
-} from "../core/contract.ts";
-import type { StepKind } from "../core/action.ts";
-import { codeOf } from "../core/errors.ts";
-import type { ApprovalId, Digest, RunId } from "../core/ids.ts";
-import type { Json, JsonObject } from "../core/json.ts";
-import { maxShortToolTimeoutMs } from "../core/release.ts";
-import { callablesOf, kindOf } from "../core/retrieval.ts";
-import type { Callable, CallKind } from "../core/retrieval.ts";
-import type { RunFailureCode } from "../core/run.ts";
-import type { ModelResult } from "../core/transcript.ts";
-import { editOf, subjectNames } from "../approvals/index.ts";
-import { createConversations } from "./run/conversation.ts";
-import type { createDecider, GateOptions } from "./decision/decide.ts";
-import type { createEffects, Performed } from "./effects/effects.ts";
-import { editedStep } from "./approved/edited.ts";
-import { endCosigning, lookForCosignatures } from "./effects/cosigned.ts";
-import { GateError } from "./errors.ts";
-import { isFrozen } from "./run/freeze.ts";
-import type { EffectOutcome, GovernedCall, RunContext } from "./governed-call.ts";
+} from "../../core/contract.ts";
+import type { StepKind } from "../../core/action.ts";
+import { codeOf } from "../../core/errors.ts";
+import type { ApprovalId, Digest, RunId } from "../../core/ids.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import { maxShortToolTimeoutMs } from "../../core/release.ts";
+import { callablesOf, kindOf } from "../../core/retrieval.ts";
+import type { Callable, CallKind } from "../../core/retrieval.ts";
+import type { RunFailureCode } from "../../core/run.ts";
+import type { ModelResult } from "../../core/transcript.ts";
+import { editOf, subjectNames } from "../../approvals/index.ts";
+import { createConversations } from "../run/conversation.ts";
+import type { createDecider, GateOptions } from "../decision/decide.ts";
+import type { createEffects, Performed } from "../effects/effects.ts";
+import { editedStep } from "../approved/edited.ts";
+import { endCosigning, lookForCosignatures } from "../effects/cosigned.ts";
+import { GateError } from "../errors.ts";
+import { isFrozen } from "../run/freeze.ts";
+import type { EffectOutcome, GovernedCall, RunContext } from "../governed-call.ts";
 import { createStandingReader } from "./record.ts";
 import type { Standing } from "./record.ts";
 import { calledIn, madeWith, resolveCall, resolveModelStep } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
-import type { createResponses, Responded } from "./answers/responses.ts";
-import type { EndedStep } from "./run/cache.ts";
-import { createTurns } from "./turns.ts";
-import { settleUnknown } from "./effects/unknown.ts";
+import type { createResponses, Responded } from "../answers/responses.ts";
+import type { EndedStep } from "../run/cache.ts";
+import { createTurns } from "../turns.ts";
+import { settleUnknown } from "../effects/unknown.ts";
 
 export type StepContext = {
   /** Names the Temporal activity, the same for all its attempts. */
