@@ -16,7 +16,7 @@ import { codeOf } from "../core/errors.ts";
 import type { CallKind } from "../core/retrieval.ts";
 import { faultPoint } from "../faults/index.ts";
 import { createDecider } from "./decision/decide.ts";
-import type { GateOptions } from "./decision/decide.ts";
+import type { GateOptions } from "./options.ts";
 import { createEffects } from "./effects/effects.ts";
 import { asFailure, GateError } from "./errors.ts";
 import type { EffectOutcome, GovernedCall } from "./governed-call.ts";

@@ -1,5 +1,5 @@
 export { problemBytes, withProblem } from "./answers/fit.ts";
-export type { GateOptions } from "./decision/decide.ts";
+export type { GateOptions } from "./options.ts";
 export { GateError } from "./errors.ts";
 export { createGate, isGate, settleGate } from "./gate.ts";
 export { assertGoverned } from "./governed-call.ts";

@@ -30,8 +30,9 @@ import { contentDigest, inTransaction, sealPayload, writeSealed } from "../../st
 import type { SealedPayload, Tx } from "../../store/index.ts";
 import { withProblem } from "./fit.ts";
 import { isShadow, policyRequestOf } from "../decision/asked.ts";
-import { changedSince, denialText, expiryText, moreAskedText, shownOtherwise } from "../decision/decide.ts";
-import type { GateOptions } from "../decision/decide.ts";
+import { changedSince, expiryText, moreAskedText, shownOtherwise } from "../approved/texts.ts";
+import { denialText } from "../decision/decided.ts";
+import type { GateOptions } from "../options.ts";
 import { noneSettled } from "../budgets/attempts.ts";
 import { createDetection } from "../decision/detection.ts";
 import { GateError } from "../errors.ts";

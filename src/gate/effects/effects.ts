@@ -15,7 +15,7 @@ import type { Attempt } from "../budgets/attempts.ts";
 import { holdOf } from "../budgets/budgets.ts";
 import { chargeOf, noCharge } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
-import type { GateOptions } from "../decision/decide.ts";
+import type { GateOptions } from "../options.ts";
 import { editIn } from "../approved/edit.ts";
 import { issue, sealingIn } from "../governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "../governed-call.ts";

@@ -19,7 +19,7 @@ import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { getPayloads, inTransaction, sealPayload, sha256, writeSealed } from "../../store/index.ts";
 import type { PayloadKeys, Tx } from "../../store/index.ts";
-import type { GateOptions } from "../decision/decide.ts";
+import type { GateOptions } from "../options.ts";
 import { GateError } from "../errors.ts";
 import { sealingIn } from "../governed-call.ts";
 import type { RunContext } from "../governed-call.ts";
