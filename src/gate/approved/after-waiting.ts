@@ -5,6 +5,7 @@ import type { ApprovalId } from "../../core/ids.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { conclude } from "./ask-people.ts";
+import { requestEnded } from "./request-events.ts";
 import { editedStep } from "./edited.ts";
 import { declineText, expiryText } from "./texts.ts";
 import { useGrant } from "./use-grant.ts";
@@ -12,7 +13,6 @@ import { refuse } from "../decision/decided.ts";
 import type { Decided } from "../decision/decided.ts";
 import type { Deciding } from "../decision/deciding.ts";
 import { judge } from "../decision/judge.ts";
-import { runEvent } from "../run/event.ts";
 
 /**
  * The step waited for people, or says that it did. Which request it waits for is taken from the record; a workflow that names another
@@ -60,10 +60,8 @@ async function decideRequested(tx: Tx, deciding: Deciding, waitedFor: ApprovalId
     case "denied":
       return unlessBudget(tx, waitedFor, await refuse(tx, deciding, "declined", declineText(grant.reason), waitedFor));
     case "expired":
-      if (await expireRequest(tx, waitedFor, at)) {
-        const facts = { approval: waitedFor, seq: step.seq };
-        await appendToOutbox(tx, [runEvent(run, "approval.expired", `approval/${waitedFor}/expired`, at, facts)]);
-      }
+      if (await expireRequest(tx, waitedFor, at))
+        await appendToOutbox(tx, [requestEnded(run, "expired", waitedFor, step.seq, at)]);
       return unlessBudget(
         tx,
         waitedFor,

@@ -8,7 +8,7 @@ import { sealPayload, writeSealed } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { editIn } from "./edit.ts";
 import { renderCall } from "./rendered.ts";
-import { requestedEvent } from "./requested-event.ts";
+import { requestedEvent } from "./request-events.ts";
 import { standingInstead, standingUsed } from "./standing-grant.ts";
 import { decided, toRecord, writeDecided } from "../decision/decided.ts";
 import type { Decided } from "../decision/decided.ts";

@@ -22,7 +22,7 @@ import type { Judged } from "../decision/judge.ts";
 import { changedMeanwhile } from "../decision/write-decisions.ts";
 import { sealingIn } from "../governed-call.ts";
 import type { RunContext } from "../governed-call.ts";
-import { runEvent } from "../run/event.ts";
+import { requestEnded } from "./request-events.ts";
 
 /**
  * People have approved it: the policies and budgets are asked again, and what people were shown has to be this very call still. Then the grant is
@@ -54,8 +54,7 @@ export async function useGrant(
   if (!(await faultPoint("approval.consume", () => consumeGrant(tx, approval, at)))) {
     return refuse(tx, deciding, "invalid_grant", "the approval was used before", approval);
   }
-  const facts = { approval, seq: step.seq };
-  await appendToOutbox(tx, [runEvent(run, "approval.consumed", `approval/${approval}/consumed`, at, facts)]);
+  await appendToOutbox(tx, [requestEnded(run, "consumed", approval, step.seq, at)]);
   if (judged.exhausted.length === 0) return writeDecided(tx, deciding, judged, approval);
   // Contents before budgets, as every decision locks them.
   if (effective !== undefined) await writeSealed(tx, [sealPayload(sealingIn(run), effective)]);
@@ -109,8 +108,7 @@ function isShownAsMade(
 async function askAgain(tx: Tx, deciding: Deciding, approval: ApprovalId): Promise<Decided> {
   const { run, step, at } = deciding;
   await cancelRequest(tx, approval);
-  const facts = { approval, seq: step.seq };
-  await appendToOutbox(tx, [runEvent(run, "approval.cancelled", `approval/${approval}/cancelled`, at, facts)]);
+  await appendToOutbox(tx, [requestEnded(run, "cancelled", approval, step.seq, at)]);
   const judged = await judge(tx, deciding.count, deciding, []);
   return judged.decision.outcome === "require_approval"
     ? askPeople(tx, deciding, judged)

@@ -4,7 +4,6 @@ import type { Approved } from "../../core/approved.ts";
 import { exhausted } from "../../core/budget.ts";
 import type { Exhausted } from "../../core/budget.ts";
 import type { Decision, DenialCode, HistoryFact, RunFacts } from "../../core/decision.ts";
-import { codeOf } from "../../core/errors.ts";
 import type { Digest } from "../../core/ids.ts";
 import { callablesOf } from "../../core/retrieval.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
@@ -26,7 +25,7 @@ import type { Pool, Tx } from "../../store/index.ts";
 import { policyRequestOf, withBudgets } from "./asked.ts";
 import { budgetFacts } from "../budgets/budgets.ts";
 import type { RunContext } from "../governed-call.ts";
-import { wideLocks } from "../history/history.ts";
+import { tryCount, wideLocks } from "../history/history.ts";
 import type { HistoryCounter, HistoryLock } from "../history/history.ts";
 import type { Standing } from "../step/record.ts";
 import type { Answering } from "./remote.ts";
@@ -136,7 +135,12 @@ export async function judge(
   if (step.refusal !== undefined) return denied(step.refusal.code, step.refusal.text);
   if (policies === undefined)
     return denied("undecidable", "the policies in force do not fit the tools of this release");
-  const history = await countFor(tx, count, question, historyFor(policies, step));
+  const history = await tryCount(tx, count, {
+    run,
+    seq: step.seq,
+    now: question.at,
+    facts: historyFor(policies, step),
+  });
   if (history === undefined) return denied("undecidable", "what the policies want counted cannot be counted");
   const found = question.detected;
   if (found?.status === "failed") return { ...denied("undecidable", ""), ...undetected(found.reason) };
@@ -170,27 +174,24 @@ export function undetected(reason: string): Pick<Judged, "decision" | "policyDec
 }
 
 /** The remote decision point is asked about the call as it would be made, and only about what would not be denied anyway. */
-async function alsoRemotely(remote: Answering | undefined, local: Decision, made: PolicyRequest): Promise<Decision> {
+export async function alsoRemotely(
+  remote: Answering | undefined,
+  local: Decision,
+  made: PolicyRequest,
+): Promise<Decision> {
   return remote === undefined || local.outcome === "deny" ? local : narrowed(local, await remote(made));
 }
 
-/** Undefined where a fact cannot be counted: the step is denied then. */
-async function countFor(
-  tx: Tx,
-  count: HistoryCounter,
-  { run, step, at }: Question,
-  facts: readonly HistoryFact[],
-): Promise<RunFacts["history"] | undefined> {
-  if (facts.length === 0) return {};
-  try {
-    return await count(tx, { run, seq: step.seq, now: at, facts });
-  } catch (error) {
-    if (codeOf(error) === "history_uncountable") return undefined;
-    throw error;
-  }
+function factsOf({ step, standing, environment, at }: Question, history: RunFacts["history"]): RunFacts {
+  return { ...standingFacts(standing, environment, at), flow: step.flow, history };
 }
 
-function factsOf({ step, standing, environment, at }: Question, history: RunFacts["history"]): RunFacts {
+/** What is decided by of where the run stands. */
+export function standingFacts(
+  standing: Standing,
+  environment: RunFacts["environment"],
+  at: Date,
+): Omit<RunFacts, "flow" | "history"> {
   return {
     at: at.toISOString(),
     environment,
@@ -200,8 +201,6 @@ function factsOf({ step, standing, environment, at }: Question, history: RunFact
     sameName: standing.sameName,
     sameNameApproved: standing.sameNameApproved,
     approvals: standing.approvals,
-    flow: step.flow,
-    history,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { HistoryFact } from "../../core/decision.ts";
+import { codeOf } from "../../core/errors.ts";
 import type { RunId } from "../../core/ids.ts";
 import { sha256 } from "../../store/index.ts";
 import type { PayloadKeys, Tx } from "../../store/index.ts";
@@ -154,6 +155,21 @@ export function createHistoryCounter(
       ]),
     );
   };
+}
+
+/** What a counter counts; undefined where a fact cannot be counted: what is decided on is denied then. */
+export async function tryCount(
+  tx: Tx,
+  count: HistoryCounter,
+  request: HistoryRequest,
+): Promise<Readonly<Record<string, number>> | undefined> {
+  if (request.facts.length === 0) return {};
+  try {
+    return await count(tx, request);
+  } catch (error) {
+    if (codeOf(error) === "history_uncountable") return undefined;
+    throw error;
+  }
 }
 
 async function countsOf(

@@ -17,6 +17,7 @@ import { lockOrder } from "../budgets/budgets.ts";
 import { chargeFacts, chargeSql } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
 import { divisionByZero } from "../step/record.ts";
+import { requestEnded } from "../approved/request-events.ts";
 import { runEvent } from "./event.ts";
 import type { RunCache } from "./cache.ts";
 
@@ -156,9 +157,7 @@ async function endRun(
       ...unanswered.map(({ seq, taken }) =>
         runEvent(run, "step.result", `${seq}/result`, now, { seq, state: "cancelled", ...chargeFacts(taken) }),
       ),
-      ...cancelled.map(({ id, seq }) =>
-        runEvent(run, "approval.cancelled", `approval/${id}/cancelled`, now, { approval: id, seq }),
-      ),
+      ...cancelled.map(({ id, seq }) => requestEnded(run, "cancelled", id, seq, now)),
       runEvent(run, "run.closed", "closed", now, {
         status,
         steps: row.steps,

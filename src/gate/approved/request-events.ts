@@ -1,7 +1,7 @@
 import { rendererVersion } from "../../approvals/index.ts";
 import { askedOf, barredText } from "../../core/decision.ts";
 import type { ApprovalRequirement, Barred } from "../../core/decision.ts";
-import type { ApprovalId, Digest } from "../../core/ids.ts";
+import type { ApprovalId, Digest, RunId } from "../../core/ids.ts";
 import type { Json } from "../../core/json.ts";
 import type { LedgerEvent } from "../../core/ledger-event.ts";
 import { digestOf } from "../../store/index.ts";
@@ -32,4 +32,15 @@ export function requestedEvent(run: RunContext, approval: ApprovalId, request: R
     barred: barred.map(barredText),
     expiresAt: expiresAt.toISOString(),
   });
+}
+
+/** How a request came to its end, where people did not end it. */
+export function requestEnded(
+  run: { readonly id: RunId; readonly team: string },
+  how: "consumed" | "expired" | "cancelled",
+  approval: ApprovalId,
+  seq: number,
+  now: Date,
+): LedgerEvent {
+  return runEvent(run, `approval.${how}`, `approval/${approval}/${how}`, now, { approval, seq });
 }
