@@ -7,7 +7,7 @@ import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json } from "../../src/core/json.ts";
 import { startFlow } from "../../src/gate/flow/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
-import { createStandingReader, readStanding } from "../../src/gate/step/record.ts";
+import { createStandingReader, readStanding } from "../../src/gate/step/standing.ts";
 import { noneSettled } from "../../src/gate/budgets/attempts.ts";
 import { noCharge } from "../../src/gate/budgets/charge.ts";
 import { writeOutcome } from "../../src/gate/effects/outcome.ts";

@@ -16,7 +16,7 @@ import type { EffectOutcome } from "../../src/gate/index.ts";
 import { startFlow } from "../../src/gate/flow/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
 import { createHistoryCounter, maxSummedSteps } from "../../src/gate/history/history.ts";
-import { readStanding } from "../../src/gate/step/record.ts";
+import { readStanding } from "../../src/gate/step/standing.ts";
 import { resolveToolStep } from "../../src/gate/step/resolve.ts";
 import { createRunCache } from "../../src/gate/run/cache.ts";
 import { createShadow } from "../../src/gate/decision/shadow.ts";

@@ -5,7 +5,7 @@ import type { PayloadKeys, Pool } from "../../store/index.ts";
 import type { Detection } from "../decision/detection.ts";
 import { editedStep } from "./edited.ts";
 import type { RunContext } from "../governed-call.ts";
-import type { Standing } from "../step/record.ts";
+import type { Standing } from "../step/standing.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
 import { changedMeanwhile } from "../decision/write-decisions.ts";
 

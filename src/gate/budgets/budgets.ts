@@ -6,7 +6,7 @@ import type { Tx } from "../../store/index.ts";
 import type { RunContext } from "../governed-call.ts";
 import { givenBeyond } from "../approved/rendered.ts";
 import { runEvent } from "../run/event.ts";
-import type { Standing } from "../step/record.ts";
+import type { Standing } from "../step/standing.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
 
 /** A budget of the run's team or agent in the period that now is in. */

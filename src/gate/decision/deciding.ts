@@ -4,7 +4,7 @@ import type { PayloadKeys } from "../../store/index.ts";
 import type { Judged, Question } from "./judge.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { HistoryCounter } from "../history/history.ts";
-import type { Standing } from "../step/record.ts";
+import type { Standing } from "../step/standing.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
 
 export type DecisionRequest = {

@@ -27,7 +27,7 @@ import { budgetFacts } from "../budgets/budgets.ts";
 import type { RunContext } from "../governed-call.ts";
 import { tryCount, wideLocks } from "../history/history.ts";
 import type { HistoryCounter, HistoryLock } from "../history/history.ts";
-import type { Standing } from "../step/record.ts";
+import type { Standing } from "../step/standing.ts";
 import type { Answering } from "./remote.ts";
 import { madeWith } from "../step/resolve.ts";
 import type { ResolvedStep } from "../step/resolve.ts";

@@ -11,8 +11,8 @@ import { budgetFacts, holdOf, lockOrder } from "../budgets/budgets.ts";
 import { GateError } from "../errors.ts";
 import { freezeSql } from "../run/freeze.ts";
 import type { RunContext } from "../governed-call.ts";
-import { decisionEvents, divisionByZero, idempotencyKeyOf } from "../step/record.ts";
-import type { Standing } from "../step/record.ts";
+import { decisionEvents, divisionByZero, idempotencyKeyOf } from "../step/standing.ts";
+import type { Standing } from "../step/standing.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
 import { createTogether, isRefused } from "../together.ts";
 
