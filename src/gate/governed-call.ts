@@ -102,3 +102,8 @@ export function assertGoverned(call: unknown, kind: StepKind): void {
     throw new Error(`activity \`${kind}\` was called around the gate`);
   }
 }
+
+/** The same for every attempt of a step, and for no other. */
+export function idempotencyKeyOf(run: RunId, seq: number): string {
+  return `${run}.${seq}`;
+}

@@ -15,10 +15,10 @@ import type { Shadow } from "../decision/shadow.ts";
 import { settling } from "../effects/outcome.ts";
 import { lockHistory } from "../history/history.ts";
 import type { HistoryCounter, HistoryLock } from "../history/history.ts";
+import { lockTimeout } from "../sqlstate.ts";
 import type { GateOptions } from "../options.ts";
 
-/** SQLSTATE of a lock that was not had in time, and how often it is tried. */
-const lockTimeout = "55P03";
+/** How often a lock that was not had in time is tried. */
 const lockAttempts = 3;
 
 /**

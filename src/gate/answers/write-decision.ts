@@ -3,12 +3,12 @@ import type { ApprovalId, Digest } from "../../core/ids.ts";
 import type { LedgerEvent } from "../../core/ledger-event.ts";
 import type { Tx } from "../../store/index.ts";
 import { isShadow } from "../decision/asked.ts";
+import { decidedEvent } from "../decision/events.ts";
 import { chargeSql } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
 import { GateError } from "../errors.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { ResolvedModelStep } from "../step/resolve.ts";
-import { runEvent } from "../run/event.ts";
 
 export type AnswerDecision = {
   readonly run: RunContext;
@@ -55,27 +55,7 @@ export async function writeAnswerDecision(tx: Tx, d: AnswerDecision): Promise<Le
       isShadow(decision),
     ],
   );
-  const n = rows[0]?.n ?? 0;
-  return runEvent(run, "step.decided", `${step.seq}/decided/${n}`, at, {
-    seq: step.seq,
-    n,
-    step: step.kind,
-    name: step.name,
-    agent: run.agent,
-    release: run.release.digest,
-    action: step.actionDigest,
-    arguments: step.arguments,
-    answer: facts.response.answer,
-    outcome: decision.outcome,
-    ...(code === undefined ? {} : { code }),
-    policies,
-    policySet: d.policySet,
-    request: d.request,
-    activity: d.activity,
-    ...(d.approval === undefined ? {} : { approval: d.approval }),
-    ...(d.effective === undefined ? {} : { effective: d.effective }),
-    ...(isShadow(decision) ? { shadow: "true" } : {}),
-  });
+  return decidedEvent({ ...d, n: rows[0]?.n ?? 0, answer: facts.response.answer, shadow: isShadow(decision), now: at });
 }
 
 /**

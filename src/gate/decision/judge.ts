@@ -1,36 +1,22 @@
-import { LRUCache } from "lru-cache";
-
 import type { Approved } from "../../core/approved.ts";
 import { exhausted } from "../../core/budget.ts";
 import type { Exhausted } from "../../core/budget.ts";
 import type { Decision, DenialCode, HistoryFact, RunFacts } from "../../core/decision.ts";
 import type { Digest } from "../../core/ids.ts";
-import { callablesOf } from "../../core/retrieval.ts";
-import type { Json, JsonObject } from "../../core/json.ts";
-import {
-  callAction,
-  compileInTurns,
-  detectorPolicy,
-  explain,
-  groupsOfTool,
-  narrowed,
-  parsePolicySet,
-  PolicyError,
-  requestJson,
-} from "../../policy/index.ts";
+import type { JsonObject } from "../../core/json.ts";
+import { callAction, detectorPolicy, explain, groupsOfTool, narrowed, requestJson } from "../../policy/index.ts";
 import type { CompiledPolicies, Detected, PolicyRequest } from "../../policy/index.ts";
-import { policySetByDigest } from "../../registry/index.ts";
 import { contentDigest } from "../../store/index.ts";
-import type { Pool, Tx } from "../../store/index.ts";
-import { policyRequestOf, withBudgets } from "./asked.ts";
+import type { Tx } from "../../store/index.ts";
 import { budgetFacts } from "../budgets/budgets.ts";
+import { policyRequestOf, withBudgets } from "./asked.ts";
+import type { Answering } from "./remote.ts";
 import type { RunContext } from "../governed-call.ts";
 import { tryCount, wideLocks } from "../history/history.ts";
 import type { HistoryCounter, HistoryLock } from "../history/history.ts";
-import type { Standing } from "../step/standing.ts";
-import type { Answering } from "./remote.ts";
 import { madeWith } from "../step/resolve.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
+import type { Standing } from "../step/standing.ts";
 
 /** What is known of a step before it is judged. */
 export type Question = {
@@ -60,44 +46,6 @@ export type Judged = {
   /** The budgets that have no room for it. */
   readonly exhausted: readonly Exhausted[];
 };
-
-/** The policies that decide, compiled for the run's release. */
-export async function policiesFor(
-  pool: Pool,
-  policySet: Digest,
-  run: RunContext,
-): Promise<CompiledPolicies | undefined> {
-  const name = `${policySet}/${run.release.digest}`;
-  const known = compiled.get(name);
-  if (known !== undefined) return known;
-  const { document } = await policySetByDigest(pool, policySet);
-  return compiled.get(name) ?? compiledFor(name, document, run);
-}
-
-// Compiling hashes the whole set even where it is remembered, so the pair of digests is looked up first.
-const compiled = new LRUCache<string, Promise<CompiledPolicies | undefined>>({ max: 200 });
-/** How long a set that does not compile is remembered as that, in milliseconds: a lack of memory passes. */
-const refusedMs = 60_000;
-
-/** Once for all who wait for it. */
-function compiledFor(name: string, document: Json, run: RunContext): Promise<CompiledPolicies | undefined> {
-  const made = compileOrRefuse(document, run);
-  compiled.set(name, made);
-  made.then(
-    (policies) => policies ?? compiled.set(name, made, { ttl: refusedMs }),
-    () => compiled.delete(name),
-  );
-  return made;
-}
-
-async function compileOrRefuse(document: Json, run: RunContext): Promise<CompiledPolicies | undefined> {
-  try {
-    return await compileInTurns(parsePolicySet(document), callablesOf(run.release.document));
-  } catch (error) {
-    if (error instanceof PolicyError) return undefined;
-    throw error;
-  }
-}
 
 /** What has to be locked before the step is judged, so that what is counted stays true until the decision is written. */
 export function locksFor({ run, step, policies }: Question): readonly HistoryLock[] {

@@ -11,7 +11,8 @@ import type { Pool } from "../../store/index.ts";
 import { policyRequestOf } from "./asked.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { HistoryCounter, HistoryRequest } from "../history/history.ts";
-import { actionOf, policiesFor } from "./judge.ts";
+import { actionOf } from "./judge.ts";
+import { policiesFor } from "./policies.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
 
 /** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */

@@ -21,7 +21,7 @@ import { issue, sealingIn } from "../governed-call.ts";
 import type { EffectOutcome, GovernedCall, RunContext } from "../governed-call.ts";
 import { outcomeEvent, settling, writeOutcome } from "./outcome.ts";
 import type { OutcomeToRecord } from "./outcome.ts";
-import { idempotencyKeyOf } from "../step/standing.ts";
+import { idempotencyKeyOf } from "../governed-call.ts";
 import type { Standing } from "../step/standing.ts";
 import type { ResolvedModelStep, ResolvedStep, ResolvedToolStep } from "../step/resolve.ts";
 import type { createResponses } from "../answers/responses.ts";

@@ -9,7 +9,7 @@ import { lockOrder } from "../budgets/budgets.ts";
 import { chargeFacts, plusCharge, tokensOf } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
 import type { RunContext } from "../governed-call.ts";
-import { divisionByZero } from "../step/standing.ts";
+import { divisionByZero } from "../sqlstate.ts";
 import { runEvent } from "../run/event.ts";
 
 export type OutcomeToRecord = {

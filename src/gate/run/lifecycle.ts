@@ -16,7 +16,7 @@ import { maxEffectAttempts } from "../budgets/attempts.ts";
 import { lockOrder } from "../budgets/budgets.ts";
 import { chargeFacts, chargeSql } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
-import { divisionByZero } from "../step/standing.ts";
+import { divisionByZero } from "../sqlstate.ts";
 import { requestEnded } from "../approved/request-events.ts";
 import { runEvent } from "./event.ts";
 import type { RunCache } from "./cache.ts";

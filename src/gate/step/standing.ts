@@ -1,18 +1,14 @@
 import type { StepCode, StepKind } from "../../core/action.ts";
-import type { ApprovalId, Digest, RunId } from "../../core/ids.ts";
-import type { LedgerEvent } from "../../core/ledger-event.ts";
-import type { TokenPrice } from "../../core/money.ts";
+import type { ApprovalId, Digest } from "../../core/ids.ts";
 import type { RunStatus } from "../../core/run.ts";
 import type { Pool, StepState, Tx } from "../../store/index.ts";
 import { budgetsSql, openPeriods } from "../budgets/budgets.ts";
 import type { BudgetStanding } from "../budgets/budgets.ts";
 import { GateError } from "../errors.ts";
+import type { RunContext } from "../governed-call.ts";
 import { freezeSql, frozenFailure } from "../run/freeze.ts";
 import type { Freeze } from "../run/freeze.ts";
-import type { RunContext } from "../governed-call.ts";
-import { runEvent } from "../run/event.ts";
 import { createTogether, isRefused } from "../together.ts";
-import type { DecisionToRecord } from "../decision/write-decisions.ts";
 
 /** What the record says before a step is decided on, read in one round trip. */
 export type Standing = {
@@ -185,53 +181,4 @@ async function standingRows(
   ]);
   const found = new Map(rows.map(({ place, ...row }) => [place, row]));
   return requests.map((_, index) => found.get(index));
-}
-
-/** SQLSTATE of what a statement here does when it found nothing to do. */
-export const divisionByZero = "22012";
-
-/** The same for every attempt of a step, and for no other. */
-export function idempotencyKeyOf(run: RunId, seq: number): string {
-  return `${run}.${seq}`;
-}
-
-/** What the ledger says of a decision: with it, an intent where something is about to happen. */
-export function decisionEvents(d: DecisionToRecord): readonly LedgerEvent[] {
-  const { run, step, decision, now } = d;
-  const decided = runEvent(run, "step.decided", `${step.seq}/decided/${d.standing.decisions}`, now, {
-    seq: step.seq,
-    n: d.standing.decisions,
-    step: step.kind,
-    name: step.name,
-    agent: run.agent,
-    release: run.release.digest,
-    action: step.actionDigest,
-    arguments: step.arguments,
-    outcome: decision.outcome,
-    ...(decision.outcome === "deny" ? { code: decision.code } : {}),
-    policies: decision.policies.map((reason) => reason.policy),
-    policySet: d.policySet,
-    request: d.request,
-    activity: d.activity,
-    ...(d.approval === undefined ? {} : { approval: d.approval }),
-    ...(d.effective === undefined ? {} : { effective: d.effective.digest }),
-    ...(d.shadow ? { shadow: "true" } : {}),
-    ...(d.edit === undefined ? {} : { edit: d.edit }),
-    ...(d.standingGrant === undefined ? {} : { standingGrant: d.standingGrant }),
-    ...(d.cosigned === undefined ? {} : { witnesses: d.cosigned.witnesses, cosignBy: d.cosigned.until.toISOString() }),
-  });
-  if (decision.outcome !== "allow") return [decided];
-  const intent = runEvent(run, "step.intent", `${step.seq}/intent`, now, {
-    seq: step.seq,
-    action: step.actionDigest,
-    idempotencyKey: idempotencyKeyOf(run.id, step.seq),
-    heldMicroUsd: step.hold,
-    // With the usage that its end tells, an auditor works its cost out again.
-    ...(step.kind === "model" && step.price !== undefined ? pricesOf(step.price) : {}),
-  });
-  return [decided, intent];
-}
-
-function pricesOf({ inputPerMillion, cachedInputPerMillion, outputPerMillion }: TokenPrice) {
-  return { inputPerMillion, cachedInputPerMillion, outputPerMillion };
 }

@@ -39,6 +39,7 @@ import type { Responded } from "../answers/answered.ts";
 import type { createResponses } from "../answers/responses.ts";
 import type { EndedStep } from "../run/cache.ts";
 import { createTurns } from "../turns.ts";
+import { uniqueViolation } from "../sqlstate.ts";
 import { settleUnknown } from "../effects/unknown.ts";
 
 export type StepContext = {
@@ -323,9 +324,6 @@ function changedTo(
 function endOf(step: ResolvedStep, result: Digest): EndedStep {
   return { kind: step.kind, callId: step.kind === "model" ? "" : step.callId, result };
 }
-
-/** SQLSTATE of an insert that another attempt was faster with. */
-const uniqueViolation = "23505";
 
 /** To the workflow, a step that is frozen and one that waits for witnesses are the same: to be asked for again when that is over. */
 const paused: Frozen = { status: "frozen" };
