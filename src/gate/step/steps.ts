@@ -1,64 +1,39 @@
+import { ApplicationFailure } from "@temporalio/common";
 import { setImmediate as sent } from "node:timers/promises";
 
-import { ApplicationFailure } from "@temporalio/common";
-
-import type {
-  Frozen,
-  Halted,
-  Lane,
-  ModelStepInput,
-  ModelStepResult,
-  ToolStepInput,
-  ToolStepResult,
-  Waiting,
-} from "../../core/contract.ts";
-import type { StepKind } from "../../core/action.ts";
-import { codeOf } from "../../core/errors.ts";
-import type { ApprovalId, Digest, RunId } from "../../core/ids.ts";
-import type { Json, JsonObject } from "../../core/json.ts";
-import { maxShortToolTimeoutMs } from "../../core/release.ts";
-import { callablesOf, kindOf } from "../../core/retrieval.ts";
-import type { Callable, CallKind } from "../../core/retrieval.ts";
-import type { RunFailureCode } from "../../core/run.ts";
-import type { ModelResult } from "../../core/transcript.ts";
 import { editOf, subjectNames } from "../../approvals/index.ts";
-import { createConversations } from "../run/conversation.ts";
-import type { createDecider } from "../decision/decide.ts";
-import type { GateOptions } from "../options.ts";
-import type { createEffects, Performed } from "../effects/effects.ts";
-import { editedStep } from "../approved/edited.ts";
-import { endCosigning, lookForCosignatures } from "../effects/cosigned.ts";
-import { GateError } from "../errors.ts";
-import { isFrozen } from "../run/freeze.ts";
-import type { EffectOutcome, GovernedCall, RunContext } from "../governed-call.ts";
-import { createStandingReader } from "./standing.ts";
-import type { Standing } from "./standing.ts";
-import { calledIn, madeWith, resolveCall, resolveModelStep } from "./resolve.ts";
-import type { ResolvedStep } from "./resolve.ts";
+import type { Waiting } from "../../core/contract.ts";
+import { codeOf } from "../../core/errors.ts";
+import type { ApprovalId, Digest } from "../../core/ids.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import type { ModelResult } from "../../core/transcript.ts";
 import type { Responded } from "../answers/answered.ts";
 import type { createResponses } from "../answers/responses.ts";
-import type { EndedStep } from "../run/cache.ts";
-import { createTurns } from "../turns.ts";
-import { uniqueViolation } from "../sqlstate.ts";
+import { editedStep } from "../approved/edited.ts";
+import type { createDecider } from "../decision/decide.ts";
+import { endCosigning, lookForCosignatures } from "../effects/cosigned.ts";
+import type { createEffects, Performed } from "../effects/effects.ts";
 import { settleUnknown } from "../effects/unknown.ts";
+import { GateError } from "../errors.ts";
+import type { EffectOutcome, GovernedCall, RunContext } from "../governed-call.ts";
+import type { GateOptions } from "../options.ts";
+import type { EndedStep } from "../run/cache.ts";
+import { isFrozen } from "../run/freeze.ts";
+import { uniqueViolation } from "../sqlstate.ts";
+import { createLocator } from "./locate.ts";
+import type { Located, StepRequest } from "./locate.ts";
+import { halted, modelReference, outcomeUnknown, paused } from "./references.ts";
+import type { StepResult } from "./references.ts";
+import { madeWith } from "./resolve.ts";
+import type { ResolvedStep } from "./resolve.ts";
+import { createStandingReader } from "./standing.ts";
+import type { Standing } from "./standing.ts";
+import { createTurns } from "../turns.ts";
 
 export type StepContext = {
   /** Names the Temporal activity, the same for all its attempts. */
   readonly activity: string;
   readonly signal: AbortSignal;
-};
-
-type StepRequest =
-  | { readonly kind: "model"; readonly input: ModelStepInput }
-  | { readonly kind: CallKind; readonly input: ToolStepInput };
-type StepResult = ModelStepResult | ToolStepResult;
-
-/** A step that is known by name; `resolve` works out the rest. */
-type Located = {
-  readonly seq: number;
-  readonly kind: StepKind;
-  readonly name: string;
-  readonly resolve: () => ResolvedStep;
 };
 
 /** How often a step that found the record changed under it is looked at again before Temporal takes over. */
@@ -74,43 +49,10 @@ export function createSteps(
   effects: ReturnType<typeof createEffects>,
   responses: ReturnType<typeof createResponses>,
 ) {
-  const { cache } = options;
-  const conversationOf = createConversations(options.pool, cache);
+  const { cache, fastLane } = options;
+  const locate = createLocator(options);
   const inTurn = createTurns();
   const readStanding = createStandingReader(options.pool);
-
-  /** All that has to be read before it is known what a step would do; working that out is what takes the processor. */
-  async function locate(run: RunContext, step: StepRequest): Promise<Located> {
-    if (step.kind === "model") {
-      const { name } = run.release.document.model;
-      const conversation = await conversationOf(run, step.input.seq);
-      const resolve = () => resolveModelStep(run, step.input, conversation, options.priceOf(name));
-      return { seq: step.input.seq, kind: "model", name, resolve };
-    }
-    // Both at once; of what is wrong with either, always the same is told.
-    const reading = conversationOf(run, step.input.model);
-    reading.catch(() => undefined);
-    const asked = await askedFor(run.id, step.input.model);
-    const { flow } = await reading;
-    const called = calledIn(run, asked, step.input.call);
-    if (called === undefined)
-      throw new GateError("invalid_step", `step ${step.input.model} asked for no call ${step.input.call}`);
-    if (called.kind !== step.kind)
-      throw new GateError("invalid_step", `call ${step.input.call} of step ${step.input.model} is no ${step.kind}`);
-    const resolve = () => resolveCall(run, step.input, called, flow);
-    return { seq: step.input.seq, kind: called.kind, name: called.name, resolve };
-  }
-
-  async function askedFor(run: RunId, seq: number): Promise<ModelResult> {
-    const seen = cache.ended(run, seq);
-    if (seen?.kind === "model") return (await cache.payload(seen.result)) as unknown as ModelResult;
-    const { rows } = await options.pool.query<{ result: Digest }>(
-      "select result from step where run = $1 and seq = $2 and kind = 'model' and state = 'done'",
-      [run, seq],
-    );
-    if (rows[0] === undefined) throw new GateError("invalid_step", `step ${seq} is no finished model step`);
-    return (await cache.payload(rows[0].result)) as unknown as ModelResult;
-  }
 
   /** The reference for what is finished, from the record. */
   async function finished(run: RunContext, seq: number, standing: Standing): Promise<StepResult> {
@@ -119,31 +61,17 @@ export function createSteps(
     if (standing.code === "no_room") return { status: "unanswered" };
     if (standing.state !== "done") return halted(standing.state === "denied" ? "model_denied" : "model_unavailable");
     if (standing.result === null) throw new GateError("transcript_incomplete", "a finished model step has no result");
-    return modelReference(run, (await cache.payload(standing.result)) as unknown as ModelResult);
+    return modelReference(
+      run.release.document,
+      (await cache.payload(standing.result)) as unknown as ModelResult,
+      fastLane,
+    );
   }
 
   /** People were asked what became of it. */
   async function asked(run: RunContext, seq: number): Promise<StepResult | undefined> {
     const settled = await settleUnknown(options, run, seq);
     return settled?.status === "reconciled" ? { status: "done" } : settled;
-  }
-
-  function modelReference(run: RunContext, result: ModelResult): ModelStepResult {
-    if (result.finishReason === "content_filter") return halted("model_refused");
-    if (result.problem !== undefined)
-      return { status: "invalid", ...(result.withheld === true ? { withheld: true } : {}) };
-    if (result.toolCalls.length === 0) return { status: "answer" };
-    const callables = callablesOf(run.release.document);
-    const called = result.toolCalls.map((call) => callables.find(({ name }) => name === call.name));
-    const retrievals = called.flatMap((one, index) => (kindOf(one ?? {}) === "retrieval" ? [index] : []));
-    return { status: "calls", lanes: called.map(laneOf), ...(retrievals.length === 0 ? {} : { retrievals }) };
-  }
-
-  function laneOf(tool: Callable | undefined): Lane {
-    // What will be denied at once is short too. A tool that could not be rerun safely is never local.
-    const short =
-      tool === undefined || (tool.short && tool.idempotency !== "none" && tool.timeoutMs <= maxShortToolTimeoutMs);
-    return options.fastLane && short ? "local" : "ordinary";
   }
 
   async function act(
@@ -212,7 +140,9 @@ export function createSteps(
   ): StepResult {
     cache.remember(digest, value);
     cache.rememberEnd(run.id, step.seq, endOf(step, digest));
-    return step.kind === "model" ? modelReference(run, value as unknown as ModelResult) : { status: "done" };
+    return step.kind === "model"
+      ? modelReference(run.release.document, value as unknown as ModelResult, fastLane)
+      : { status: "done" };
   }
 
   async function once(
@@ -324,22 +254,3 @@ function changedTo(
 function endOf(step: ResolvedStep, result: Digest): EndedStep {
   return { kind: step.kind, callId: step.kind === "model" ? "" : step.callId, result };
 }
-
-/** To the workflow, a step that is frozen and one that waits for witnesses are the same: to be asked for again when that is over. */
-const paused: Frozen = { status: "frozen" };
-
-const outcomeUnknown: Halted = {
-  status: "halted",
-  code: "outcome_unknown",
-  message: "a tool call was interrupted, and whether it took effect cannot be found out",
-};
-
-function halted(code: RunFailureCode, message?: string): Halted {
-  return { status: "halted", code, message: (message ?? haltTexts[code] ?? code).slice(0, 500) };
-}
-
-const haltTexts: Partial<Record<RunFailureCode, string>> = {
-  model_denied: "the policy denied the model call",
-  model_unavailable: "the model could not be reached, or did not answer properly",
-  model_refused: "the model's provider filtered the answer",
-};
