@@ -3,8 +3,8 @@ import type { ModelResult } from "../../core/transcript.ts";
 import type { SealedPayload } from "../../store/index.ts";
 import type { OutcomeToRecord } from "../effects/outcome.ts";
 import type { RunContext } from "../governed-call.ts";
-import type { Standing } from "../step/standing.ts";
 import type { ResolvedModelStep } from "../step/resolve.ts";
+import type { Standing } from "../step/standing.ts";
 
 /** A model's answer that has not gone anywhere yet. */
 export type Answered = {

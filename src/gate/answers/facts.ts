@@ -14,10 +14,10 @@ import { contentDigest } from "../../store/canonical.ts";
 import { flowFacts, linksOf } from "../flow/facts.ts";
 import { originOfLink } from "../flow/trace.ts";
 import type { RunContext } from "../governed-call.ts";
-import { readingsOf } from "./readings.ts";
-import { redactedAnswer } from "./redacted.ts";
 import { shownName } from "../step/resolve.ts";
 import type { ResolvedModelStep } from "../step/resolve.ts";
+import { readingsOf } from "./readings.ts";
+import { redactedAnswer } from "./redacted.ts";
 
 /** What is known of a model's answer before it goes further. Worked out from the record alone, so an auditor finds the same. */
 export type AnswerFacts = { readonly response: ResponseFacts; readonly flow: FlowFacts };

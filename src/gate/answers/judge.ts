@@ -7,8 +7,6 @@ import { explain, noAnswer, requestJson, responseAction as responseActionName } 
 import type { Detected, RemoteAnswer } from "../../policy/index.ts";
 import { contentDigest } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
-import type { Answered } from "./answered.ts";
-import { answerFacts, redactionOf } from "./facts.ts";
 import { policyRequestOf } from "../decision/asked.ts";
 import { createDetection } from "../decision/detection.ts";
 import { alsoRemotely, denial, standingFacts, undetected } from "../decision/judge.ts";
@@ -19,6 +17,8 @@ import { tryCount, wideLocks } from "../history/history.ts";
 import type { HistoryCounter, HistoryLock } from "../history/history.ts";
 import { moment } from "../moment.ts";
 import type { GateOptions } from "../options.ts";
+import type { Answered } from "./answered.ts";
+import { answerFacts, redactionOf } from "./facts.ts";
 
 /** What is known of an answer before it is judged. */
 export type Question = {

@@ -4,15 +4,15 @@ import type { LedgerEvent } from "../../core/ledger-event.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { sealPayload, writeSealed } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
-import type { Answered, Responded, Settled } from "./answered.ts";
-import type { Judged } from "./judge.ts";
-import { effectiveIn, renderedOf, resultOf, sealedAnswer } from "./result.ts";
-import { answerAgain, writeAnswerDecision } from "./write-decision.ts";
 import { requestedEvent } from "../approved/request-events.ts";
 import { noneSettled } from "../budgets/attempts.ts";
 import { outcomeEvent, writeOutcome } from "../effects/outcome.ts";
 import type { OutcomeToRecord } from "../effects/outcome.ts";
 import { sealingIn } from "../governed-call.ts";
+import type { Answered, Responded, Settled } from "./answered.ts";
+import type { Judged } from "./judge.ts";
+import { effectiveIn, renderedOf, resultOf, sealedAnswer } from "./result.ts";
+import { answerAgain, writeAnswerDecision } from "./write-decision.ts";
 
 /** Writes how the call ended, with what was decided on its answer: it goes further, is withheld, or people are asked. */
 export async function recordAnswer(tx: Tx, answered: Answered, judged: Judged, settled: Settled): Promise<Responded> {

@@ -4,19 +4,19 @@ import type { JsonObject } from "../../core/json.ts";
 import { verdictOf } from "../../policy/index.ts";
 import { inTransaction } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
+import type { DecideRemotely } from "../decision/remote.ts";
+import type { Shadow } from "../decision/shadow.ts";
+import { settling } from "../effects/outcome.ts";
+import { lockHistory } from "../history/history.ts";
+import type { HistoryCounter, HistoryLock } from "../history/history.ts";
+import type { GateOptions } from "../options.ts";
+import { lockTimeout } from "../sqlstate.ts";
 import { createAfterWaiting } from "./after-waiting.ts";
 import type { Answered, Responded, Settled } from "./answered.ts";
 import { redactionOf } from "./facts.ts";
 import { createAnswerJudge, unsettled } from "./judge.ts";
 import type { Judged, Question } from "./judge.ts";
 import { recordAnswer } from "./record.ts";
-import type { DecideRemotely } from "../decision/remote.ts";
-import type { Shadow } from "../decision/shadow.ts";
-import { settling } from "../effects/outcome.ts";
-import { lockHistory } from "../history/history.ts";
-import type { HistoryCounter, HistoryLock } from "../history/history.ts";
-import { lockTimeout } from "../sqlstate.ts";
-import type { GateOptions } from "../options.ts";
 
 /** How often a lock that was not had in time is tried. */
 const lockAttempts = 3;

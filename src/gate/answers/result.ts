@@ -3,13 +3,13 @@ import { unsentAnswer, withheldAnswer } from "../../core/transcript.ts";
 import type { ModelResult } from "../../core/transcript.ts";
 import { sealPayload } from "../../store/index.ts";
 import type { SealedPayload } from "../../store/index.ts";
-import type { Answered } from "./answered.ts";
-import { withProblem } from "./fit.ts";
-import type { Judged } from "./judge.ts";
 import { renderAnswer } from "../approved/rendered.ts";
 import { isShadow } from "../decision/asked.ts";
 import { denialText } from "../decision/decided.ts";
 import { sealingIn } from "../governed-call.ts";
+import type { Answered } from "./answered.ts";
+import { withProblem } from "./fit.ts";
+import type { Judged } from "./judge.ts";
 
 /** What goes further: the answer, or what stands in its place. Undefined while people are asked. */
 export function resultOf(answered: Answered, judged: Judged): SealedPayload | undefined {

@@ -4,15 +4,15 @@ import { isBudgetPolicy } from "../../core/budget.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import type { Tx } from "../../store/index.ts";
-import { conclude } from "./ask-people.ts";
-import { requestEnded } from "./request-events.ts";
-import { editedStep } from "./edited.ts";
-import { declineText, expiryText } from "./texts.ts";
-import { useGrant } from "./use-grant.ts";
 import { refuse } from "../decision/decided.ts";
 import type { Decided } from "../decision/decided.ts";
 import type { Deciding } from "../decision/deciding.ts";
 import { judge } from "../decision/judge.ts";
+import { conclude } from "./ask-people.ts";
+import { editedStep } from "./edited.ts";
+import { requestEnded } from "./request-events.ts";
+import { declineText, expiryText } from "./texts.ts";
+import { useGrant } from "./use-grant.ts";
 
 /**
  * The step waited for people, or says that it did. Which request it waits for is taken from the record; a workflow that names another

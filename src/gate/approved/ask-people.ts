@@ -6,10 +6,6 @@ import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { sealPayload, writeSealed } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
-import { editIn } from "./edit.ts";
-import { renderCall } from "./rendered.ts";
-import { requestedEvent } from "./request-events.ts";
-import { standingInstead, standingUsed } from "./standing-grant.ts";
 import { decided, toRecord, writeDecided } from "../decision/decided.ts";
 import type { Decided } from "../decision/decided.ts";
 import type { Deciding } from "../decision/deciding.ts";
@@ -17,6 +13,10 @@ import { judge } from "../decision/judge.ts";
 import type { Judged } from "../decision/judge.ts";
 import { writeDecision } from "../decision/write-decisions.ts";
 import { sealingIn } from "../governed-call.ts";
+import { editIn } from "./edit.ts";
+import { renderCall } from "./rendered.ts";
+import { requestedEvent } from "./request-events.ts";
+import { standingInstead, standingUsed } from "./standing-grant.ts";
 
 /** Writes what was judged, or asks people where the policies or budgets do. */
 export async function conclude(tx: Tx, deciding: Deciding, judged: Judged): Promise<Decided> {

@@ -3,11 +3,11 @@ import type { Digest } from "../../core/ids.ts";
 import type { ActionSlice, Detected } from "../../policy/index.ts";
 import type { PayloadKeys, Pool } from "../../store/index.ts";
 import type { Detection } from "../decision/detection.ts";
-import { editedStep } from "./edited.ts";
-import type { RunContext } from "../governed-call.ts";
-import type { Standing } from "../step/standing.ts";
-import type { ResolvedStep } from "../step/resolve.ts";
 import { changedMeanwhile } from "../decision/write-decisions.ts";
+import type { RunContext } from "../governed-call.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
+import type { Standing } from "../step/standing.ts";
+import { editedStep } from "./edited.ts";
 
 /**
  * What another detector says of a waiting call as reviewers have changed it by now. Of what they make of it before the transaction is open,

@@ -3,9 +3,9 @@ import type { Edit } from "../../approvals/index.ts";
 import type { JsonObject } from "../../core/json.ts";
 import { getPayload } from "../../store/index.ts";
 import type { PayloadKeys, Tx } from "../../store/index.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
 import { withEdit } from "./edit.ts";
 import type { EditedStep } from "./edit.ts";
-import type { ResolvedStep } from "../step/resolve.ts";
 
 /**
  * The call as a reviewer changed it, a new action, from what they signed; undefined where that does not hold: the signature, the key, who

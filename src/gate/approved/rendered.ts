@@ -5,10 +5,10 @@ import type { Amounts, Exhausted } from "../../core/budget.ts";
 import type { Digest } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { ModelResult } from "../../core/transcript.ts";
-import { editIn } from "./edit.ts";
+import { responseAction } from "../answers/facts.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { ResolvedModelStep, ResolvedStep } from "../step/resolve.ts";
-import { responseAction } from "../answers/facts.ts";
+import { editIn } from "./edit.ts";
 
 /**
  * What reviewers see: the call as it would be made, what policies have changed in it, and what would be given beyond a budget. A function

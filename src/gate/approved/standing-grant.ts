@@ -5,10 +5,10 @@ import { barredText } from "../../core/decision.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { LedgerEvent } from "../../core/ledger-event.ts";
 import type { Tx } from "../../store/index.ts";
-import { approvedAhead } from "./ahead.ts";
-import { editIn } from "./edit.ts";
 import type { Judged, Question } from "../decision/judge.ts";
 import { runEvent } from "../run/event.ts";
+import { approvedAhead } from "./ahead.ts";
+import { editIn } from "./edit.ts";
 
 /**
  * The standing grant that takes the place of the approval that `judged` asks for, with what the policies say then; undefined where there is

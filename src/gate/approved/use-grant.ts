@@ -8,10 +8,6 @@ import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { contentDigest, sealPayload, writeSealed } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
-import { askPeople } from "./ask-people.ts";
-import { editIn } from "./edit.ts";
-import { givenBeyond, renderCall } from "./rendered.ts";
-import { changedSince, moreAskedText, shownOtherwise } from "./texts.ts";
 import { extendBudgets } from "../budgets/budgets.ts";
 import { exhaustedBy } from "../decision/asked.ts";
 import { effectiveOf, refuse, writeDecided } from "../decision/decided.ts";
@@ -22,7 +18,11 @@ import type { Judged } from "../decision/judge.ts";
 import { changedMeanwhile } from "../decision/write-decisions.ts";
 import { sealingIn } from "../governed-call.ts";
 import type { RunContext } from "../governed-call.ts";
+import { askPeople } from "./ask-people.ts";
+import { editIn } from "./edit.ts";
+import { givenBeyond, renderCall } from "./rendered.ts";
 import { requestEnded } from "./request-events.ts";
+import { changedSince, moreAskedText, shownOtherwise } from "./texts.ts";
 
 /**
  * People have approved it: the policies and budgets are asked again, and what people were shown has to be this very call still. Then the grant is

@@ -3,11 +3,11 @@ import type { Amounts, BudgetFacts, BudgetPeriod, BudgetState, Exhausted } from 
 import type { ApprovalId } from "../../core/ids.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import type { Tx } from "../../store/index.ts";
-import type { RunContext } from "../governed-call.ts";
 import { givenBeyond } from "../approved/rendered.ts";
+import type { RunContext } from "../governed-call.ts";
 import { runEvent } from "../run/event.ts";
-import type { Standing } from "../step/standing.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
+import type { Standing } from "../step/standing.ts";
 
 /** A budget of the run's team or agent in the period that now is in. */
 export type BudgetStanding = BudgetState & {

@@ -1,5 +1,5 @@
-import { callablesOf } from "../../core/retrieval.ts";
 import type { ReleaseDocument } from "../../core/release.ts";
+import { callablesOf } from "../../core/retrieval.ts";
 import type { Message } from "../../core/transcript.ts";
 
 /** What a server's protocol says around each item in JSON, and what its chat template may add to it in tokens. */

@@ -5,24 +5,24 @@ import type { Pool } from "../../store/index.ts";
 import { decideAfterWaiting } from "../approved/after-waiting.ts";
 import { conclude, unlessAhead } from "../approved/ask-people.ts";
 import { detectedInEdits } from "../approved/detected-edits.ts";
+import { GateError } from "../errors.ts";
+import { createHistoryCounter, lockHistory } from "../history/history.ts";
+import type { HistoryCounter } from "../history/history.ts";
+import { since } from "../moment.ts";
+import type { GateOptions } from "../options.ts";
 import { decided, toRecord } from "./decided.ts";
 import type { Decided } from "./decided.ts";
 import type { Deciding, DecisionRequest } from "./deciding.ts";
 import { createDetection } from "./detection.ts";
 import type { Detection } from "./detection.ts";
 import { actionOf, judge, locksFor } from "./judge.ts";
-import { policiesFor } from "./policies.ts";
 import type { Judged, Question } from "./judge.ts";
+import { policiesFor } from "./policies.ts";
 import { createRemote } from "./remote.ts";
 import type { Asking } from "./remote.ts";
 import { createShadow } from "./shadow.ts";
 import type { Shadow } from "./shadow.ts";
 import { createDecisionWriter } from "./write-decisions.ts";
-import { GateError } from "../errors.ts";
-import { createHistoryCounter, lockHistory } from "../history/history.ts";
-import type { HistoryCounter } from "../history/history.ts";
-import { since } from "../moment.ts";
-import type { GateOptions } from "../options.ts";
 
 /** The end of a step's first half: everything about it is decided and written in one transaction, or nothing is. */
 export function createDecider(

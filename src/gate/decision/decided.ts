@@ -7,16 +7,16 @@ import type { ToolResult } from "../../core/transcript.ts";
 import { canonicalText, sealPayload } from "../../store/index.ts";
 import type { SealedPayload, Tx } from "../../store/index.ts";
 import { editIn } from "../approved/edit.ts";
+import { sealingIn } from "../governed-call.ts";
+import type { RunContext } from "../governed-call.ts";
+import { madeWith } from "../step/resolve.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
 import { isShadow } from "./asked.ts";
 import type { Deciding } from "./deciding.ts";
 import { denial, judge } from "./judge.ts";
 import type { Judged } from "./judge.ts";
 import { writeDecision } from "./write-decisions.ts";
 import type { DecisionToRecord } from "./write-decisions.ts";
-import { sealingIn } from "../governed-call.ts";
-import type { RunContext } from "../governed-call.ts";
-import { madeWith } from "../step/resolve.ts";
-import type { ResolvedStep } from "../step/resolve.ts";
 
 /** What becomes of a step by its decision. */
 export type Decided =

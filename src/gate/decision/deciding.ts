@@ -1,11 +1,11 @@
 import type { ApprovalId } from "../../core/ids.ts";
 import type { Detected } from "../../policy/index.ts";
 import type { PayloadKeys } from "../../store/index.ts";
-import type { Judged, Question } from "./judge.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { HistoryCounter } from "../history/history.ts";
-import type { Standing } from "../step/standing.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
+import type { Standing } from "../step/standing.ts";
+import type { Judged, Question } from "./judge.ts";
 
 export type DecisionRequest = {
   readonly run: RunContext;

@@ -5,9 +5,9 @@ import type { DataClass } from "../../core/labels.ts";
 import type { Message, ModelResult } from "../../core/transcript.ts";
 import { detect, longestDetected } from "../../policy/index.ts";
 import type { ActionSlice, Detected, DetectorOptions } from "../../policy/index.ts";
+import { answerText } from "../answers/readings.ts";
 import { textsIn } from "../flow/leaves.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
-import { answerText } from "../answers/readings.ts";
 
 /**
  * What another detector says of contents; undefined where there is none, or the policies do not look for it. It answers over the network,

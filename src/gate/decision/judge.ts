@@ -9,14 +9,14 @@ import type { CompiledPolicies, Detected, PolicyRequest } from "../../policy/ind
 import { contentDigest } from "../../store/index.ts";
 import type { Tx } from "../../store/index.ts";
 import { budgetFacts } from "../budgets/budgets.ts";
-import { policyRequestOf, withBudgets } from "./asked.ts";
-import type { Answering } from "./remote.ts";
 import type { RunContext } from "../governed-call.ts";
 import { tryCount, wideLocks } from "../history/history.ts";
 import type { HistoryCounter, HistoryLock } from "../history/history.ts";
 import { madeWith } from "../step/resolve.ts";
 import type { ResolvedStep } from "../step/resolve.ts";
 import type { Standing } from "../step/standing.ts";
+import { policyRequestOf, withBudgets } from "./asked.ts";
+import type { Answering } from "./remote.ts";
 
 /** What is known of a step before it is judged. */
 export type Question = {

@@ -8,12 +8,12 @@ import type { RedactionOf, Verdict } from "../../policy/index.ts";
 import { activeShadow, addShadowCounts } from "../../registry/index.ts";
 import type { PolicyShadow, ShadowCount } from "../../registry/index.ts";
 import type { Pool } from "../../store/index.ts";
-import { policyRequestOf } from "./asked.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { HistoryCounter, HistoryRequest } from "../history/history.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
+import { policyRequestOf } from "./asked.ts";
 import { actionOf } from "./judge.ts";
 import { policiesFor } from "./policies.ts";
-import type { ResolvedStep } from "../step/resolve.ts";
 
 /** How long a team's candidate is remembered, and how long counts wait to be written, in milliseconds. */
 const pauseMs = 1_000;

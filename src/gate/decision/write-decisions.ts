@@ -8,15 +8,15 @@ import type { OutboxRow } from "../../ledger/index.ts";
 import { sealedRows } from "../../store/index.ts";
 import type { Pool, SealedPayload, Tx } from "../../store/index.ts";
 import { budgetFacts, holdOf } from "../budgets/budgets.ts";
-import { sqlFor } from "./write-sql.ts";
 import { GateError } from "../errors.ts";
-import type { RunContext } from "../governed-call.ts";
-import type { ResolvedStep } from "../step/resolve.ts";
-import { decisionEvents } from "./events.ts";
-import { divisionByZero } from "../sqlstate.ts";
 import { idempotencyKeyOf } from "../governed-call.ts";
+import type { RunContext } from "../governed-call.ts";
+import { divisionByZero } from "../sqlstate.ts";
+import type { ResolvedStep } from "../step/resolve.ts";
 import type { Standing } from "../step/standing.ts";
 import { createTogether, isRefused } from "../together.ts";
+import { decisionEvents } from "./events.ts";
+import { sqlFor } from "./write-sql.ts";
 
 export type DecisionToRecord = {
   readonly run: RunContext;

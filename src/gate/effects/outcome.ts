@@ -1,16 +1,16 @@
 import type { StepCode } from "../../core/action.ts";
-import type { Digest, RunId } from "../../core/ids.ts";
 import { codeOf } from "../../core/errors.ts";
+import type { Digest, RunId } from "../../core/ids.ts";
 import type { LedgerEvent } from "../../core/ledger-event.ts";
 import type { Pool, Tx } from "../../store/index.ts";
-import type { SettledAttempts } from "../budgets/attempts.ts";
 import { settledAttempts } from "../budgets/attempts.ts";
+import type { SettledAttempts } from "../budgets/attempts.ts";
 import { lockOrder } from "../budgets/budgets.ts";
 import { chargeFacts, plusCharge, tokensOf } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
 import type { RunContext } from "../governed-call.ts";
-import { divisionByZero } from "../sqlstate.ts";
 import { runEvent } from "../run/event.ts";
+import { divisionByZero } from "../sqlstate.ts";
 
 export type OutcomeToRecord = {
   readonly run: RunContext;

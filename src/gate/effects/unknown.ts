@@ -10,8 +10,8 @@ import {
   subjectNames,
 } from "../../approvals/index.ts";
 import type { Edit, Resolution, ResolutionStatement, UnknownOutcome } from "../../approvals/index.ts";
-import { barredText } from "../../core/decision.ts";
 import type { Waiting } from "../../core/contract.ts";
+import { barredText } from "../../core/decision.ts";
 import type { ApprovalId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { ChangedCall } from "../../core/transcript.ts";
@@ -19,10 +19,10 @@ import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { getPayloads, inTransaction, sealPayload, sha256, writeSealed } from "../../store/index.ts";
 import type { PayloadKeys, Tx } from "../../store/index.ts";
-import type { GateOptions } from "../options.ts";
 import { GateError } from "../errors.ts";
 import { sealingIn } from "../governed-call.ts";
 import type { RunContext } from "../governed-call.ts";
+import type { GateOptions } from "../options.ts";
 import { runEvent } from "../run/event.ts";
 
 /**

@@ -7,10 +7,10 @@ import { callablesOf, retrievalIn } from "../../core/retrieval.ts";
 import type { Callable, RetrievedDocument } from "../../core/retrieval.ts";
 import type { FinishedStep, ModelResult, ToolResult } from "../../core/transcript.ts";
 import { dataClassesIn } from "../../policy/index.ts";
+import type { RunContext } from "../governed-call.ts";
 import { partsOf } from "./identifiers.ts";
 import { schemaOfArgument, valuesOf, wordsOf } from "./leaves.ts";
 import { traceOf } from "./trace.ts";
-import type { RunContext } from "../governed-call.ts";
 
 /**
  * What a run has read, and whose text each part is. Immutable: a step's flow is that of the conversation which its model was shown, so it

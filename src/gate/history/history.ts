@@ -4,10 +4,10 @@ import type { RunId } from "../../core/ids.ts";
 import { sha256 } from "../../store/index.ts";
 import type { PayloadKeys, Tx } from "../../store/index.ts";
 import type { RunContext } from "../governed-call.ts";
+import type { Place } from "../turns.ts";
+import { plus, uncountable, windowStart } from "./run-history.ts";
 import { createArgumentReader } from "./sums.ts";
 import type { ArgumentReader, SummedStep } from "./sums.ts";
-import { plus, uncountable, windowStart } from "./run-history.ts";
-import type { Place } from "../turns.ts";
 
 /** Steps whose arguments are opened for the sums of one decision. */
 export const maxSummedSteps = 5_000;

@@ -7,9 +7,9 @@ import type { Pool } from "../../store/index.ts";
 import { GateError } from "../errors.ts";
 import { extendFlow, startFlow } from "../flow/flow.ts";
 import type { RunContext } from "../governed-call.ts";
+import type { EndedStep, RunCache } from "./cache.ts";
 import { emptyHead, extendHead } from "./head.ts";
 import type { Conversation } from "./head.ts";
-import type { EndedStep, RunCache } from "./cache.ts";
 
 /** `characters`: what it takes, about. */
 type Cached = Conversation & { readonly upTo: number; readonly characters: number };

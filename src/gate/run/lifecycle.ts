@@ -9,17 +9,17 @@ import { faultPoint } from "../../faults/index.ts";
 import { appendToOutbox } from "../../ledger/index.ts";
 import { inOneTrip, inTransaction, sealPayload, writeSealed } from "../../store/index.ts";
 import type { Pool, SealedPayload, Tx } from "../../store/index.ts";
-import { GateError } from "../errors.ts";
-import { sealingIn } from "../governed-call.ts";
-import type { RunContext } from "../governed-call.ts";
+import { requestEnded } from "../approved/request-events.ts";
 import { maxEffectAttempts } from "../budgets/attempts.ts";
 import { lockOrder } from "../budgets/budgets.ts";
 import { chargeFacts, chargeSql } from "../budgets/charge.ts";
 import type { Charge } from "../budgets/charge.ts";
+import { GateError } from "../errors.ts";
+import { sealingIn } from "../governed-call.ts";
+import type { RunContext } from "../governed-call.ts";
 import { divisionByZero } from "../sqlstate.ts";
-import { requestEnded } from "../approved/request-events.ts";
-import { runEvent } from "./event.ts";
 import type { RunCache } from "./cache.ts";
+import { runEvent } from "./event.ts";
 
 export type LifecycleOptions = {
   readonly pool: Pool;

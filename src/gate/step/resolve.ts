@@ -11,11 +11,11 @@ import type { Callable, CallKind } from "../../core/retrieval.ts";
 import type { ModelResult, ModelToolCall } from "../../core/transcript.ts";
 import { contentDigest } from "../../store/canonical.ts";
 import { parseArguments } from "../../tools/arguments.ts";
+import { inputTokenBound } from "../budgets/token-bound.ts";
 import { flowFacts } from "../flow/facts.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { RunContext } from "../governed-call.ts";
 import type { Conversation } from "../run/head.ts";
-import { inputTokenBound } from "../budgets/token-bound.ts";
 
 /** What a step asks for, worked out from the record: nothing of it comes from the workflow but which step it is. */
 export type ResolvedStep = ResolvedModelStep | ResolvedToolStep;

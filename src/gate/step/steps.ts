@@ -1,5 +1,6 @@
-import { ApplicationFailure } from "@temporalio/common";
 import { setImmediate as sent } from "node:timers/promises";
+
+import { ApplicationFailure } from "@temporalio/common";
 
 import { editOf, subjectNames } from "../../approvals/index.ts";
 import type { Waiting } from "../../core/contract.ts";
@@ -20,6 +21,7 @@ import type { GateOptions } from "../options.ts";
 import type { EndedStep } from "../run/cache.ts";
 import { isFrozen } from "../run/freeze.ts";
 import { uniqueViolation } from "../sqlstate.ts";
+import { createTurns } from "../turns.ts";
 import { createLocator } from "./locate.ts";
 import type { Located, StepRequest } from "./locate.ts";
 import { halted, modelReference, outcomeUnknown, paused } from "./references.ts";
@@ -28,7 +30,6 @@ import { madeWith } from "./resolve.ts";
 import type { ResolvedStep } from "./resolve.ts";
 import { createStandingReader } from "./standing.ts";
 import type { Standing } from "./standing.ts";
-import { createTurns } from "../turns.ts";
 
 export type StepContext = {
   /** Names the Temporal activity, the same for all its attempts. */
