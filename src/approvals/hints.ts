@@ -1,3 +1,4 @@
+import { isObject } from "../core/json.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { ToolDefinition } from "../core/release.ts";
 import type { RenderHint } from "../core/render.ts";
@@ -49,10 +50,6 @@ function isEmail(schema: Json | undefined): boolean {
   if (!isObject(schema)) return false;
   const { format, items } = schema;
   return format === "email" || format === "idn-email" || isEmail(items);
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function suits(hint: RenderHint, value: Json): boolean {

@@ -1,6 +1,7 @@
 import { isBudgetPolicy } from "../core/budget.ts";
 import type { ApprovalRequirement } from "../core/decision.ts";
 import type { Digest } from "../core/ids.ts";
+import { isObject } from "../core/json.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { mixesScripts } from "../core/provenance.ts";
 import type { ToolDefinition } from "../core/release.ts";
@@ -88,8 +89,7 @@ function argumentsFault(
 /** The arguments that a tool has, sorted. */
 export function argumentsOf({ parameters }: Pick<ToolDefinition, "parameters">): readonly string[] {
   const properties = parameters["properties"];
-  const isObject = typeof properties === "object" && properties !== null && !Array.isArray(properties);
-  return isObject ? Object.keys(properties).toSorted() : [];
+  return isObject(properties) ? Object.keys(properties).toSorted() : [];
 }
 
 function targetFault(target: Target): string | undefined {

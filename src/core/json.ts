@@ -4,3 +4,7 @@ export type JsonObject = { readonly [key: string]: Json };
 
 /** A JSON Schema document (2020-12 subset that tool parameters and final outputs use). */
 export type JsonSchema = JsonObject;
+
+export function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

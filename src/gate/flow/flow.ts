@@ -1,3 +1,4 @@
+import { isObject } from "../../core/json.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import { confidentialities, defaultResultLabels, flowRules, joinLabels, labelsOfAll } from "../../core/labels.ts";
 import type { FlowFacts, FlowRules, ResultLabels, ToolResultLabels, ValueLabels } from "../../core/labels.ts";
@@ -75,7 +76,7 @@ function callsOf({ toolCalls }: ModelResult): ReadonlyMap<string, AskedCall | un
 function objectIn(text: string): JsonObject {
   try {
     const value = JSON.parse(text) as Json;
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
+    return isObject(value) ? value : {};
   } catch {
     return {};
   }

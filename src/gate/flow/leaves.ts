@@ -1,3 +1,4 @@
+import { isObject } from "../../core/json.ts";
 import type { Json, JsonSchema } from "../../core/json.ts";
 
 /** The texts and numbers in a value, as texts. */
@@ -34,9 +35,7 @@ export function schemaOfArgument(parameters: JsonSchema | undefined, name: strin
 }
 
 function propertyOf(value: Json | undefined, name: string): Json | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value) || !Object.hasOwn(value, name))
-    return undefined;
-  return (value as { readonly [key: string]: Json })[name];
+  return isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
 }
 
 export function hasBoolean(value: Json): boolean {

@@ -1,6 +1,7 @@
 import type { StepKind } from "../../core/action.ts";
 import type { HistoryFact } from "../../core/decision.ts";
 import { CodedError } from "../../core/errors.ts";
+import { isObject } from "../../core/json.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { ToolDefinition } from "../../core/release.ts";
 
@@ -86,8 +87,4 @@ export function plus(total: number, value: number, fact: string): number {
 
 export function uncountable(message: string, hint?: string): HistoryError {
   return new HistoryError("history_uncountable", message, hint === undefined ? {} : { hint });
-}
-
-export function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
 
 import type { Digest } from "../../core/ids.ts";
+import { isObject } from "../../core/json.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { ReleaseDocument } from "../../core/release.ts";
 import { callablesOf } from "../../core/retrieval.ts";
@@ -8,7 +9,7 @@ import type { ModelResult } from "../../core/transcript.ts";
 import { releaseByDigest } from "../../registry/index.ts";
 import { contentDigest, getContents } from "../../store/index.ts";
 import type { Content, PayloadKeys, Tx } from "../../store/index.ts";
-import { isObject, summand, uncountable } from "./run-history.ts";
+import { summand, uncountable } from "./run-history.ts";
 
 /** How many payloads are opened at once. */
 const openedAtOnce = 100;
