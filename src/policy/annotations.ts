@@ -2,7 +2,7 @@ import type { ApprovalRequirement, Obligation } from "../core/decision.ts";
 import { didYouMean } from "../core/did-you-mean.ts";
 import { dataClasses } from "../core/labels.ts";
 import type { DataClass } from "../core/labels.ts";
-import { approvalFaults, approvalNames, requirementsOf } from "./approval-annotations.ts";
+import { approvalFaults, approvalNames, fits, refuseIf, requirementsOf } from "./approval-annotations.ts";
 import type { ApprovalAnnotationName } from "./approval-annotations.ts";
 
 /** What a policy's annotations ask of those who obey its decision. */
@@ -217,14 +217,6 @@ function defaultReason(
     case "cosigned":
       return `made once ${obligation.witnesses} witnesses have cosigned that it is allowed`;
   }
-}
-
-function fits(value: string | null | undefined, pattern: RegExp): boolean {
-  return value === undefined || value === null || pattern.test(value);
-}
-
-function refuseIf(refused: boolean, message: string): string[] {
-  return refused ? [message] : [];
 }
 
 function quoted(text: string): string {

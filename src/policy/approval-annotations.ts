@@ -166,10 +166,11 @@ function millisecondsOf(value: string | null | undefined): number | undefined {
   return milliseconds <= maxMs ? milliseconds : undefined;
 }
 
-function fits(value: string | null | undefined, pattern: RegExp): boolean {
+/** Whether an annotation that may be absent or without a value has none that is wrong. */
+export function fits(value: string | null | undefined, pattern: RegExp): boolean {
   return value === undefined || value === null || pattern.test(value);
 }
 
-function refuseIf(refused: boolean, message: string): string[] {
+export function refuseIf(refused: boolean, message: string): string[] {
   return refused ? [message] : [];
 }

@@ -1,3 +1,4 @@
+import { isObject } from "../core/json.ts";
 import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
 import { canonicalText } from "../store/canonical.ts";
 
@@ -157,8 +158,4 @@ function toPlain(type: ArgumentType): Json {
     return [name, [toPlain(inner), required, fallback ?? null]] as const;
   });
   return { record: Object.fromEntries(entries) };
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

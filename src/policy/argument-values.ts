@@ -1,5 +1,6 @@
 import type { CedarValueJson } from "@cedar-policy/cedar-wasm/nodejs";
 
+import { isObject } from "../core/json.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { canonicalText } from "../store/canonical.ts";
 import type { ArgumentType, Attribute } from "./argument-types.ts";
@@ -88,8 +89,4 @@ export function unicode(value: string, path: string): string {
 function mismatch(path: string, expected: string, value: Json): Unrepresentable {
   const got = value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
   return new Unrepresentable(`${path}: expected ${expected}, got ${got === "number" ? "another number" : got}`);
-}
-
-function isObject(value: Json): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 
 import type { Decision } from "../core/decision.ts";
 import { CodedError } from "../core/errors.ts";
+import { isObject } from "../core/json.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { canonicalText } from "../store/canonical.ts";
 import { endpointBelow, endpointOf } from "./endpoint.ts";
@@ -171,8 +172,4 @@ export function noAnswer(why: string): RemoteAnswer {
 export function narrowed(decision: Decision, answer: RemoteAnswer): Decision {
   if (decision.outcome === "deny" || answer.decision === "allow") return decision;
   return { outcome: "deny", code: answer.code, policies: [{ policy: remotePolicy, text: answer.reason }] };
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,7 @@
 /** What can be said of a policy's conditions without a request. Cedar's JSON policy format: docs.cedarpolicy.com/policies/json-format.html */
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 
+import { isObject } from "../core/json.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import { canonicalText } from "../store/canonical.ts";
 
@@ -127,8 +128,4 @@ export function literal(expression: Json | undefined): string | number | boolean
 export function operandsOf(expression: Json, operator: string): JsonObject | undefined {
   const value = isObject(expression) && Object.hasOwn(expression, operator) ? expression[operator] : undefined;
   return isObject(value) ? value : undefined;
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
