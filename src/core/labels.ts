@@ -103,10 +103,11 @@ export type FlowFacts = {
 };
 
 /**
- * How flow facts are found. By the first rules, names of properties and values of punctuation alone came from nobody who could attack,
+ * How flow facts are found, and how it is decided by them. By the first rules, names of properties and values of punctuation alone came from nobody who could attack,
  * and a thousand links hid the rest; by the first two, a text that repeats words of the user's spoke for no call; by the first three, an
  * identifier was trusted although text has it too, signs at the ends of a name were no part of it, and links and data could be written in ways
- * that only a browser or a person reads. Decisions that were made by them are still audited by them, and none is made by them.
+ * that only a browser or a person reads; no obligation was met by a model call or an answer, a default behind a reference was not seen, and
+ * arguments could be as many as there were. Decisions that were made by them are still audited by them, and none is made by them.
  */
 export type FlowRules = 1 | 2 | 3 | 4;
 export const flowRules: FlowRules = 4;

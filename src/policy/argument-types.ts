@@ -16,6 +16,8 @@ export type Attribute = {
   readonly required: boolean;
   /** Stands in for an absent value, as it will when the tool runs. */
   readonly default?: Json;
+  /** The default is said behind a reference. */
+  readonly isDefaultBehind?: true;
 };
 
 type Typed = { readonly type: ArgumentType; readonly nullable: boolean };
@@ -86,22 +88,21 @@ function attributesOf(schema: JsonObject, root: JsonSchema, depth: number): Read
   for (const [name, property] of Object.entries(properties)) {
     if (reservedKeys.has(name) || !name.isWellFormed()) return undefined;
     const { type, nullable } = argumentType(property, root, depth + 1);
-    const fallback = defaultOf(property, root);
+    const own = defaultOf(property);
+    // Where it is not said beside a reference, it may be said behind it.
+    const fallback = own ?? defaultOf(resolve(property, root, 0));
     attributes.set(name, {
       type,
       required: !nullable && (required.has(name) || fallback !== undefined),
       ...(fallback === undefined ? {} : { default: fallback }),
+      ...(fallback === own ? {} : { isDefaultBehind: true as const }),
     });
   }
   return attributes;
 }
 
-/** Where it is not said beside a reference, it may be said behind it. */
-function defaultOf(property: Json | undefined, root: JsonSchema): Json | undefined {
-  const [own, behind] = [property, resolve(property, root, 0)].map((schema) =>
-    isObject(schema) ? (schema["default"] ?? undefined) : undefined,
-  );
-  return own ?? behind;
+function defaultOf(schema: Json | undefined): Json | undefined {
+  return isObject(schema) ? (schema["default"] ?? undefined) : undefined;
 }
 
 /** `X` or null is an optional X; branches of one type are that type; anything else is text. */

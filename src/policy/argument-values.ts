@@ -2,6 +2,8 @@ import type { CedarValueJson } from "@cedar-policy/cedar-wasm/nodejs";
 
 import { isObject } from "../core/json.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { flowRules } from "../core/labels.ts";
+import type { FlowRules } from "../core/labels.ts";
 import { canonicalText } from "../store/canonical.ts";
 import type { ArgumentType, Attribute } from "./argument-types.ts";
 
@@ -11,12 +13,14 @@ export class Unrepresentable extends Error {}
 /**
  * Arguments as the Cedar record that `attributes` describe. Throws {@link Unrepresentable} for a value of another
  * type, an undeclared property (policies could not see it, the tool could), an integer past 2^53 - 1, a number with
- * more than four decimal places or past decimal's range, and text that is not Unicode.
+ * more than four decimal places or past decimal's range, and text that is not Unicode. By the first three rules, a default behind a
+ * reference stood in for nothing.
  */
 export function recordValue(
   value: JsonObject,
   attributes: ReadonlyMap<string, Attribute>,
   path: string,
+  rules: FlowRules = flowRules,
 ): Record<string, CedarValueJson> {
   for (const name of Object.keys(value)) {
     if (!attributes.has(name)) throw new Unrepresentable(`${path} has a property that the tool's schema does not`);
@@ -24,19 +28,25 @@ export function recordValue(
   const entries: [string, CedarValueJson][] = [];
   for (const [name, attribute] of attributes) {
     const given = Object.hasOwn(value, name) ? value[name] : undefined;
+    if (given === undefined && rules < 4 && attribute.isDefaultBehind === true) continue;
     const present = given === undefined ? attribute.default : given;
     const isAbsent = present === undefined || (present === null && attribute.type.kind !== "text");
     if (isAbsent) {
       if (attribute.required) throw new Unrepresentable(`${path}.${name}: expected a ${attribute.type.kind}, got none`);
       continue;
     }
-    entries.push([name, cedarValue(present, attribute.type, `${path}.${name}`)]);
+    entries.push([name, cedarValue(present, attribute.type, `${path}.${name}`, rules)]);
   }
   return Object.fromEntries(entries);
 }
 
 /** One JSON value as the Cedar value of the given type. */
-export function cedarValue(value: Json, type: ArgumentType, path: string): CedarValueJson {
+export function cedarValue(
+  value: Json,
+  type: ArgumentType,
+  path: string,
+  rules: FlowRules = flowRules,
+): CedarValueJson {
   switch (type.kind) {
     case "string":
       if (typeof value !== "string") throw mismatch(path, "a string", value);
@@ -55,10 +65,10 @@ export function cedarValue(value: Json, type: ArgumentType, path: string): Cedar
       return jsonText(value, path);
     case "set":
       if (!Array.isArray(value)) throw mismatch(path, "an array", value);
-      return value.map((element: Json, index) => cedarValue(element, type.element, `${path}[${index}]`));
+      return value.map((element: Json, index) => cedarValue(element, type.element, `${path}[${index}]`, rules));
     case "record":
       if (!isObject(value)) throw mismatch(path, "an object", value);
-      return recordValue(value, type.attributes, path);
+      return recordValue(value, type.attributes, path, rules);
   }
 }
 

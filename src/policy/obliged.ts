@@ -1,5 +1,6 @@
 import type { Obligation } from "../core/decision.ts";
 import type { JsonObject, JsonSchema } from "../core/json.ts";
+import { flowRules } from "../core/labels.ts";
 import type { DataClass } from "../core/labels.ts";
 import { fits } from "../tools/arguments.ts";
 import { ownDataClasses } from "./data-classes.ts";
@@ -24,7 +25,9 @@ export type Obliged =
 type Step<Kind> = Extract<PolicyRequest["step"], { readonly kind: Kind }>;
 
 export function obliged(request: PolicyRequest, slice: ActionSlice, obligations: readonly Obligation[]): Obliged {
-  const { step } = request;
+  const { step, rules = flowRules } = request;
+  if (rules < 4 && (step.kind === "model" || step.kind === "response"))
+    return unmet("by the rules of then, no obligation was met by a model call or an answer");
   switch (step.kind) {
     case "model":
       return obligedModel(request, step, obligations);

@@ -2,8 +2,8 @@ import type { StatefulAuthorizationCall } from "@cedar-policy/cedar-wasm/nodejs"
 
 import type { DetectedPlace, HistoryFact, ResponseFacts, RunFacts } from "../core/decision.ts";
 import type { Json, JsonObject } from "../core/json.ts";
-import { labelsOfAll } from "../core/labels.ts";
-import type { CallLabels, DataClass, FlowFacts, ValueLabels } from "../core/labels.ts";
+import { flowRules, labelsOfAll } from "../core/labels.ts";
+import type { CallLabels, DataClass, FlowFacts, FlowRules, ValueLabels } from "../core/labels.ts";
 import type { RiskTier } from "../core/release.ts";
 import type { CallKind } from "../core/retrieval.ts";
 import { recordValue, Unrepresentable, unicode } from "./argument-values.ts";
@@ -38,6 +38,8 @@ export type PolicyRequest = {
         readonly redacted?: RedactionOf;
       };
   readonly facts: RunFacts;
+  /** By which rules it is decided; absent: today's. Those of before are for who decides again what was recorded. */
+  readonly rules?: FlowRules;
 };
 
 /** `places`: where another detector has found some of the classes. */
@@ -119,7 +121,7 @@ function without(attributes: Attributes, names: readonly string[]): Attributes {
   return Object.fromEntries(Object.entries(attributes).filter(([name]) => !names.includes(name)));
 }
 
-function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionSlice): CedarRequest {
+function cedarRequest({ agent, run, step, facts, rules = flowRules }: PolicyRequest, slice: ActionSlice): CedarRequest {
   const principal = { type: "Agent", id: unicode(`${agent.team}/${agent.name}`, "agent") };
   const team = { type: "Team", id: unicode(agent.team, "team") };
   const resource = { type: "Run", id: unicode(run.id, "run") };
@@ -129,7 +131,7 @@ function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionS
     action: { type: "Action", id: slice.action },
     resource,
     context: {
-      ...contextOf(step, slice, facts),
+      ...contextOf(step, slice, facts, rules),
       ...circumstancesOf(step, facts),
       history: historyOf(slice.history, facts),
     },
@@ -145,7 +147,7 @@ function cedarRequest({ agent, run, step, facts }: PolicyRequest, slice: ActionS
   };
 }
 
-function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: RunFacts): Attributes {
+function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: RunFacts, rules: FlowRules): Attributes {
   if (step.kind === "model") {
     return { model: unicode(step.model, "model"), maxOutputTokens: long(step.maxOutputTokens, "maxOutputTokens") };
   }
@@ -171,7 +173,7 @@ function contextOf(step: PolicyRequest["step"], slice: ActionSlice, { flow }: Ru
   }
   const labels = labelsIn(flow);
   return {
-    input: recordValue(step.arguments, slice.input ?? new Map(), "arguments"),
+    input: recordValue(step.arguments, slice.input ?? new Map(), "arguments", rules),
     origins: { ...flow.origins },
     labels: Object.fromEntries(
       Object.entries(labels.arguments).map(([name, one]) => [name, labelAttributes(one, `facts.flow.labels.${name}`)]),

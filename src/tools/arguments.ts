@@ -21,9 +21,13 @@ export type Parsed<Value> =
 
 /**
  * The model's text as arguments of a tool with these parameters. Of two properties with one name the last counts, for the policy and
- * the tool alike. Problems name paths and rules, not values.
+ * the tool alike. Problems name paths and rules, not values. `mostNames`: at the top.
  */
-export function parseArguments(text: string, parameters: JsonSchema): Parsed<JsonObject> {
+export function parseArguments(
+  text: string,
+  parameters: JsonSchema,
+  mostNames: number = maxArguments,
+): Parsed<JsonObject> {
   if (Buffer.byteLength(text) > maxArgumentBytes) {
     return refused(`arguments are longer than ${maxArgumentBytes} bytes`);
   }
@@ -37,7 +41,7 @@ export function parseArguments(text: string, parameters: JsonSchema): Parsed<Jso
     return refused("arguments must be a JSON object");
   }
   const names = Object.keys(value);
-  if (names.length > maxArguments) return refused(`there are more than ${maxArguments} arguments`);
+  if (names.length > mostNames) return refused(`there are more than ${mostNames} arguments`);
   // Postgres keeps no NUL: the decision could not be recorded.
   if (names.some((name) => name.includes("\0"))) return refused("an argument's name must not hold NUL");
   return fits(value as JsonObject, parameters);

@@ -5,13 +5,13 @@ import type { Digest, RunId } from "../../src/core/ids.ts";
 import type { Json, JsonObject } from "../../src/core/json.ts";
 import { origins, rulesOf } from "../../src/core/labels.ts";
 import type { ToolDefinition } from "../../src/core/release.ts";
-import type { FinishedStep } from "../../src/core/transcript.ts";
+import type { FinishedStep, ModelResult } from "../../src/core/transcript.ts";
 import { flowFacts } from "../../src/gate/flow/facts.ts";
 import { textsIn } from "../../src/gate/flow/leaves.ts";
 import { extendFlow, startFlow } from "../../src/gate/flow/flow.ts";
 import type { Flow } from "../../src/gate/flow/flow.ts";
 import type { RunContext } from "../../src/gate/governed-call.ts";
-import { answerFacts } from "../../src/gate/offline.ts";
+import { answerFacts, resolveToolStep } from "../../src/gate/offline.ts";
 import type { ResolvedStep } from "../../src/gate/offline.ts";
 
 function tool(name: string, more: Partial<ToolDefinition>): ToolDefinition {
@@ -397,6 +397,18 @@ it("what was decided by the third rules is worked out by them, and is not decide
   ]);
 });
 
+it("a call with thousands of arguments is refused, and was not by the third rules", () => {
+  const open = tool("open", { parameters: { type: "object" } });
+  const world = { ...run, release: { ...run.release, document: { ...run.release.document, tools: [open] } } };
+  const args = JSON.stringify(Object.fromEntries(Array.from({ length: 1_001 }, (_, n) => [`a${n}`, n])));
+  const asked = { content: "", toolCalls: [{ id: "1", name: "open", arguments: args }], finishReason: "tool_calls" };
+  const [then, now] = ([3, undefined] as const).map((rules) =>
+    resolveToolStep(world, { run: run.id, seq: 1, model: 0, call: 0 }, asked as ModelResult, startFlow(world, rules)),
+  );
+  expect([then?.refusal, now?.refusal?.code]).toEqual([undefined, "invalid_arguments"]);
+  expect(Object.keys(then?.args ?? {})).toHaveLength(1_001);
+});
+
 describe("how far a value may travel", () => {
   const pay = tool("pay", { results: { origin: "trusted", confidentiality: "restricted" } });
   const news = tool("news", { results: { origin: "untrusted", confidentiality: "public" } });
@@ -554,6 +566,8 @@ describe("what policies see of an answer", () => {
     expect(links).toMatchObject({ ungrounded: 1, hosts: ["evil.example"] });
     const read = textsIn(JSON.parse(deep('"secret"')) as Json);
     expect(read).toEqual(["secret"]);
+    const wide = Object.fromEntries(Array.from({ length: 200_000 }, (_, n) => [`k${n}`, n]));
+    expect(textsIn(wide)).toHaveLength(400_000);
     expect(textsIn({ a: [1, { b: null, c: "x" }, false], d: "y" })).toEqual(["a", "1", "b", "c", "x", "d", "y"]);
   });
 

@@ -306,6 +306,22 @@ describe("an obligation", () => {
   });
 });
 
+it.each<[string, PolicyRequest]>([
+  ['@decision("shadow") forbid (principal, action, resource);', model(1)],
+  [capTokens(50), model(200)],
+  ['@decision("shadow") forbid (principal, action, resource);', answer([])],
+])("%s was met by none of the first three rules' steps but calls", (o, request) => {
+  const compiled = compilePolicies(documentOf({ permit, speaks, o }), tools);
+  const outcomes = ([2, 3, 4, undefined] as const).map((rules) => {
+    const by = rules === undefined ? request : { ...request, rules };
+    const { decision, effective } = explain(compiled, by);
+    return [decision.outcome === "deny" ? decision.code : decision.outcome, effective === undefined];
+  });
+  const [now] = outcomes.slice(-1);
+  expect(outcomes.map(([outcome]) => outcome)).toEqual(["undecidable", "undecidable", "allow", "allow"]);
+  expect(outcomes).toEqual([["undecidable", true], ["undecidable", true], now, now]);
+});
+
 describe("an obligation of a model call", () => {
   const more = 'forbid (principal, action == Action::"model", resource) when { context.maxOutputTokens > 10 };';
   it.each<[string, Record<string, string>, object]>([

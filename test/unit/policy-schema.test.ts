@@ -14,6 +14,7 @@ import {
 } from "../../src/policy/index.ts";
 import type { PolicyTool } from "../../src/policy/index.ts";
 import { inputAttributes } from "../../src/policy/argument-types.ts";
+import { recordValue } from "../../src/policy/argument-values.ts";
 
 const root: JsonObject = {
   $defs: { Money: { type: "integer" }, Loop: { $ref: "#/$defs/Loop" } },
@@ -121,6 +122,9 @@ it("a default behind a reference is filled in too: what the tool will go by is w
     ["b", 900, true],
     ["c", 3, true],
   ]);
+  const given = (rules?: 3) => recordValue({ c: 4 }, types ?? new Map(), "arguments", rules);
+  expect([given(), given(3)]).toEqual([{ a: 900, b: 900, c: 4 }, { c: 4 }]);
+  expect(recordValue({}, types ?? new Map(), "arguments", 3)).toEqual({ c: 3 });
 });
 
 describe("arguments as Cedar values", () => {

@@ -1,4 +1,5 @@
 import { rendererVersion } from "../../approvals/offline.ts";
+import { rulesOf } from "../../core/labels.ts";
 import type { LedgerEntry } from "../../core/ledger-event.ts";
 import { callablesOf } from "../../core/retrieval.ts";
 import type { ApprovalRecord, DecisionRecord, RunRecord } from "../../core/run-record.ts";
@@ -43,8 +44,9 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
   const step = record.steps.find(({ seq }) => seq === request.seq);
   if (decision === undefined || step === undefined) throw new Error("no decision asked for it");
   const run = runContextOf(record);
-  const asked = resolveStep(record, run, step);
-  const { response } = decision.facts;
+  const { flow, response } = decision.facts;
+  const rules = rulesOf(flow);
+  const asked = resolveStep(record, run, step, rules);
   if (response !== undefined) return answerAgain(record, run, asked, decision);
   const { edit = null } = decision;
   const resolved = edit === null ? asked : editedAgain(record, asked, edit);
@@ -54,7 +56,8 @@ function renderedAgain(record: RunRecord, request: ApprovalRecord): string {
     (resolved.kind === "tool" && decision.effective === contentDigest(record.salt, resolved.args))
   )
     return renderCall(run, resolved, { exhausted });
-  const { effective } = explain(compiledFor(record, decision), policyRequestOf(run, resolved, decision.facts), []);
+  const asking = { ...policyRequestOf(run, resolved, decision.facts), rules };
+  const { effective } = explain(compiledFor(record, decision), asking, []);
   return renderCall(run, resolved, { effective, exhausted });
 }
 

@@ -2,6 +2,7 @@ import type { ApprovalRequirement, DecisionOutcome, Obligation, PolicyReason, Ru
 import { CodedError } from "../../core/errors.ts";
 import type { ApprovalId, Digest, RunId } from "../../core/ids.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
+import { rulesOf } from "../../core/labels.ts";
 import { callablesOf } from "../../core/retrieval.ts";
 import type { ApprovalRecord, DecisionRecord, RunRecord } from "../../core/run-record.ts";
 import { exhaustedBy, withBudgets } from "../../gate/index.ts";
@@ -131,7 +132,8 @@ function decideAgain(record: RunRecord, decision: DecisionRecord): Again {
   const rebuilt = createRebuilder(run, { digest: release, document: record.release }, team, declared)(step, policies);
   if (rebuilt.status === "gate") return nothing;
   if (rebuilt.status === "lost") return { ...nothing, doubts: [`cannot be decided again: ${rebuilt.reason}`] };
-  const { request } = rebuilt;
+  // As it was decided, and not as a candidate would decide it.
+  const request = { ...rebuilt.request, rules: rulesOf(decision.facts.flow) };
   if (policies === undefined) return { ...nothing, request, detail: "the policies did not fit the release's tools" };
   const explained = explain(policies, request, step.approved);
   const verdict = withBudgets(explained.decision, exhaustedBy(decision.facts.budget), step.approved);

@@ -176,7 +176,8 @@ function compare(problems: string[], { record, run, step: resolved, recorded, co
   const known = knownOf(record, run, resolved, recorded);
   expect(problems, "flow", recorded, plain(recorded.facts.flow), plain(asThen(known.flow, recorded.facts.flow)));
   expect(problems, "answer", recorded, plain(recorded.facts.response), plain(answerAsThen(known.response, recorded)));
-  const asking = policyRequestOf(run, resolved, recorded.facts, redactionFor(record, run, resolved, recorded));
+  const asked = policyRequestOf(run, resolved, recorded.facts, redactionFor(record, run, resolved, recorded));
+  const asking = { ...asked, rules: rulesOf(recorded.facts.flow) };
   const approved = approvedFor(record, recorded);
   const explained = explain(compiled, asking, approved);
   const { request } = explained;
@@ -216,9 +217,9 @@ function compare(problems: string[], { record, run, step: resolved, recorded, co
   );
   if ((recorded.standingGrant ?? null) !== null) {
     const { decision: unasked } = explain(compiled, asking, []);
-    const asked = unasked.outcome === "require_approval" ? unasked.requirements : undefined;
+    const wanted = unasked.outcome === "require_approval" ? unasked.requirements : undefined;
     const args = effective ?? (resolved.kind === "model" ? {} : resolved.args);
-    problems.push(...standingDecisionProblems(record, recorded, asked, args));
+    problems.push(...standingDecisionProblems(record, recorded, wanted, args));
   }
   if (decision.outcome === "require_approval") {
     const opened = record.approvals.find((candidate) => candidate.id === recorded.approval);

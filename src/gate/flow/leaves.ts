@@ -54,7 +54,8 @@ export function textsIn(value: Json): readonly string[] {
     if (inner === null || typeof inner === "boolean") continue;
     if (typeof inner !== "object") texts.push(String(inner));
     else if (Array.isArray(inner)) for (const item of inner.toReversed()) waiting.push([undefined, item as Json]);
-    else waiting.push(...Object.entries(inner).toReversed());
+    // One by one: there may be more of them than a call has room for.
+    else for (const entry of Object.entries(inner).toReversed()) waiting.push(entry);
   }
   return texts;
 }

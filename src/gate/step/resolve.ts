@@ -150,12 +150,17 @@ export function resolveCall(
     const refusal = { code: "unknown_tool", text: `there is no tool \`${name}\`` } as const;
     return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, kind, call) };
   }
-  const parsed = parseArguments(call.arguments, tool.parameters);
+  const parsed = argumentsIn(call.arguments, tool, flow);
   if (!parsed.ok) {
     const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
     return { ...common, args: {}, flow: flowFacts(flow), refusal, ...boundText(run, input.seq, kind, call) };
   }
   return calling(run, input.seq, { ...common, tool }, flow, parsed.value);
+}
+
+/** By the first three rules, they were as many as there were. */
+function argumentsIn(text: string, { parameters }: Callable, { rules }: Flow): ReturnType<typeof parseArguments> {
+  return rules < 4 ? parseArguments(text, parameters, Infinity) : parseArguments(text, parameters);
 }
 
 function calling(
@@ -174,7 +179,7 @@ function calling(
     flow: flowFacts(flow, { tool, args }),
     ...bound(run, seq, kind, tool.name, args),
     withArguments(changed) {
-      const parsed = parseArguments(JSON.stringify(changed), tool.parameters);
+      const parsed = argumentsIn(JSON.stringify(changed), tool, flow);
       if (parsed.ok) return calling(run, seq, common, flow, parsed.value);
       const refusal = { code: "invalid_arguments", text: parsed.problem } as const;
       return { ...common, args: {}, flow: flowFacts(flow), refusal, ...bound(run, seq, kind, tool.name, changed) };
