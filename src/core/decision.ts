@@ -1,6 +1,7 @@
 import type { BudgetFacts } from "./budget.ts";
 import type { Digest } from "./ids.ts";
 import type { DataClass, FlowFacts } from "./labels.ts";
+import type { FinishReason } from "./transcript.ts";
 
 /** What an approval needs before it counts, from the annotations of one policy that fired. */
 export type ApprovalRequirement = {
@@ -173,7 +174,7 @@ export type ResponseFacts = {
   readonly answer: Digest;
   /** Digest of the action that people approve: the step's, with this answer. */
   readonly action: Digest;
-  readonly finishReason: "stop" | "tool_calls" | "length" | "content_filter";
+  readonly finishReason: FinishReason;
   /** It asks for no tools and fits the output schema: with it, the run would end. */
   readonly final: boolean;
   readonly characters: number;

@@ -10,11 +10,15 @@ export type Message =
   | { readonly role: "assistant"; readonly content: string; readonly toolCalls: readonly ModelToolCall[] }
   | { readonly role: "tool"; readonly callId: string; readonly content: string };
 
+export const finishReasons = ["stop", "tool_calls", "length", "content_filter"] as const;
+/** Why a model said no more. */
+export type FinishReason = (typeof finishReasons)[number];
+
 /** What a model step leaves in the payload store. */
 export type ModelResult = {
   readonly content: string;
   readonly toolCalls: readonly ModelToolCall[];
-  readonly finishReason: "stop" | "tool_calls" | "length" | "content_filter";
+  readonly finishReason: FinishReason;
   /** Set where the answer does not fit the output schema: what is wrong, told to the model in the repair turn. */
   readonly problem?: string;
   /** Policy did not let the answer go further: this stands in its place, and `problem` says why. */

@@ -1,5 +1,6 @@
 import { createTransport } from "nodemailer";
 
+import { isLoopback } from "../core/loopback.ts";
 import { NotifyError } from "./errors.ts";
 import { cut, oneLine } from "./texts.ts";
 import type { NoticeText } from "./texts.ts";
@@ -78,7 +79,7 @@ export async function sendMail(
 ): Promise<void> {
   const url = new URL(settings.url);
   const secret = url.username !== "";
-  const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+  const loopback = isLoopback(url.hostname);
   const transport = createTransport({
     url: settings.url,
     // A password goes over TLS, or nowhere past this machine.

@@ -13,6 +13,7 @@ import type { CallLabels, ValueLabels } from "../core/labels.ts";
 import { riskTiers } from "../core/release.ts";
 import { sourceFields } from "../core/retrieval.schema.ts";
 import { asTool } from "../core/retrieval.ts";
+import { finishReasons } from "../core/transcript.ts";
 import { parseYaml } from "../core/yaml-document.schema.ts";
 import type { CaseTable, PolicyCase } from "./cases.ts";
 import { refuseErrors, yamlProblems } from "./errors.ts";
@@ -87,7 +88,7 @@ const givenFacts = z.strictObject({
 
 /** What differs from a final answer of no particular text. */
 const givenResponse = z.strictObject({
-  finishReason: z.enum(["stop", "tool_calls", "length", "content_filter"]).optional(),
+  finishReason: z.enum(finishReasons).optional(),
   /** Default: it asks for no tools. */
   final: z.boolean().optional(),
   characters: count.default(0),

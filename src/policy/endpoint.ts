@@ -1,3 +1,5 @@
+import { isLoopback } from "../core/loopback.ts";
+
 /**
  * The endpoint that a setting gives: over TLS, or in the clear on loopback, since what is sent there is confidential. Throws what `refuse` makes
  * of what was expected.
@@ -5,8 +7,7 @@
 export function endpointOf(setting: string, refuse: (expected: string) => Error): URL {
   const url = URL.parse(setting);
   if (url === null) throw refuse("a URL");
-  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
-  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback))
+  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback(url.hostname)))
     throw refuse("https, or http on loopback");
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
     throw refuse("a URL without user, query and fragment");

@@ -5,12 +5,12 @@ import type { Json, JsonObject } from "../core/json.ts";
 import { dataClasses, origins } from "../core/labels.ts";
 import { riskTiers } from "../core/release.ts";
 import { roles } from "../core/roles.ts";
+import { finishReasons } from "../core/transcript.ts";
 import { literal, operationsIn, pathOf } from "./lint-expressions.ts";
 import type { PolicyTool } from "./schema.ts";
 
 export type NeverValue = { readonly path: string; readonly value: string; readonly hint: string };
 
-const finishReasons = ["stop", "tool_calls", "length", "content_filter"] as const;
 const originOrNone = [...origins, "none"] as const;
 
 /** Attributes whose values are all known. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import type { TokenUsage } from "../core/money.ts";
+import { finishReasons } from "../core/transcript.ts";
 import type { ModelResult, ModelToolCall } from "../core/transcript.ts";
 import { ProviderError } from "./errors.ts";
 
@@ -28,7 +29,7 @@ const completionSchema = z.object({
         refusal: z.string().nullish(),
         tool_calls: z.array(toolCallSchema).nullish(),
       }),
-      finish_reason: z.enum(["stop", "tool_calls", "length", "content_filter"]),
+      finish_reason: z.enum(finishReasons),
     }),
   ),
   usage: z.unknown().optional(),

@@ -170,6 +170,8 @@ export function createEffects(options: GateOptions, responses: ReturnType<typeof
 
   /** It was allowed, and then not begun: the model is told. */
   async function refuse(request: Ended, code: "not_cosigned", message: string): Promise<Performed> {
+    // Policies that want witnesses of one deny it.
+    if (request.step.kind === "model") throw new TypeError("no model call waits for witnesses");
     return record(request, "failed", { status: "denied", code, message }, noCharge, code);
   }
 
