@@ -24,7 +24,7 @@ export function traceOf(flow: Flow, value: string): Trace {
   const untrusted = flow.untrusted.filter(({ text }) => standsIn(sought, text));
   const isNamed = untrusted.some(({ isNames }) => !isNames);
   // A name that others chose as well is theirs. One in a result that nobody else writes is not.
-  const believed = flow.rules === 4 && isNamed ? trusted.filter(({ isNames }) => !isNames) : trusted;
+  const believed = flow.rules >= 4 && isNamed ? trusted.filter(({ isNames }) => !isNames) : trusted;
   const given = sought.weak
     ? undefined
     : standsIn(sought, flow.user)
