@@ -213,6 +213,15 @@ describe("identifiers in a result that others write in", () => {
     expect(by(3)).not.toHaveProperty("worst");
   });
 
+  it.each(["\u{1D400}da@work.example", "mailto:eve@evil.example"])(
+    "%s is nobody's name, and was one by the third rules",
+    (from) => {
+      const by = (rules?: 3) =>
+        sending(extendFlow(startFlow(world, rules), world, called("chat", [{ from }])), from).destination;
+      expect([by(3), by()]).toEqual(["trusted", "untrusted"]);
+    },
+  );
+
   it("one that a trusted tool returned stays that tool's, and contested", () => {
     const tools = [mail, send, chat, contacts];
     const wider = { ...world, release: { ...world.release, document: { ...world.release.document, tools } } };
@@ -541,6 +550,17 @@ describe("what policies see of an answer", () => {
       { content, finishReason: "stop", toolCalls: [] } as never,
     );
   const links = Array.from({ length: 1_001 }, (_, n) => `https://shop.example/${n}`);
+
+  it("reads escapes, and one place with and without its scheme as one, and did not by the third rules", () => {
+    const read = (rules?: 3) => {
+      const { flow, response } = answering("card 4111 1111 1111 111&#49;, https://a.io or a.io", startFlow(run, rules));
+      return [flow.dataClasses, response.links.ungrounded];
+    };
+    expect([read(3), read()]).toEqual([
+      [[], 2],
+      [["card"], 1],
+    ]);
+  });
 
   it("says that there are links which are not looked at: of an unknown host, and of either kind", () => {
     const whole = answering(`${links.join(" ")} https://evil.example/`);
