@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 
+import { codeOf } from "../core/errors.ts";
 import type { Digest } from "../core/ids.ts";
 import { digestPattern, namePattern } from "../core/ids.ts";
 import { callablesOf, kindOf } from "../core/retrieval.ts";
@@ -85,6 +86,25 @@ export function distinctTools<Tool extends Parameters<typeof kindOf>[0] & { read
   tools: readonly Tool[],
 ): readonly Tool[] {
   return [...new Map(tools.map((tool) => [`${kindOf(tool)}/${tool.name}`, tool])).values()];
+}
+
+/** A server knows no files: where it refused a pack for the team's tools, the error has the place at which the pack says so. */
+export async function refusedAtItsPlace(
+  cli: Cli,
+  error: unknown,
+  pack: PolicyDirectory | undefined,
+  team: string,
+): Promise<unknown> {
+  if (pack === undefined || codeOf(error) !== "policies_invalid") return error;
+  const { checkPolicySet, formatProblem, inReadingOrder, PolicyError } = await import("../policy/index.ts");
+  const tools = await toolsOf(cli, team).catch(() => []);
+  const problems = inReadingOrder(checkPolicySet(pack.document, tools, pack.sources));
+  const [first, ...others] = problems.filter(({ severity }) => severity === "error");
+  if (first === undefined) return error;
+  const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
+  return new PolicyError("policies_invalid", `${formatProblem(first)}${more}`, {
+    hint: `run \`countersign policy check DIR --team ${team}\`, which shows every problem; a tool that policies name must belong to a registered agent of the team`,
+  });
 }
 
 export function setLine(policySet: string, policies: number): string {

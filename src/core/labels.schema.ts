@@ -12,15 +12,24 @@ const place = z
     "must be a place in a result, such as `*.id`: names with dots between, `*` for each item of a list",
   );
 const where = z
-  .record(place, z.union([z.string().max(128), z.number(), z.boolean()]))
+  .record(
+    place,
+    z.union([z.string().max(128), z.number(), z.boolean()], { error: "must be one text or number, true or false" }),
+  )
   .refine((conditions) => Object.keys(conditions).length > 0, "must name at least one place and the value it has");
 const conditionalPlace = z
   .strictObject({ at: z.array(place).min(1).max(50), where })
   .superRefine(({ at, where: conditions }, context) => {
     for (const condition of Object.keys(conditions)) {
       const names = condition.split(".");
-      const parent = [...names.slice(0, -1), ""].join(".");
-      const other = at.find((one) => names.at(-1) === "*" || (names.length > 1 && !one.startsWith(parent)));
+      const parent = names
+        .slice(0, -1)
+        .map((name) => `${name}.`)
+        .join("");
+      // What has a property is an object, and has no items.
+      const other = at.find(
+        (one) => names.at(-1) === "*" || !one.startsWith(parent) || one.slice(parent.length).split(".")[0] === "*",
+      );
       if (other === undefined) continue;
       const message = `must be a property of an object on the way to \`${other}\``;
       context.addIssue({ code: "custom", path: ["where", condition], message });

@@ -71,9 +71,21 @@ function problemsOf(
       return problemAt(keyOffsetOf(document, issue.path, key), pathText(path), message);
     });
   }
+  // Of several kinds, the one that it is of is the one whose problems help.
+  if (issue.code === "invalid_union") {
+    const [kind, ...others] = issue.errors.filter((problems) => !problems.some(isOfAnotherKind));
+    if (kind !== undefined && others.length === 0)
+      return kind.flatMap((inner) =>
+        problemsOf({ ...inner, path: [...issue.path, ...inner.path] }, schema, document, problemAt),
+      );
+  }
   const unset = /^Invalid input: expected (.+), received undefined$/.exec(issue.message);
   const message = unset === null ? lowerFirst(issue.message) : `is missing: expected ${unset[1] ?? "a value"}`;
   return [problemAt(offsetOf(document, issue.path), pathText(issue.path), message)];
+}
+
+function isOfAnotherKind({ code, path }: z.core.$ZodIssue): boolean {
+  return path.length === 0 && (code === "invalid_type" || code === "invalid_value" || code === "invalid_union");
 }
 
 /** The fields that may stand at a path; of a union, those of all its kinds. */

@@ -18,6 +18,7 @@ const fixed: Readonly<Record<string, readonly string[]>> = {
   "principal.riskTier": riskTiers,
   "context.requester.roles": roles,
   "context.content.bestOrigin": originOrNone,
+  "context.content.worstOrigin": originOrNone,
   "context.destination.origin": originOrNone,
   "context.source.origin": ["trusted", "untrusted"],
   "context.tool.effect": effectClasses,

@@ -158,20 +158,28 @@ function sourcesOf(
   const texts = conversation.flatMap((said): readonly PlacedText[] =>
     said.by === "model" || said.whole === undefined ? [] : [{ place: placeOf(said), text: said.whole }],
   );
+  const untrusted = new Set(conversation.filter((said) => said.untrusted).map(placeOf));
   const found = placesOf(args, texts, parameters);
   const changed = change === undefined ? new Set<string>() : changedPaths(change.original, args, parameters);
   return {
     searchedAll: found.searchedAll,
     unlisted: found.unlisted,
-    sources: found.values.map(({ path, argument, value, places }) => ({
-      path: visibleText(path),
-      value: visibleText(value),
-      origin: (Object.hasOwn(flow?.origins ?? {}, argument) ? flow?.origins[argument] : undefined) ?? "derived",
-      places: [
-        ...(changed.has(path) && change !== undefined ? [`a change by ${change.by.join(", ")}`] : []),
-        ...places,
-      ],
-    })),
+    sources: found.values.map(({ path, argument, value, places }) => {
+      const origin = (Object.hasOwn(flow?.origins ?? {}, argument) ? flow?.origins[argument] : undefined) ?? "derived";
+      // What is trusted, and in no trusted text, is one of the names that the release says a tool's system keeps.
+      const isName = origin === "trusted" && places.length > 0 && places.every((place) => untrusted.has(place));
+      return {
+        path: visibleText(path),
+        value: visibleText(value),
+        origin,
+        places: [
+          ...(changed.has(path) && change !== undefined ? [`a change by ${change.by.join(", ")}`] : []),
+          ...(value === "" ? ["an empty text, which is nobody's"] : []),
+          ...(isName ? ["a name that the tool's system keeps"] : []),
+          ...places,
+        ],
+      };
+    }),
   };
 }
 

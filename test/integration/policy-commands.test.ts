@@ -513,6 +513,20 @@ describe("policy activate, history, guard", () => {
     });
   });
 
+  test("a pack that does not fit is refused at its place; a team of nobody is told", async () => {
+    const pack = await packOf(
+      `${activeText}\n\n@id("typo")\nforbid (principal, action == Action::"tool/pya", resource);`,
+    );
+    for (const command of [["activate"], ["shadow"]]) {
+      const { code, stderr } = await countersign([...command, pack, "--team", "shop"]);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/error: a\.cedar:\d+:30: policy typo: unrecognized action/);
+    }
+    const free = await packOf('@id("m") permit (principal, action == Action::"model", resource);');
+    const nobody = await countersign(["activate", free, "--team", "shpo"]);
+    expect([nobody.code, nobody.stderr]).toEqual([0, expect.stringContaining("team shpo has no agents yet")]);
+  });
+
   test("an activation warns of what looks wrong", async () => {
     const pack = await packOf(`${activeText}\n@id("late") permit (${pay}) when { false };`);
     const { code, stdout } = await countersign(["activate", pack, "--team", "shop"]);

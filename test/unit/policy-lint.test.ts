@@ -127,6 +127,7 @@ describe("lintPolicies finds", () => {
     ["an hour that no day has", "never-applies", [`@id("x") permit (${pay}) when { context.now.hour == 24 };`]],
     ...[
       'context.content.bestOrigin == "untrustd"',
+      '!["user", "operatr"].contains(context.content.worstOrigin)',
       'context.tool.effect != "wirte"',
       '["user", "operatr"].contains(context.destination.origin)',
       'context.content.dataClasses.containsAny(["card", "creditcard"])',

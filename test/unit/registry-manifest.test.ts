@@ -197,6 +197,26 @@ describe("what is wrong is told with its place", () => {
     [
       "timeout: 5s",
       'results: { identifiers: [{ at: "*.to", where: { "*.status": sent } }] }',
+      /^17:\d+: tools\.1\.results\.identifiers\.0\.at: invalid input: expected array, received string/,
+    ],
+    [
+      "timeout: 5s",
+      'results: { identifiers: [{ at: ["*.to"], wehre: { "*.status": sent } }] }',
+      /^17:46: tools\.1\.results\.identifiers\.0\.wehre: is not a field here/,
+    ],
+    [
+      "timeout: 5s",
+      'results: { identifiers: [{ at: ["*.to"], where: { "*.status": [sent, read] } }] }',
+      /^17:\d+: tools\.1\.results\.identifiers\.0\.where\.\*\.status: must be one text or number/,
+    ],
+    [
+      "timeout: 5s",
+      'results: { identifiers: [{ at: ["*.to"], where: { status: sent } }] }',
+      /^17:\d+: tools\.1\.results\.identifiers\.0\.where\.status: must be a property of an object on the way to `\*\.to`/,
+    ],
+    [
+      "timeout: 5s",
+      "results: { identifiers: [[id]] }",
       /^17:\d+: tools\.1\.results\.identifiers\.0: must be a place in a result, or one with conditions/,
     ],
     ["timeout: 5s", "results: { identifiers: [] }", /^17:\d+: tools\.1\.results\.identifiers: /],

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
-import { setLine, wholeDigest } from "../policy-sets.ts";
+import { refusedAtItsPlace, setLine, wholeDigest } from "../policy-sets.ts";
 import { localTime, safe, shortDigest } from "../terminal.ts";
 import { positive } from "./run.ts";
 
@@ -36,12 +36,17 @@ export function addPolicyActivationCommands(policy: Command): void {
     .action((id: string, flags: { team: string }, command: Command) => approve(cliOf(command), id, flags.team));
 }
 
-async function activate({ client, terminal }: Cli, dir: string | undefined, flags: ActivateFlags): Promise<void> {
+async function activate(cli: Cli, dir: string | undefined, flags: ActivateFlags): Promise<void> {
+  const { client, terminal } = cli;
   const { team, digest } = flags;
   if ((dir === undefined) === (digest === undefined))
     throw new CliError("usage", "which policies? Give a pack's directory or --digest");
-  const body = dir === undefined ? { digest: await wholeDigest(client, digest ?? "", team) } : await packIn(dir);
-  const activated = await client.activatePolicies({ params: { team }, body });
+  const pack = dir === undefined ? undefined : await packIn(dir);
+  const body =
+    pack === undefined ? { digest: await wholeDigest(client, digest ?? "", team) } : { document: pack.document };
+  const activated = await client.activatePolicies({ params: { team }, body }).catch(async (error: unknown) => {
+    throw await refusedAtItsPlace(cli, error, pack, team);
+  });
   for (const warning of activated.warnings) terminal.say(`${terminal.colors.yellow("warning")}: ${safe(warning)}`);
   const what = setLine(activated.policySet, activated.policies);
   if (activated.pending !== null) {
@@ -54,12 +59,20 @@ async function activate({ client, terminal }: Cli, dir: string | undefined, flag
       activated.changed ? `${what} are in force for team ${team}` : `${what} were in force for team ${team} already`,
     );
   }
+  await warnOfNobody(cli, team);
   terminal.result(activated);
+}
+
+/** A misspelt team is a team as any other, without agents. */
+async function warnOfNobody({ client, terminal }: Cli, team: string): Promise<void> {
+  const { agents } = await client.listAgents({});
+  if (agents.some((agent) => agent.team === team)) return;
+  terminal.note(`warning: team ${team} has no agents yet; is the name misspelt? See countersign agent list`);
 }
 
 async function packIn(dir: string) {
   const { loadPolicyDirectory } = await import("../../policy/index.ts");
-  return { document: (await loadPolicyDirectory(dir)).document };
+  return loadPolicyDirectory(dir);
 }
 
 async function history({ client, terminal }: Cli, team: string): Promise<void> {
@@ -94,7 +107,8 @@ function diffCommand(team: string, policySet: string): string {
 
 type GuardFlags = { readonly group?: string; readonly quorum: number; readonly off?: true };
 
-async function guard({ client, terminal }: Cli, team: string, { group, quorum, off }: GuardFlags): Promise<void> {
+async function guard(cli: Cli, team: string, { group, quorum, off }: GuardFlags): Promise<void> {
+  const { client, terminal } = cli;
   if ((group === undefined) === (off === undefined)) throw new CliError("usage", "give --group GROUP, or --off");
   const body = group === undefined ? {} : { guard: { approvers: group, quorum } };
   const answer = await client.guardPolicies({ params: { team }, body });
@@ -103,9 +117,7 @@ async function guard({ client, terminal }: Cli, team: string, { group, quorum, o
       ? `activations of team ${team} need nobody's approval`
       : `activations of team ${team} need ${answer.guard.quorum} of group ${answer.guard.approvers}`,
   );
-  const { agents } = await client.listAgents({});
-  if (answer.guard !== null && !agents.some((agent) => agent.team === team))
-    terminal.note(`warning: team ${team} has no agents yet; is the name misspelt? See countersign agent list`);
+  if (answer.guard !== null) await warnOfNobody(cli, team);
   const { members, voided } = answer;
   if (answer.guard !== null && members !== null && members < answer.guard.quorum)
     terminal.note(

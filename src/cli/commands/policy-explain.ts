@@ -34,12 +34,12 @@ function say(terminal: Cli["terminal"], found: DecisionExplanation): void {
   const { colors, say: line } = terminal;
   const outcome = found.outcome === "require_approval" ? "needs approval" : found.outcome;
   const paint = found.outcome === "allow" ? colors.green : found.outcome === "deny" ? colors.red : colors.yellow;
-  const which = found.of === 1 ? "" : `, decision ${found.n} of ${found.of}`;
+  const which = found.of === 1 ? "" : `, decision ${found.n} of 0 to ${found.of - 1}`;
   line(`step ${found.seq}${which}: ${found.kind} ${safe(found.name)} at ${localTime(found.at)}`);
   line(`${paint(outcome)}${found.code === null ? "" : ` (${found.code})`}`);
   for (const doubt of found.doubts) line(`${colors.red("doubt")}: ${safe(doubt)}`);
   for (const need of found.needed) line(`  would need: ${safe(need)}`);
-  for (const obligation of found.obligations) line(`  owes: ${obligationLine(obligation)}`);
+  for (const obligation of found.obligations) line(`  owes: ${obligationLine(obligation, found.kind)}`);
 
   line(`\n${colors.bold("policies")} of set ${shortDigest(found.policySet)}`);
   for (const { policy, text } of found.exhausted)
@@ -57,6 +57,7 @@ function say(terminal: Cli["terminal"], found: DecisionExplanation): void {
 
   if (found.arguments !== null) {
     line(`\n${colors.bold("arguments")}`);
+    if (Object.keys(found.arguments).length === 0) line("  (nothing)");
     for (const [name, value] of Object.entries(found.arguments)) {
       const origin = found.facts.flow.origins[name];
       line(
@@ -74,7 +75,10 @@ function say(terminal: Cli["terminal"], found: DecisionExplanation): void {
   line(colors.dim(`asked: ${found.request}`));
 }
 
-function obligationLine(obligation: DecisionExplanation["obligations"][number]): string {
+function obligationLine(
+  obligation: DecisionExplanation["obligations"][number],
+  kind: DecisionExplanation["kind"],
+): string {
   switch (obligation.kind) {
     case "redact":
       return "argument" in obligation
@@ -83,7 +87,7 @@ function obligationLine(obligation: DecisionExplanation["obligations"][number]):
     case "cap":
       return `${safe(obligation.argument)} is at most ${obligation.max} (${safe(obligation.policy)})`;
     case "shadow":
-      return `it is recorded and not made (${safe(obligation.policy)})`;
+      return `it is recorded and ${kind === "response" ? "goes no further" : "not made"} (${safe(obligation.policy)})`;
     case "cosigned":
       return `it is made once ${obligation.witnesses} witnesses have cosigned that, within ${obligation.withinMs / 1_000} s (${safe(obligation.policy)})`;
   }

@@ -4,7 +4,7 @@ import type { ResponseOf } from "../../api/index.ts";
 import { cliOf } from "../cli.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../cli-error.ts";
-import { policySetNamed } from "../policy-sets.ts";
+import { policySetNamed, refusedAtItsPlace } from "../policy-sets.ts";
 import { counted, localTime, safe, shortDigest } from "../terminal.ts";
 
 type Flags = { readonly team: string; readonly off?: true };
@@ -30,8 +30,12 @@ async function shadow(cli: Cli, set: string | undefined, { team, off }: Flags): 
     return;
   }
   if (set !== undefined && set !== "show") {
-    const { document } = await policySetNamed(cli, set, team);
-    const answer = await client.shadowPolicies({ params: { team }, body: { document } });
+    const { document, pack } = await policySetNamed(cli, set, team);
+    const answer = await client
+      .shadowPolicies({ params: { team }, body: { document } })
+      .catch(async (error: unknown) => {
+        throw await refusedAtItsPlace(cli, error, pack, team);
+      });
     terminal.say(
       `${shortDigest(answer.shadow?.policySet ?? "")} decides beside the policies of team ${team}, without effect`,
     );
