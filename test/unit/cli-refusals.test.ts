@@ -101,6 +101,7 @@ test.each<readonly [string, readonly string[], string]>([
     ["budget", "set", "shop", "--month", "1", "--period", "total"],
     "--period total is not what --month is for",
   ],
+  ["a run of nothing", ["run", "start", "shop/a", "--input", " "], "usage: --input has nothing but spaces"],
   ["lifting what", ["unfreeze"], "usage: unfreeze what?"],
   [
     "a digest that is too short",

@@ -34,7 +34,7 @@ function say(terminal: Cli["terminal"], found: DecisionExplanation): void {
   const { colors, say: line } = terminal;
   const outcome = found.outcome === "require_approval" ? "needs approval" : found.outcome;
   const paint = found.outcome === "allow" ? colors.green : found.outcome === "deny" ? colors.red : colors.yellow;
-  const which = found.of === 1 ? "" : `, decision ${found.n} of 0 to ${found.of - 1}`;
+  const which = found.of === 1 ? "" : `, decision ${found.n} (of 0 to ${found.of - 1})`;
   line(`step ${found.seq}${which}: ${found.kind} ${safe(found.name)} at ${localTime(found.at)}`);
   line(`${paint(outcome)}${found.code === null ? "" : ` (${found.code})`}`);
   for (const doubt of found.doubts) line(`${colors.red("doubt")}: ${safe(doubt)}`);

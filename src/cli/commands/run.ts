@@ -214,6 +214,7 @@ async function promptOf({ input, inputFile }: StartFlags): Promise<string> {
       hint: 'countersign run start shop/support --input "Where is my order A-1004?" --subject-id cus_ada --watch',
     });
   }
+  if (input?.trim() === "") throw new CliError("usage", "--input has nothing but spaces: what shall the agent do?");
   if (input !== undefined) return input;
   try {
     // Not as a file: standard input may be a pipe that has nothing to read yet.
