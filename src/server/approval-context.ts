@@ -1,6 +1,7 @@
 import type { ApprovalContext } from "../api/index.ts";
 import { editBehind, lookalikeNote, similarDecisions, visibleText } from "../approvals/index.ts";
 import type { ApprovalRequest } from "../approvals/index.ts";
+import type { RunFacts } from "../core/decision.ts";
 import type { FlowFacts } from "../core/labels.ts";
 import type { Digest } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
@@ -46,7 +47,7 @@ export async function contextOf(tx: Tx, keys: PayloadKeys, request: ApprovalRequ
   return {
     sources: [...sources],
     searchedAll,
-    flags: [...flagsOf(flow, change), ...unlistedFlag(unlisted)],
+    flags: [...flagsOf(decision?.facts, change), ...unlistedFlag(unlisted)],
     conversation: conversation.slice(-shownMessages).map(shown),
     leftOut: Math.max(0, conversation.length - shownMessages),
     policies: reasonsOf(parsePolicySet(policySet.document), decision?.policies ?? []).map(({ policy, text }) => ({
@@ -201,8 +202,11 @@ function argumentsIn(text: string | undefined): Json {
   }
 }
 
-function flagsOf(flow: FlowFacts | undefined, change: Change | undefined): readonly string[] {
-  if (flow === undefined) return [];
+function flagsOf(facts: RunFacts | undefined, change: Change | undefined): readonly string[] {
+  if (facts === undefined) return [];
+  const { flow, response } = facts;
+  // What policies redact in an answer was in it all the same: they were asked about it.
+  const holder = response === undefined ? "the call" : "the answer, as the model gave it,";
   const maker = change === undefined ? "the model made it" : "the model made it, or a reviewer who changed the call";
   return [
     ...(flow.destination === "untrusted" ? ["where it goes stands only in text that somebody else can write"] : []),
@@ -210,7 +214,7 @@ function flagsOf(flow: FlowFacts | undefined, change: Change | undefined): reado
     ...(flow.contested ? ["untrusted text names the destination too"] : []),
     ...(flow.mixedScript ? ["a destination has look-alike or hidden characters"] : []),
     ...(flow.ungroundedLinks > 0 ? [`${flow.ungroundedLinks} links that nobody trusted gave`] : []),
-    ...(flow.dataClasses.length > 0 ? [`the call holds: ${flow.dataClasses.join(", ")}`] : []),
+    ...(flow.dataClasses.length > 0 ? [`${holder} holds: ${flow.dataClasses.join(", ")}`] : []),
     ...(flow.seen.untrusted ? ["the run had read untrusted text before"] : []),
   ];
 }
