@@ -56,7 +56,7 @@ test("the same approvals at the gates of two worker processes at once let each c
       "select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
     );
     return rows[0]?.count === 2 ? true : undefined;
-  });
+  }, 60_000);
   await holder.query("commit");
   await ended;
 
