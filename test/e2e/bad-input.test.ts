@@ -96,7 +96,7 @@ describe("refused by the server, with nothing written", () => {
       "release_not_found",
       "staging",
     ],
-    ["an empty prompt", [...start, "--input", "  "], 2, "invalid_request", "prompt"],
+    ["an empty prompt", [...start, "--input", "  "], 2, "usage", "--input"],
     [
       "an address that is none",
       [...start, "--input", "x", "--subject-id", "a", "--subject-email", "ada"],

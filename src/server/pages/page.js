@@ -148,4 +148,6 @@ export function signIn(then) {
       await then(me);
     });
   });
+  // Before there was somebody to listen, the browser would have sent the form by itself.
+  for (const button of form.querySelectorAll("button")) button.disabled = false;
 }
