@@ -84,10 +84,11 @@ export async function sendMail(
     url: settings.url,
     // A password goes over TLS, or nowhere past this machine.
     requireTLS: secret && !loopback,
-    connectionTimeout: timeoutMs,
-    greetingTimeout: timeoutMs,
-    socketTimeout: timeoutMs,
-    dnsTimeout: timeoutMs,
+    // Later than ours, which says what was waited for: these free what it leaves behind.
+    connectionTimeout: 2 * timeoutMs,
+    greetingTimeout: 2 * timeoutMs,
+    socketTimeout: 2 * timeoutMs,
+    dnsTimeout: 2 * timeoutMs,
     disableFileAccess: true,
     disableUrlAccess: true,
   });

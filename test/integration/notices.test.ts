@@ -435,11 +435,11 @@ describe("a mail server", () => {
     });
     const url = `smtp://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const env = { COUNTERSIGN_SMTP_URL: url, COUNTERSIGN_SMTP_FROM: "asks@example.com" };
-    const world = await noticeWorld({ env: { ...env, COUNTERSIGN_NOTIFY_TIMEOUT_MS: "3000" } });
+    const world = await noticeWorld({ env: { ...env, COUNTERSIGN_NOTIFY_TIMEOUT_MS: "1000" } });
     await add(world, { kind: "email", to: "rita@example.com" });
     const approval = await world.ask();
     const late = await notice(world, approval, ({ reason }) => reason !== null);
-    expect(late).toMatchObject({ state: "queued", attempts: 1, reason: "no answer in 3 s" });
+    expect(late).toMatchObject({ state: "queued", attempts: 1, reason: "no answer in 1 s" });
     expect(connections).toHaveLength(1);
     world.forward(10_000);
     await until(async () => (connections.length === 2 ? true : undefined));
