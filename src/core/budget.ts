@@ -64,9 +64,12 @@ export function missingIn({ limits, extended, spent, held }: BudgetState, hold: 
   return { microUsd: missing("microUsd"), tokens: missing("tokens"), calls: missing("calls") };
 }
 
-/** As it stands in decisions, requirements and the ledger, beside the ids of Cedar policies, which have no `:`. */
+/** How budgets are named beside the ids of Cedar policies, which have no `:`. */
+export const budgetPolicies = "budget:";
+
+/** As it stands in decisions, requirements and the ledger. */
 export function budgetPolicy(name: BudgetName): string {
-  return `budget:${name}`;
+  return `${budgetPolicies}${name}`;
 }
 
 /** Whether a policy that a decision names is a budget. */

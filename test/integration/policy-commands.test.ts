@@ -11,7 +11,7 @@ import { createClient } from "../../src/api/index.ts";
 import type { BacktestReportView } from "../../src/api/index.ts";
 import { backtest } from "../../src/audit/index.ts";
 import type { RunId } from "../../src/core/ids.ts";
-import type { Release, ReleaseDocument } from "../../src/core/release.ts";
+import type { Release } from "../../src/core/release.ts";
 import { createSigner } from "../../src/ledger/index.ts";
 import { policySetOf } from "../../src/policy/index.ts";
 import {
@@ -31,6 +31,7 @@ import { freshDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { newRunId, recordRuns } from "../support/recorded-runs.ts";
 import type { RecordedCall } from "../support/recorded-runs.ts";
+import { document, tool } from "../support/test-records.ts";
 
 const project = fileURLToPath(new URL("../../", import.meta.url));
 const keys = payloadKeysOf(new Uint8Array(32).fill(7));
@@ -73,30 +74,10 @@ beforeAll(async () => {
     const groups = id === "ada" || id === "bob" ? ["policy-owners"] : [];
     await putPrincipal(pool, { id, displayName: id, roles, groups }, hashToken(tokens[id]));
   }
-  const tool = (name: string, effect: "read" | "write", required: string[]) =>
-    ({
-      name,
-      description: name,
-      parameters: { type: "object", properties: { amount: { type: "integer" } }, required },
-      effect,
-      groups: [],
-      idempotency: "key",
-      short: true,
-      timeoutMs: 1_000,
-      implementation: { kind: "http", method: "POST", url: "https://example.com/tool" },
-    }) as const;
-  const document: ReleaseDocument = {
-    v: 1,
-    team: "shop",
-    agent: "support",
-    useCase: "tests",
-    riskTier: "limited",
-    model: { name: "scripted/none", maxOutputTokens: 100 },
-    prompt: "help",
-    tools: [tool("look", "read", []), tool("pay", "write", ["amount"])],
-    limits: { maxSteps: 100, maxCostMicroUsd: 1_000, maxWallClockMs: 60_000 },
-  };
-  release = releaseOfDocument(document);
+  const pay = tool("pay", "write");
+  const tools = [tool("look"), { ...pay, parameters: { ...pay.parameters, required: ["amount"] } }];
+  const limits = { maxSteps: 100, maxCostMicroUsd: 1_000, maxWallClockMs: 60_000 };
+  release = releaseOfDocument(document({ tools, limits }));
   await registerRelease(pool, release, "operator", new Date());
   const move = { team: "shop", agent: "support", channel: "production", release: release.digest } as const;
   await moveChannel(pool, { ...move, by: "operator", reason: "test", now: new Date() });

@@ -1,4 +1,5 @@
-import type { Json } from "../../core/json.ts";
+import { isObject } from "../../core/json.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
 import type { FlowRules, IdentifierPlace } from "../../core/labels.ts";
 import { linksIn } from "../../core/links.ts";
 import { looksLikeAnother, mixesScripts, tokensOf } from "../../core/provenance.ts";
@@ -46,7 +47,7 @@ function partsAt(value: Json, places: readonly Place[], rules: FlowRules): Resul
     if (here.length === 0 || !isIdentifier(text, rules)) return { ...noParts, texts: [text] };
     return here.some(({ isMet }) => isMet) ? { ...noParts, identifiers: [text] } : { ...noParts, strangers: [text] };
   }
-  if (Array.isArray(value)) {
+  if (!isObject(value)) {
     const within = below(places, eachItem);
     return joined(value.map((item: Json) => partsAt(item, within, rules)));
   }
@@ -63,11 +64,9 @@ function partsAt(value: Json, places: readonly Place[], rules: FlowRules): Resul
 const noParts: ResultParts = { identifiers: [], strangers: [], texts: [] };
 
 /** The place with those of its conditions that are about this object's own properties looked at. */
-function lookedAt({ at, where, isMet }: Place, value: object): Place {
+function lookedAt({ at, where, isMet }: Place, value: JsonObject): Place {
   const own = where.filter(([path]) => path.length === 1);
-  const holds = own.every(([[name = ""], wanted]) =>
-    Object.entries(value).some(([key, one]) => key === name && one === wanted),
-  );
+  const holds = own.every(([[name = ""], wanted]) => Object.hasOwn(value, name) && value[name] === wanted);
   return { at, where: where.filter(([path]) => path.length > 1), isMet: isMet && holds };
 }
 

@@ -1,4 +1,5 @@
 import type { StepCode, StepKind } from "../../core/action.ts";
+import { budgetPolicies } from "../../core/budget.ts";
 import type { ApprovalId, Digest } from "../../core/ids.ts";
 import type { RunStatus } from "../../core/run.ts";
 import type { Pool, StepState, Tx } from "../../store/index.ts";
@@ -132,9 +133,7 @@ const standingSql = `select asked.place, asked.at, run.status as "runStatus", ru
    coalesce(run.watched_until > asked.at, false) as watched,
    (select count(*) from step other where other.run = run.id and other.name = asked.name and other.seq <> asked.seq
       and other.state in ('intended', 'done', 'failed', 'unknown')) as "sameName",
-   (select count(*) from approval_request used
-      where used.run = run.id and used.consumed_at is not null and used.name = asked.name and used.seq <> asked.seq
-      and exists (select from jsonb_array_elements(used.requirements) wanted where wanted ->> 'policy' not like 'budget:%')) as "sameNameApproved",
+   approved."sameName" as "sameNameApproved",
    (select policy_set from policy_activation where team = asked.team order by id desc limit 1) as "policySet",
    step.state, step.action, step.result, step.kind, step.code,
    coalesce(last.n + 1, 0) as decisions, last.activity as "lastActivity", last.approval as "lastApproval",
@@ -142,7 +141,7 @@ const standingSql = `select asked.place, asked.at, run.status as "runStatus", ru
    last.policy_set as "lastPolicySet", last.answer as "lastAnswer", last.edit as "lastEdit",
    last.witnesses as "lastWitnesses", last.cosign_by as "lastCosignBy", effect.cosigning, effect.covered_size as "coveredSize",
    coalesce(requester.roles, '{}') as "requesterRoles", coalesce(requester.groups, '{}') as "requesterGroups",
-   (select count(*) from approval_request used where used.run = run.id and used.consumed_at is not null) as approvals,
+   approved.total as approvals,
    ${freezeSql("asked.team", "asked.agent", "asked.tool")} as freeze, ${budgetsSql("asked.team", "asked.agent", "asked.at")} as budgets
  from (select given.*, coalesce(given.given_at, statement_timestamp()) as at
        from jsonb_to_recordset($1::jsonb)
@@ -154,6 +153,11 @@ const standingSql = `select asked.place, asked.at, run.status as "runStatus", ru
  left join lateral (select n, activity, approval, effective, shadow, edit, policy_set, witnesses, cosign_by, facts #>> '{response,answer}' as answer
                     from decision
                     where decision.run = asked.run and decision.seq = asked.seq order by n desc limit 1) last on true
+ cross join lateral (
+   select count(*) as total, count(*) filter (
+     where used.name = asked.name and used.seq <> asked.seq
+       and exists (select from jsonb_array_elements(used.requirements) wanted where not starts_with(wanted ->> 'policy', '${budgetPolicies}'))) as "sameName"
+   from approval_request used where used.run = run.id and used.consumed_at is not null) approved
  left join lateral (select cosigning, covered_size from effect where effect.run = asked.run and effect.seq = asked.seq limit 1) effect
    on true`;
 
